@@ -1,0 +1,30 @@
+from snakemake.utils import min_version, validate
+
+min_version("9.25")
+
+
+configfile: "config.yaml"
+
+
+validate(config, "workflow/schemas/config.schema.yaml")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        table1=f"results/{STUDY.name}/tables/table1.csv",
+        figures=f"results/{STUDY.name}/figures/samples.png",

@@ -1,0 +1,211 @@
+"""From image files to quality.json, on photographs small enough for seconds."""
+
+import json
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from evaluate import evaluate
+from make_reference import make_reference
+from slimdit.errors import InputError
+from slimdit.files import load_npz, read_json, sha256_of, write_csv, write_json, write_npz
+from slimdit.images import load_image
+from slimdit.randomness import stream
+
+CLASSES = ["chelsea", "coffee", "rocket"]
+IMAGE_SIZE = 64
+NUM_REFERENCE, NUM_HELD_OUT, NUM_SAMPLES = 8, 4, 6  # of each class
+EVALUATION = {
+    "extractor": {"name": "efficientnet-lite0", "input_size": 128},
+    "batch_size": 16,
+    "neighbours": 3,
+    "kid_subsets": 5,
+    "kid_subset_size": 12,
+    "seed": 0,
+}
+
+
+def crop(photograph, random):
+    side = int(min(photograph.shape[:2]) * random.uniform(0.6, 0.9))
+    top = random.integers(photograph.shape[0] - side + 1)
+    left = random.integers(photograph.shape[1] - side + 1)
+    piece = Image.fromarray(photograph[top : top + side, left : left + side])
+    return piece.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A folder with images, subset.csv, the reference and its features."""
+    folder = tmp_path_factory.mktemp("study")
+    rows = []
+    for label, name in enumerate(CLASSES):
+        photograph, random = getattr(skimage.data, name)(), stream(0, name)
+        for i in range(NUM_REFERENCE + NUM_HELD_OUT):
+            path = f"{name}/{i}.png"
+            (folder / "images" / name).mkdir(parents=True, exist_ok=True)
+            crop(photograph, random).save(folder / "images" / path)
+            rows.append(
+                {
+                    "path": path,
+                    "class": name,
+                    "label": label,
+                    "split": "train" if i < NUM_REFERENCE else "held_out",
+                    "reference": int(i < NUM_REFERENCE),
+                    "sha256": sha256_of(folder / "images" / path),
+                }
+            )
+    write_csv(folder / "subset.csv", list(rows[0]), rows[::-1])
+    run_make_reference(folder, folder / "subset.csv", folder)
+    return folder
+
+
+def run_make_reference(folder, subset, out):
+    make_reference(
+        subset=subset,
+        reference=out / "reference.npz",
+        features=out / "reference-features.npz",
+        images_root=folder / "images",
+        image_size=IMAGE_SIZE,
+        evaluation=json.dumps(EVALUATION),
+        code="abc",
+    )
+
+
+def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION):
+    samples = tmp_path / "samples.npz"
+    write_npz(samples, arr_0=images, arr_1=labels)
+    made = {"samples_sha256": sha256_of(samples), "sampling": {"steps": 20}}
+    write_json(tmp_path / "samples.json", made)
+    evaluate(
+        samples=samples,
+        samples_json=tmp_path / "samples.json",
+        reference_features=study / "reference-features.npz",
+        quality=tmp_path / "quality.json",
+        variant="S2-base",
+        seed=0,
+        evaluation=json.dumps(evaluation),
+        code="abc",
+    )
+    return read_json(tmp_path / "quality.json")
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """Other crops of the same photographs, and their labels."""
+    images = [
+        np.asarray(crop(getattr(skimage.data, name)(), random))
+        for name in CLASSES
+        for random in [stream(1, name)]
+        for _ in range(NUM_SAMPLES)
+    ]
+    return np.stack(images), np.repeat(np.arange(len(CLASSES)), NUM_SAMPLES)
+
+
+def test_reference_holds_the_images_of_the_subset_ordered_by_label(study):
+    arrays = load_npz(study / "reference.npz")
+    np.testing.assert_array_equal(arrays["arr_1"], np.repeat([0, 1, 2], NUM_REFERENCE))
+    np.testing.assert_array_equal(arrays["held_out_labels"], np.repeat([0, 1, 2], NUM_HELD_OUT))
+    expected = load_image(study / "images/chelsea" / f"{NUM_REFERENCE - 1}.png", IMAGE_SIZE)
+    np.testing.assert_array_equal(arrays["arr_0"][0], expected)
+    assert arrays["held_out_images"].shape == (3 * NUM_HELD_OUT, IMAGE_SIZE, IMAGE_SIZE, 3)
+
+
+def test_reference_features_say_what_made_them(study):
+    arrays = load_npz(study / "reference-features.npz")
+    assert arrays["pooled"].shape == (24, 1280)
+    assert arrays["spatial"].shape == (24, 448)
+    assert arrays["held_out_pooled"].shape == (12, 1280)
+    meta = json.loads(str(arrays["meta"]))
+    assert meta["extractor"]["name"] == "efficientnet-lite0"
+    assert meta["extractor"]["options"]["input_size"] == 128
+    assert meta["reference_sha256"] == sha256_of(study / "reference.npz")
+    assert meta["origin"]["code"] == "abc"
+
+
+def test_quality_of_the_reference_itself_is_perfect(study, tmp_path):
+    arrays = load_npz(study / "reference.npz")
+    quality = run_evaluate(study, tmp_path, arrays["arr_0"], arrays["arr_1"])
+    metrics = quality["metrics"]
+    assert abs(metrics["fd"]) < 1e-3 and abs(metrics["sfd"]) < 1e-3
+    assert metrics["precision"] == metrics["recall"] == metrics["class_accuracy"] == 1.0
+    assert metrics["kid"] < 0  # unbiased for sets without images in common, low for these
+
+
+def test_quality_of_real_crops_is_better_than_of_noise(study, crops, tmp_path):
+    images, labels = crops
+    real = run_evaluate(study, tmp_path, images, labels)
+    noise = stream(0, "noise").integers(0, 256, size=images.shape, dtype=np.uint8)
+    noisy = run_evaluate(study, tmp_path, noise, labels)
+    for metric in ("fd", "sfd", "kid"):
+        assert real["metrics"][metric] < noisy["metrics"][metric]
+    assert real["metrics"]["precision"] > noisy["metrics"]["precision"]
+    assert real["metrics"]["class_accuracy"] > 0.9
+    assert noisy["metrics"]["class_accuracy"] < 0.6
+    assert real["probe"] == {"held_out_accuracy": 1.0, "num_held_out": 12}
+    assert (real["num_samples"], real["num_reference"]) == (18, 24)
+    assert (real["variant"], real["seed"], real["sampling"]) == ("S2-base", 0, {"steps": 20})
+    assert real["extractor"]["fd_label"] == "FD (EfficientNet-Lite0)"
+    assert real["samples_sha256"] != noisy["samples_sha256"]
+    assert real["origin"]["code"] == "abc"
+
+
+def test_quality_does_not_depend_on_the_batch_size(study, crops, tmp_path):
+    one = run_evaluate(study, tmp_path, *crops, EVALUATION | {"batch_size": 5})
+    other = run_evaluate(study, tmp_path, *crops, EVALUATION | {"batch_size": 64})
+    assert one["metrics"] == pytest.approx(other["metrics"], rel=1e-4)
+
+
+def test_class_accuracy_is_of_the_prompted_labels(study, crops, tmp_path):
+    images, labels = crops
+    quality = run_evaluate(study, tmp_path, images, np.roll(labels, NUM_SAMPLES))
+    assert quality["metrics"]["class_accuracy"] < 0.1
+
+
+def test_reference_of_another_extractor_is_refused(study, crops, tmp_path):
+    other = EVALUATION | {"extractor": {"name": "efficientnet-lite0", "input_size": 96}}
+    with pytest.raises(InputError, match=r"input_size 128.*evaluated by .*input_size 96") as error:
+        run_evaluate(study, tmp_path, *crops, other)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "quality.json").exists()
+
+
+def test_samples_that_do_not_fit_are_refused(study, crops, tmp_path):
+    images, labels = crops
+    with pytest.raises(InputError, match="samples are of 32x32 pixels"):
+        run_evaluate(study, tmp_path, images[:, ::2, ::2], labels)
+    with pytest.raises(InputError, match="label 7 is not among the 3 classes"):
+        run_evaluate(study, tmp_path, images, np.where(labels == 2, 7, labels))
+    with pytest.raises(InputError, match="uint8"):
+        run_evaluate(study, tmp_path, images / 255, labels)
+    with pytest.raises(InputError, match=r"arr_0 of .* has shape \(64, 64, 3\)"):
+        run_evaluate(study, tmp_path, images[0], labels)
+
+
+def test_samples_without_labels_are_refused(study, crops, tmp_path):
+    samples, samples_json = tmp_path / "samples.npz", tmp_path / "samples.json"
+    write_npz(samples, arr_0=crops[0])
+    write_json(samples_json, {"samples_sha256": sha256_of(samples), "sampling": {}})
+    features, quality = study / "reference-features.npz", tmp_path / "quality.json"
+    rest = ("S2-base", 0, json.dumps(EVALUATION), "abc")
+    with pytest.raises(InputError, match="no arr_0 or arr_1"):
+        evaluate(samples, samples_json, features, quality, *rest)
+    write_json(samples_json, {"samples_sha256": "0" * 64, "sampling": {}})
+    with pytest.raises(InputError, match="about other samples"):
+        evaluate(samples, samples_json, features, quality, *rest)
+
+
+def test_changed_image_is_refused(study, tmp_path):
+    text = (study / "subset.csv").read_text()
+    digest = sha256_of(study / "images/coffee/0.png")
+    (tmp_path / "subset.csv").write_text(text.replace(digest, "0" * 64))
+    with pytest.raises(InputError, match=r"coffee/0\.png is not the image that was selected"):
+        run_make_reference(study, tmp_path / "subset.csv", tmp_path)
+
+
+def test_subset_without_held_out_images_is_refused(study, tmp_path):
+    text = (study / "subset.csv").read_text()
+    (tmp_path / "subset.csv").write_text(text.replace("held_out", "train"))
+    with pytest.raises(InputError, match="has no held_out images"):
+        run_make_reference(study, tmp_path / "subset.csv", tmp_path)

@@ -1,0 +1,153 @@
+# Images to a subset, its latents and its reference.
+
+
+def cut_images(wildcards):
+    """The image folder, where the study makes it itself; a user's folder is only read."""
+    return {"images": DATA["images"]} if DATA["photos"] else {}
+
+
+def trained_autoencoder(wildcards):
+    """The autoencoder's files, where the study trains it itself."""
+    if not AUTOENCODER["train"]:
+        return {}
+    return {
+        "weights": f"{AUTOENCODER['source']}/diffusion_pytorch_model.safetensors",
+        "model_config": f"{AUTOENCODER['source']}/config.json",
+    }
+
+
+def subset_choice(wildcards):
+    return canonical({k: v for k, v in DATA.items() if k not in ("images", "photos", "image_size")})
+
+
+if DATA["photos"]:
+
+    rule cut_photos:
+        output:
+            images=directory(DATA["images"]),
+        log:
+            f"results/{STUDY.name}/logs/cut_photos.log",
+        conda:
+            "../../envs/slimdit.yaml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+        params:
+            photos=canonical(DATA["photos"]),
+            seed=DATA["seed"],
+            code=code_digest("cut_photos", {}),
+        message:
+            "Cutting an image folder from packaged photographs"
+        script:
+            "../scripts/cut_photos.py"
+
+
+rule select_subset:
+    input:
+        unpack(cut_images),
+    output:
+        subset="results/{study}/data/subset.csv",
+    log:
+        "results/{study}/logs/select_subset.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        images_root=DATA["images"],
+        data=subset_choice,
+        code=code_digest("select_subset", {}),
+    message:
+        "Drawing classes and images"
+    script:
+        "../scripts/select_subset.py"
+
+
+if AUTOENCODER["train"]:
+
+    rule train_autoencoder:
+        input:
+            unpack(cut_images),
+            subset=f"results/{STUDY.name}/data/subset.csv",
+        output:
+            weights=f"{AUTOENCODER['source']}/diffusion_pytorch_model.safetensors",
+            model_config=f"{AUTOENCODER['source']}/config.json",
+            report=f"{AUTOENCODER['source']}/autoencoder.json",
+        log:
+            f"results/{STUDY.name}/logs/train_autoencoder.log",
+        conda:
+            "../../envs/slimdit.yaml"
+        threads: all_cores()
+        resources:
+            gpu=1,
+            mem_mb=4000,
+        params:
+            images_root=DATA["images"],
+            image_size=DATA["image_size"],
+            latent_channels=AUTOENCODER["latent_channels"],
+            training=canonical(AUTOENCODER["train"]),
+            state=f"results/{STUDY.name}/state/autoencoder",
+            code=code_digest("train_autoencoder", {}),
+        message:
+            "Training the autoencoder"
+        script:
+            "../scripts/train_autoencoder.py"
+
+
+rule encode_latents:
+    input:
+        unpack(cut_images),
+        unpack(trained_autoencoder),
+        subset="results/{study}/data/subset.csv",
+    output:
+        latents="results/{study}/data/latents.npy",
+        manifest="results/{study}/data/latents.json",
+    log:
+        "results/{study}/logs/encode_latents.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: all_cores()
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        images_root=DATA["images"],
+        image_size=DATA["image_size"],
+        latent_channels=AUTOENCODER["latent_channels"],
+        downsample_factor=AUTOENCODER["downsample_factor"],
+        source=AUTOENCODER["source"],
+        revision=AUTOENCODER["revision"],
+        normalize=AUTOENCODER["normalize"],
+        batch_size=AUTOENCODER["encode_batch_size"],
+        state="results/{study}/state/latents",
+        code=code_digest("encode_latents", {}),
+    message:
+        "Encoding images to latents"
+    script:
+        "../scripts/encode_latents.py"
+
+
+rule make_reference:
+    input:
+        unpack(cut_images),
+        subset="results/{study}/data/subset.csv",
+    output:
+        reference="results/{study}/data/reference.npz",
+        features="results/{study}/data/reference-features.npz",
+    log:
+        "results/{study}/logs/make_reference.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        images_root=DATA["images"],
+        image_size=DATA["image_size"],
+        evaluation=EVALUATION,
+        code=code_digest("make_reference", EXTRACTOR),
+    message:
+        "Making the reference set and its features"
+    script:
+        "../scripts/make_reference.py"

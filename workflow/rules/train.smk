@@ -1,0 +1,100 @@
+# Latents to trained variants, and trained variants to compressed ones.
+
+
+def teacher_checkpoint(wildcards):
+    teacher = STUDY.teacher(wildcards.variant)
+    if teacher is None:
+        return {}
+    folder = "results/{study}/variants/" + teacher + "/seed-{seed}"
+    return {"teacher": f"{folder}/checkpoint.safetensors".format(**wildcards)}
+
+
+def parent_checkpoint(wildcards):
+    parent = STUDY.block(wildcards.variant)["from"]
+    folder = "results/{study}/variants/" + parent + "/seed-{seed}"
+    return f"{folder}/checkpoint.safetensors".format(**wildcards)
+
+
+def training(wildcards):
+    return canonical(STUDY.training(wildcards.variant))
+
+
+def distill(wildcards):
+    return canonical(STUDY.block(wildcards.variant).get("distill", {}))
+
+
+def own_operations(wildcards):
+    return canonical(STUDY.block(wildcards.variant)["apply"])
+
+
+def train_code(wildcards):
+    """The teacher's parts count too: its code is run."""
+    teacher = STUDY.teacher(wildcards.variant)
+    kinds = STUDY.parts(wildcards.variant)
+    if teacher:
+        kinds = {part: kinds[part] | STUDY.parts(teacher)[part] for part in kinds}
+    return code_digest("train", kinds)
+
+
+def compress_code(wildcards):
+    return model_code("compress", wildcards.variant)
+
+
+rule train:
+    input:
+        unpack(teacher_checkpoint),
+        # What the array holds is in its manifest, by digest.
+        latents=ancient("results/{study}/data/latents.npy"),
+        latents_manifest="results/{study}/data/latents.json",
+    output:
+        checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
+        losses="results/{study}/variants/{variant}/seed-{seed}/losses.csv",
+        report="results/{study}/variants/{variant}/seed-{seed}/training.json",
+    wildcard_constraints:
+        variant=one_of(STUDY.trained),
+    log:
+        "results/{study}/logs/train/{variant}-seed-{seed}.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: all_cores()
+    resources:
+        gpu=1,
+        mem_mb=6000,
+    params:
+        variant="{variant}",
+        seed=wildcard_seed,
+        structure=structure,
+        training=training,
+        distill=distill,
+        state="results/{study}/state/train/{variant}-seed-{seed}",
+        events="results/{study}/tensorboard/{variant}-seed-{seed}",
+        code=train_code,
+    message:
+        "Training {wildcards.variant}, seed {wildcards.seed}"
+    script:
+        "../scripts/train.py"
+
+
+rule compress:
+    input:
+        parent=parent_checkpoint,
+    output:
+        checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
+    wildcard_constraints:
+        variant=one_of(STUDY.derived),
+    log:
+        "results/{study}/logs/compress/{variant}-seed-{seed}.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        variant="{variant}",
+        seed=wildcard_seed,
+        operations=own_operations,
+        code=compress_code,
+    message:
+        "Compressing to {wildcards.variant}, seed {wildcards.seed}"
+    script:
+        "../scripts/compress.py"

@@ -1,0 +1,35 @@
+"""Count a variant's parameters, multiply-accumulates and bytes; needs neither data nor weights."""
+
+import json
+
+
+def count_cost(architecture, variant, structure, operations, code):
+    import torch
+
+    from slimdit.cost import active_params, count_macs, total_params, weight_bytes
+    from slimdit.files import write_json
+    from slimdit.provenance import origin
+    from slimdit.variants import apply_operations, build_model
+
+    structure, operations = json.loads(structure), json.loads(operations)
+    with torch.device("meta"):
+        model = build_model(structure)
+    # Costs do not depend on the values of weights: memory is set aside, nothing is computed.
+    model = apply_operations(model.to_empty(device="cpu"), operations)
+    counts = {
+        "total_params": total_params(model),
+        "active_params": active_params(model),
+        "macs": count_macs(model),
+        "weight_bytes": weight_bytes(model),
+    }
+    spec = {"structure": structure, "operations": operations}
+    write_json(
+        architecture, {"variant": variant, **counts, "spec": spec, "origin": origin(code=code)}
+    )
+
+
+if __name__ == "__main__":
+    from slimdit.job import job
+
+    with job(snakemake):
+        count_cost(**snakemake.params, **snakemake.output)

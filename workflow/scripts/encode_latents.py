@@ -1,0 +1,111 @@
+"""Encode every training image and its mirror image once, into one memory-mapped array."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from slimdit.errors import InputError
+from slimdit.files import canonical_json, read_csv, sha256_of, write_json
+from slimdit.images import load_image
+from slimdit.resumable import ResumableArray
+
+
+def encode_latents(
+    subset,
+    latents,
+    manifest,
+    images_root,
+    image_size,
+    latent_channels,
+    downsample_factor,
+    source,
+    revision,
+    normalize,
+    batch_size,
+    state,
+    code,
+    images=None,
+    weights=None,
+    model_config=None,
+):
+    """normalize: `measured` takes shift and scale per channel from these latents, `config` the
+    autoencoder's own scaling_factor and shift_factor."""
+    import torch
+    from slimdit.autoencoders import encode_moments, load_autoencoder, to_model_range
+    from slimdit.devices import device
+    from slimdit.provenance import origin
+
+    rows = [row for row in read_csv(subset) if row["split"] == "train"]
+    side = image_size // downsample_factor
+    shape = (len(rows), 2, 2, latent_channels, side, side)
+    on = device()
+    autoencoder = load_autoencoder(source, revision, on)
+    identity = canonical_json(
+        [sha256_of(subset), image_size, source, revision, weights and sha256_of(weights), code]
+    )
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+    def encode(start, stop):
+        batch = np.stack(
+            [load_image(Path(images_root) / row["path"], image_size) for row in rows[start:stop]]
+        )
+        x = to_model_range(batch, on)
+        moments = torch.stack(
+            [encode_moments(autoencoder, picture) for picture in (x, x.flip(-1))], dim=1
+        )  # (B, 2 flips, 2 moments, C, h, w)
+        if moments.shape[1:] != shape[1:]:
+            raise InputError(
+                f"{source} encodes {image_size} px to {tuple(moments.shape[3:])}, not to "
+                f"{shape[3:]}; set autoencoder.latent_channels and autoencoder.downsample_factor."
+            )
+        return moments.cpu().numpy()
+
+    array = ResumableArray(Path(state) / f"{key}.npy", shape, np.float16)
+    array.fill(encode, batch_size, "encode latents", "image")
+    shift, scale = normalization(array.values, normalize, autoencoder)
+    array.copy_to(latents)
+    write_json(
+        manifest,
+        {
+            "shape": list(shape),
+            "labels": [int(row["label"]) for row in rows],
+            "classes": class_names(rows),
+            "shift": shift,
+            "scale": scale,
+            "sha256": sha256_of(latents),
+            "image_size": image_size,
+            "crop": "centre",
+            "flips": ["none", "horizontal"],
+            "moments": ["mean", "std"],
+            "autoencoder": {
+                "source": source,
+                "revision": revision,
+                "weights_sha256": weights and sha256_of(weights),
+            },
+            "origin": origin(code=code),
+        },
+    )
+
+
+def class_names(rows):
+    names = {int(row["label"]): row["class"] for row in rows}
+    return [names[label] for label in sorted(names)]
+
+
+def normalization(moments, normalize, autoencoder):
+    """Per channel: what to subtract from a latent, and what to multiply it with."""
+    channels = moments.shape[3]
+    if normalize == "config":
+        shift = getattr(autoencoder.config, "shift_factor", None) or 0.0
+        return [float(shift)] * channels, [float(autoencoder.config.scaling_factor)] * channels
+    means = moments[:, :, 0].astype(np.float32)
+    shift = means.mean(axis=(0, 1, 3, 4), dtype=np.float64)
+    scale = 1 / means.std(axis=(0, 1, 3, 4), dtype=np.float64)
+    return shift.tolist(), scale.tolist()
+
+
+if __name__ == "__main__":
+    from slimdit.job import job
+
+    with job(snakemake):
+        encode_latents(**snakemake.input, **snakemake.params, **snakemake.output)

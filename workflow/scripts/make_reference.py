@@ -1,0 +1,90 @@
+"""The real images that samples are compared with, as arrays and as features."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from slimdit.errors import InputError
+from slimdit.features import build_extractor
+from slimdit.files import read_csv, sha256_of, write_npz
+from slimdit.images import load_image
+from slimdit.progress import Progress
+from slimdit.provenance import origin
+
+log = logging.getLogger(__name__)
+
+
+def make_reference(subset, reference, features, images_root, image_size, evaluation, code):
+    """Write the reference and held-out images of `subset` and their features.
+
+    `reference` holds arr_0 and arr_1 (images uint8 (N, H, W, 3) and labels, ordered by label),
+    held_out_images and held_out_labels. `features` holds pooled, spatial and labels of the
+    reference, held_out_pooled and held_out_labels, and as JSON in `meta` what made them.
+    """
+    evaluation = json.loads(evaluation)
+    rows = sorted(read_csv(subset), key=lambda row: int(row["label"]))
+    chosen = {
+        "reference": [row for row in rows if row["reference"] == "1"],
+        "held_out": [row for row in rows if row["split"] == "held_out"],
+    }
+    for name, its_rows in chosen.items():
+        if not its_rows:
+            raise InputError(f"{subset} has no {name} images; it should have some of each class.")
+    extractor = build_extractor(**evaluation["extractor"])
+
+    images = {name: read_images(r, images_root, image_size, name) for name, r in chosen.items()}
+    labels = {
+        name: np.array([int(row["label"]) for row in its_rows], dtype=np.int64)
+        for name, its_rows in chosen.items()
+    }
+    write_npz(
+        reference,
+        arr_0=images["reference"],
+        arr_1=labels["reference"],
+        held_out_images=images["held_out"],
+        held_out_labels=labels["held_out"],
+    )
+
+    batch_size = evaluation["batch_size"]
+    of_reference = extractor.features(images["reference"], batch_size, "reference features")
+    of_held_out = extractor.features(images["held_out"], batch_size, "held-out features")
+    meta = {
+        "extractor": extractor.describe(),
+        "image_size": image_size,
+        "reference_sha256": sha256_of(reference),
+        "origin": origin(code=code),
+    }
+    write_npz(
+        features,
+        pooled=of_reference["pooled"],
+        spatial=of_reference["spatial"],
+        labels=labels["reference"],
+        held_out_pooled=of_held_out["pooled"],
+        held_out_labels=labels["held_out"],
+        meta=np.array(json.dumps(meta, sort_keys=True)),
+    )
+    log.info("%d reference, %d held-out images", *(len(its_rows) for its_rows in chosen.values()))
+
+
+def read_images(rows: list[dict], images_root, image_size: int, description: str) -> np.ndarray:
+    """The images of `rows` as uint8 (N, H, W, 3); raises InputError for one that has changed."""
+    images = np.empty((len(rows), image_size, image_size, 3), dtype=np.uint8)
+    with Progress(len(rows), f"{description} images", unit="images") as progress:
+        for i, row in enumerate(rows):
+            path = Path(images_root) / row["path"]
+            if path.is_file() and sha256_of(path) != row["sha256"]:
+                raise InputError(
+                    f"{path} is not the image that was selected (its sha256 differs); "
+                    "restore it or select the subset anew."
+                )
+            images[i] = load_image(path, image_size)
+            progress.update()
+    return images
+
+
+if __name__ == "__main__":
+    from slimdit.job import job
+
+    with job(snakemake):
+        make_reference(**snakemake.input, **snakemake.params, **snakemake.output)

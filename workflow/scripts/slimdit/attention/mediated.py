@@ -1,0 +1,54 @@
+"""Attention through a few mediator tokens (Pu et al. 2024), without their positional biases."""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimdit import kernels
+from slimdit.attention.full import FullAttention
+from slimdit.errors import InputError
+from slimdit.initialization import uniform
+
+KERNEL_SIZE = 3
+
+
+class MediatedAttention(FullAttention):
+    """softmax(Q T^T / sqrt(d)) softmax(T K^T / sqrt(d)) V + depthwise convolution of V.
+
+    The mediators T are the queries, average-pooled to a square of num_mediators tokens: two
+    products of O(N M C) instead of one of O(N^2 C).
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int, num_mediators: int):
+        super().__init__(hidden_size, num_heads)
+        self.side = math.isqrt(num_mediators)
+        if self.side**2 != num_mediators:
+            raise InputError(
+                f"num_mediators {num_mediators} is not a square number (4, 9, 16, ...)."
+            )
+        self.local = nn.Conv2d(
+            hidden_size, hidden_size, KERNEL_SIZE, padding=KERNEL_SIZE // 2, groups=hidden_size
+        )
+        bound = 1.0 / KERNEL_SIZE  # of a depthwise kernel: 1 / sqrt(fan_in)
+        self.local.initial = {"weight": uniform(bound), "bias": uniform(bound)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, N, C) -> (B, N, C), N a square number."""
+        batch, tokens, channels = x.shape
+        grid = math.isqrt(tokens)
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (B, N, C)
+
+        def image(y: Tensor) -> Tensor:
+            return y.transpose(1, 2).reshape(batch, channels, grid, grid)
+
+        def heads(y: Tensor) -> Tensor:
+            return y.reshape(batch, -1, self.num_heads, self.head_size).transpose(1, 2)
+
+        mediators = F.adaptive_avg_pool2d(image(q), self.side)  # (B, C, side, side)
+        t = heads(mediators.flatten(2).transpose(1, 2))  # (B, H, M, d)
+        mediated = kernels.attend(t, heads(k), heads(v))  # (B, H, M, d)
+        attended = kernels.attend(heads(q), t, mediated)  # (B, H, N, d)
+        attended = attended.transpose(1, 2).reshape(batch, tokens, channels)
+        local = self.local(image(v)).flatten(2).transpose(1, 2)  # (B, N, C)
+        return self.proj(attended + local)

@@ -1,0 +1,86 @@
+"""What a step's code does, as a digest: comments, layout and docstrings do not count.
+
+Only the modules that the step reaches count, and of a registry (a package with one file a kind)
+only the kinds in use: a new attention, or a change in one, leaves the other variants alone.
+"""
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[1]
+PACKAGE = "slimdit"
+REGISTRIES = ("attention", "mlp", "surgery", "samplers", "features")
+
+
+def code_digest(script: str, kinds: dict[str, set[str]], scripts: Path = SCRIPTS) -> str:
+    """Digest of `<scripts>/<script>.py` and the library modules it reaches.
+
+    kinds: registry -> names of the kinds in use; kinds of other registries do not count.
+    """
+    names = sorted(_reach(script, frozenset((r, k) for r in kinds for k in kinds[r]), scripts))
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}\0{_meaning(_path(name, scripts))}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _reach(script: str, kinds: frozenset[tuple[str, str]], scripts: Path) -> set[str]:
+    waiting, reached = [script], set()
+    while waiting:
+        name = waiting.pop()
+        if name in reached or _path(name, scripts) is None:
+            continue
+        registry = name.removeprefix(f"{PACKAGE}.")
+        if registry in REGISTRIES:
+            # The registry itself only lists its kinds.
+            waiting += [f"{name}.{kind}" for owner, kind in kinds if owner == registry]
+            continue
+        reached.add(name)
+        waiting += _imports(_path(name, scripts))
+    return reached
+
+
+def _path(name: str, scripts: Path) -> Path | None:
+    base = scripts.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.cache
+def _parsed(path: Path, modified_ns: int) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _tree(path: Path) -> ast.Module:
+    return _parsed(path, path.stat().st_mtime_ns)
+
+
+def _imports(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] == PACKAGE and name != PACKAGE]
+
+
+def _meaning(path: Path) -> str:
+    tree = ast.parse(ast.unparse(_tree(path)))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            node.body = body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

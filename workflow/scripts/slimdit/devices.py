@@ -1,0 +1,81 @@
+"""Which device a job computes on, and how many jobs share it: one.
+
+Snakemake counts GPUs but does not name them; a file lock per device does.
+"""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+POLL_S = 0.2
+
+
+def visible_devices() -> list[str]:
+    """Names of the CUDA devices that this process may use, found without waking any of them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        listing = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+        return listing.stdout.split()
+    return []
+
+
+@contextlib.contextmanager
+def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator[list[str]]:
+    """Hold `count` CUDA devices for this process alone; waits until that many are free.
+
+    Without a CUDA device, and under SLURM (which has already chosen), nothing is held. The kernel
+    drops the locks when the process ends, however it ends.
+    """
+    devices = [] if "SLURM_JOB_ID" in os.environ else visible_devices()
+    if not devices or count < 1:
+        yield []
+        return
+    count = min(count, len(devices))
+    Path(lock_dir).mkdir(parents=True, exist_ok=True)
+    previous = os.environ.get("CUDA_VISIBLE_DEVICES")
+    held: dict[str, int] = {}
+    try:
+        while len(held) < count:
+            for device in devices:
+                if device not in held and len(held) < count:
+                    descriptor = _try_lock(Path(lock_dir) / f"{device}.lock")
+                    if descriptor is not None:
+                        held[device] = descriptor
+            if len(held) < count:
+                # Two jobs that each hold some and wait for more would wait for ever.
+                while held:
+                    os.close(held.popitem()[1])
+                time.sleep(POLL_S)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+        yield list(held)
+    finally:
+        if previous is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = previous
+        for descriptor in held.values():
+            os.close(descriptor)
+
+
+def _try_lock(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def device():
+    """The torch device of this job: the leased GPU, or the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

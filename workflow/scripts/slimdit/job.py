@@ -1,0 +1,40 @@
+"""What surrounds every rule's script: its log, its threads, its device, its last words."""
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+
+from slimdit.devices import leased_gpus
+from slimdit.errors import InputError
+
+
+@contextlib.contextmanager
+def job(snakemake) -> Iterator[None]:
+    """Run a rule's script: lines go to its log, bad input ends in one sentence and exit code 1.
+
+    Thread counts are set before numpy or torch are imported by the script's function, and a GPU
+    is leased for as long as the script runs when the rule asks for `gpu`.
+    """
+    threads = str(snakemake.threads)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = threads
+    log_path = snakemake.log[0]
+    logging.basicConfig(
+        filename=log_path,
+        filemode="w",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    try:
+        with leased_gpus(int(snakemake.resources.get("gpu", 0))):
+            yield
+    except InputError as error:
+        logging.error("%s", error)
+        print(f"{snakemake.rule}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        logging.error("%s", traceback.format_exc())
+        raise

@@ -1,0 +1,96 @@
+"""The kernels that parts use, chosen in one place.
+
+`plain()` switches to the textbook form of the same mathematics: the reference in tests, and the
+form in which every multiplication is visible to an operation counter.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_plain = False
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """Within this context the parts compute by matrix products alone, without fused kernels."""
+    global _plain
+    previous, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = previous
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v for q (B, H, N, d), k and v (B, H, M, d); returns (B, H, N, d)."""
+    if _plain:
+        weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, N, M)
+        return weights.softmax(dim=-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    """Rows of x in E consecutive groups, each times its own matrix.
+
+    x: (R, K); weight: (E, K, F); ends: (E,) int32, where each group's rows end. Returns (R, F).
+    Fused on GPUs of compute capability 9 and later in bfloat16; elsewhere one product a group.
+    """
+    if _plain:
+        return torch.cat([rows @ w for rows, w in zip(_split(x, ends), weight, strict=True)])
+    if (
+        x.is_cuda
+        and x.dtype == torch.bfloat16
+        and torch.cuda.get_device_capability(x.device)[0] >= 9
+    ):
+        return F.grouped_mm(x, weight, offs=ends)
+    return segment_matmul(x, weight, ends)
+
+
+def _split(x: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
+    sizes = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
+    return x.split(sizes)
+
+
+# An operator of its own: group sizes are data, and would break a compiled graph otherwise.
+@torch.library.custom_op("slimdit::segment_matmul", mutates_args=())
+def segment_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    out = x.new_empty(x.shape[0], weight.shape[2])
+    for rows, matrix, target in zip(_split(x, ends), weight, _split(out, ends), strict=True):
+        torch.mm(rows, matrix, out=target)
+    return out
+
+
+@segment_matmul.register_fake
+def _(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[2])
+
+
+@torch.library.custom_op("slimdit::segment_outer", mutates_args=())
+def segment_outer(x: Tensor, grad: Tensor, ends: Tensor) -> Tensor:
+    """Each group's x^T grad: (R, K), (R, F) -> (E, K, F)."""
+    out = x.new_empty(ends.shape[0], x.shape[1], grad.shape[1])
+    for rows, columns, target in zip(_split(x, ends), _split(grad, ends), out, strict=True):
+        torch.mm(rows.t(), columns, out=target)
+    return out
+
+
+@segment_outer.register_fake
+def _(x: Tensor, grad: Tensor, ends: Tensor) -> Tensor:
+    return x.new_empty(ends.shape[0], x.shape[1], grad.shape[1])
+
+
+def _save(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, grad: Tensor):
+    x, weight, ends = ctx.saved_tensors
+    grad = grad.contiguous()
+    return segment_matmul(grad, weight.transpose(1, 2), ends), segment_outer(x, grad, ends), None
+
+
+segment_matmul.register_autograd(_backward, setup_context=_save)

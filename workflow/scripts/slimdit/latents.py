@@ -1,0 +1,94 @@
+"""The latent cache: one memory-mapped array of posterior moments, and batches drawn from it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimdit.errors import InputError
+from slimdit.files import read_json
+from slimdit.randomness import stream
+
+MEAN, STD = 0, 1
+
+
+class LatentCache:
+    """Moments of every training image and its mirror image.
+
+    moments: (M, 2 flips, 2 moments, C, H, W) float16; labels: (M,). The manifest carries the
+    shift and scale per channel that make latents zero-mean and of unit variance.
+
+    Raises InputError when the array is not what its manifest says.
+    """
+
+    def __init__(self, array: str | Path, manifest: str | Path):
+        self.manifest = read_json(manifest)
+        self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
+        self.labels = np.array(self.manifest["labels"], dtype=np.int64)
+        if list(self.moments.shape) != self.manifest["shape"]:
+            raise InputError(
+                f"{array} has shape {self.moments.shape} but {manifest} says "
+                f"{self.manifest['shape']}; delete both to encode anew."
+            )
+
+    def check(self, structure: dict, where: str) -> None:
+        """Raise InputError unless a model of this structure can be trained on these latents."""
+        side, channels = structure["input_size"], structure["in_channels"]
+        if self.moments.shape[3:] != (channels, side, side):
+            raise InputError(
+                f"{where}: latents are {self.moments.shape[3:]} but the model takes "
+                f"{(channels, side, side)}; data.image_size, autoencoder.latent_channels and "
+                "autoencoder.downsample_factor must be those of the encoding."
+            )
+        if self.labels.max() >= structure["num_classes"]:
+            raise InputError(
+                f"{where}: labels reach {self.labels.max()} but data.num_classes is "
+                f"{structure['num_classes']}."
+            )
+
+
+class LatentBatches:
+    """Batch s of a run, as a function of (seed, s): posterior samples x0 and labels.
+
+    Images come in a new random order each epoch; a batch may span two epochs.
+    """
+
+    def __init__(self, cache: LatentCache, batch_size: int, flip: bool, seed: int, device):
+        self.batch_size, self.flip, self.seed, self.device = batch_size, flip, seed, device
+        self.moments = torch.from_numpy(np.array(cache.moments)).to(device)
+        self.labels = torch.from_numpy(cache.labels).to(device)
+        shift, scale = (
+            torch.tensor(cache.manifest[key], device=device).view(-1, 1, 1)
+            for key in ("shift", "scale")
+        )
+        self.shift, self.scale = shift, scale
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """x0 (B, C, H, W) float32 in units of the diffusion, labels (B,)."""
+        rows = torch.from_numpy(self.rows(step)).to(self.device)
+        flips = torch.zeros_like(rows)
+        if self.flip:
+            coins = stream(self.seed, "flip", step).integers(0, 2, self.batch_size)
+            flips = torch.from_numpy(coins).to(self.device)
+        moments = self.moments[rows, flips].float()  # (B, 2, C, H, W)
+        eps = stream(self.seed, "posterior", step).standard_normal(
+            tuple(moments[:, MEAN].shape), np.float32
+        )
+        sample = moments[:, MEAN] + moments[:, STD] * torch.from_numpy(eps).to(self.device)
+        return (sample - self.shift) * self.scale, self.labels[rows]
+
+    def rows(self, step: int) -> np.ndarray:
+        """Positions in the cache of the images of batch `step`."""
+        count = len(self.labels)
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = positions // count
+        rows = np.empty(self.batch_size, np.int64)
+        for epoch in np.unique(epochs):
+            if epoch != self._epoch:
+                self._epoch = int(epoch)
+                self._order = stream(self.seed, "order", self._epoch).permutation(count)
+            now = epochs == epoch
+            rows[now] = self._order[positions[now] % count]
+        return rows

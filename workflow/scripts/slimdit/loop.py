@@ -1,0 +1,202 @@
+"""The loop of every training: what a run is made of, and how it resumes to the same bits."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from slimdit.errors import InputError
+from slimdit.files import atomic_path
+from slimdit.progress import Progress
+
+
+class Run:
+    """All that a training run is: weights, their moving average, the optimizer, where it stands.
+
+    Everything here is saved and restored; all else is a function of the config and the step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        terms: tuple[str, ...],
+        learning_rate: float,
+        weight_decay: float,
+        ema_decay: float,
+    ):
+        self.model = model
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            fused=True,
+        )
+        self.ema_decay = ema_decay
+        self.step = 0
+        self.history: list[dict] = []  # one entry per log interval
+        self.window = Window(terms, next(model.parameters()).device)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+
+    def update(self, terms: Tensor, expert_loads: list[Tensor]) -> None:
+        """One step of the optimizer on the gradients, and of the moving average."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch._foreach_lerp_(
+            list(self.average.values()),
+            [p.detach() for p in self.parameters.values()],
+            1 - self.ema_decay,
+        )
+        self.window.add(terms, expert_loads)
+        self.step += 1
+
+    def averaged_model(self) -> nn.Module:
+        """The model with the moving average as its weights (the run ends here)."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self.average[name])
+        return self.model
+
+    def save(self, path: Path) -> None:
+        tensors = {f"window.{name}": tensor for name, tensor in self.window.tensors().items()}
+        for name, parameter in self.parameters.items():
+            tensors[f"weight.{name}"] = parameter.detach()
+            tensors[f"average.{name}"] = self.average[name]
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"adam.{key}.{name}"] = value
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        metadata = {"step": str(self.step), "history": json.dumps(self.history)}
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata)
+
+    @torch.no_grad()
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote; raises InputError when the file is damaged."""
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{path} is damaged ({error}); delete it to train from the start."
+            ) from None
+        self.step, self.history = int(metadata["step"]), json.loads(metadata["history"])
+        self.window.load({n: t for n, t in tensors.items() if n.startswith("window.")})
+        for name, parameter in self.parameters.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+            self.average[name].copy_(tensors[f"average.{name}"])
+            state = {}
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                value = tensors[f"adam.{key}.{name}"]
+                state[key] = value.to(parameter.device)
+            self.optimizer.state[parameter] = state
+
+
+class Window:
+    """Sums of losses and expert loads since the last log line, kept on the device."""
+
+    def __init__(self, terms: tuple[str, ...], device: torch.device):
+        self.names, self.device = terms, device
+        self.reset()
+
+    def reset(self) -> None:
+        self.count = 0
+        self.terms = torch.zeros(len(self.names), device=self.device)
+        self.load_sum: Tensor | None = None  # (L, E)
+
+    def add(self, terms: Tensor, expert_loads: list[Tensor]) -> None:
+        self.count += 1
+        self.terms += terms.detach()
+        if expert_loads:
+            loads = torch.stack(expert_loads).detach().float()
+            self.load_sum = loads if self.load_sum is None else self.load_sum + loads
+
+    def means(self, step: int) -> dict:
+        terms = (self.terms / self.count).tolist()
+        load = None if self.load_sum is None else (self.load_sum / self.count).tolist()
+        return {"step": step, **dict(zip(self.names, terms, strict=True)), "expert_load": load}
+
+    def tensors(self) -> dict[str, Tensor]:
+        tensors = {"count": torch.tensor(self.count), "terms": self.terms}
+        return tensors if self.load_sum is None else tensors | {"load_sum": self.load_sum}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        self.count = int(tensors["window.count"])
+        self.terms = tensors["window.terms"].to(self.device)
+        load_sum = tensors.get("window.load_sum")
+        self.load_sum = None if load_sum is None else load_sum.to(self.device)
+
+
+def fit(
+    run: Run,
+    steps: int,
+    losses: Callable[[int], tuple[Tensor, list[Tensor]]],
+    state: Path,
+    log_every_steps: int,
+    save_every_steps: int,
+    on_log: Callable[[dict], None] = lambda entry: None,
+    learning_rate: Callable[[int], float] | None = None,
+) -> float:
+    """Train `run` to its last step; returns steps per second of this process's share.
+
+    losses(step) gives the terms in the run's order, the first being what is minimised, and the
+    expert loads. Saves to `state` every so many steps and on SIGTERM. Raises InputError when the
+    loss stops being finite; the last saved state is then left as it is.
+    """
+    with (
+        Progress(steps, "train", "step", run.step) as progress,
+        termination_requested() as terminated,
+    ):
+        while run.step < steps:
+            if learning_rate is not None:
+                run.set_learning_rate(learning_rate(run.step))
+            terms, expert_loads = losses(run.step)
+            terms[0].backward()
+            run.update(terms, expert_loads)
+
+            shown = {}
+            if run.step % log_every_steps == 0 or run.step == steps:
+                entry = run.window.means(run.step)
+                run.window.reset()
+                check_finite(entry, log_every_steps, state)
+                run.history.append(entry)
+                on_log(entry)
+                shown = {"loss": f"{entry['loss']:.4f}"}
+            progress.update(1, **shown)
+
+            if run.step % save_every_steps == 0 or run.step == steps or terminated():
+                run.save(state)
+            if terminated() and run.step < steps:
+                raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")
+        return progress.per_s
+
+
+def check_finite(entry: dict, interval_steps: int, state: Path) -> None:
+    if not np.isfinite(entry["loss"]):
+        raise InputError(
+            f"The loss is {entry['loss']} within the {interval_steps} steps before step "
+            f"{entry['step']}; the last good state is {state}. Try a smaller "
+            "training.learning_rate, or training.precision: float32."
+        )
+
+
+@contextmanager
+def termination_requested() -> Iterator:
+    """Within this context SIGTERM only raises a flag, so that a step is never cut in two."""
+    flag = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: flag.append(True))
+    try:
+        yield lambda: bool(flag)
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,6 @@
+"""Every MLP: `Kind(hidden_size, **own)`, (B, N, C) -> (B, N, C), balance loss, expert load."""
+
+from slimdit.mlp.dense import DenseMlp
+from slimdit.mlp.moe import MixtureOfExperts
+
+MLP = {"dense": DenseMlp, "moe": MixtureOfExperts}

@@ -1,0 +1,17 @@
+"""The two-layer perceptron of the transformer block, the base."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class DenseMlp(nn.Module):
+    """W2 gelu(W1 x), the tanh form of GELU."""
+
+    def __init__(self, hidden_size: int, mlp_ratio: int = 4):
+        super().__init__()
+        self.fc1 = nn.Linear(hidden_size, mlp_ratio * hidden_size)
+        self.fc2 = nn.Linear(mlp_ratio * hidden_size, hidden_size)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
+        """x: (B, N, C) -> (B, N, C); a dense MLP has no balance loss and no expert load."""
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh")), None, None

@@ -1,0 +1,72 @@
+"""Where a number comes from."""
+
+import functools
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("torch", "torchao", "diffusers", "fvcore", "numpy", "scikit-learn", "snakemake")
+
+
+def origin(**extra) -> dict:
+    """The conditions of a result: commit, time, machine and library versions, plus `extra`."""
+    return {
+        **_commit(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "device": _device(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        **extra,
+    }
+
+
+@functools.cache
+def _commit() -> dict:
+    def git(*arguments: str) -> str:
+        root = Path(__file__).parent
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        dirty = git("status", "--porcelain", "--untracked-files=no", "--", ":/")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(dirty)}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    installed = {}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def _device() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return "cpu"

@@ -1,0 +1,409 @@
+"""The numbers of the results tables, from a study's JSON files."""
+
+import json
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from slimdit.errors import InputError
+from slimdit.files import read_csv, read_json
+
+NOT_MEASURED = "not measured"
+NOT_REPORTED = "not reported"
+NONE = "none"
+UNDEFINED = "undefined"
+
+MODES = ("eager", "compiled")
+TIMES = ("latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s")
+COSTS = ("total_params", "active_params", "macs", "weight_bytes")
+TERMS = ("loss", "mse", "vb", "distillation", "balance")
+PAPER_COLUMNS = (
+    "total_params_million",
+    "active_params_million",
+    "peak_memory_gb",
+    "fid",
+    "sfid",
+    "gmacs",
+    "iterations_per_s",
+    "final_loss",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the tables.
+
+    `parent` is the variant against which changes are given, `derived_from` the trained variant
+    whose weights this one is made of; both are None where there is no such variant.
+    """
+
+    variant: str
+    group: str
+    parent: str | None
+    label: str
+    derived_from: str | None = None
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """The column names and printed names of the Fréchet distances under one feature extractor."""
+
+    fd_column: str
+    sfd_column: str
+    fd_label: str
+    sfd_label: str
+
+
+@dataclass
+class Result:
+    """What was measured of one variant.
+
+    `values` holds means over seeds (None: not measured), `stds` the standard deviation over seeds
+    of each quality metric that was measured with at least two.
+    """
+
+    row: Row
+    num_seeds: int = 0
+    values: dict[str, float | str | None] = field(default_factory=dict)
+    stds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Study:
+    """The rows' results in table order, and the files' contents they were made of."""
+
+    results: dict[str, Result]
+    extractor: Extractor
+    speed_batch_size: int
+    speed: list[dict]
+    quality: list[dict]
+    training: list[dict]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [result.row for result in self.results.values()]
+
+    @property
+    def several_seeds(self) -> bool:
+        return any(result.num_seeds > 1 for result in self.results.values())
+
+    def change_percent(self, variant: str, column: str) -> float | None:
+        """Change of a variant's value against its parent's; None without a parent or a value."""
+        parent = self.results[variant].row.parent
+        if parent is None:
+            return None
+        before = self.results[parent].values.get(column)
+        return change_percent(self.results[variant].values.get(column), before)
+
+
+def change_percent(value: float | None, before: float | None) -> float | None:
+    """None where a value is missing or the change has no meaning because `before` is zero."""
+    if value is None or not before:
+        return None
+    return 100 * (value - before) / before
+
+
+def mean_and_std(values: list[float | None]) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation; the mean of a list with a gap is None, as is the
+    standard deviation of fewer than two values."""
+    if not values or any(value is None for value in values):
+        return None, None
+    if len(values) == 1:
+        return values[0], None
+    return statistics.fmean(values), statistics.stdev(values)
+
+
+def read_rows(rows: str) -> list[Row]:
+    """Parse the rows param: a JSON list of objects with the fields of Row, in table order."""
+    parsed = [Row(**row) for row in json.loads(rows)]
+    known = [row.variant for row in parsed]
+    for row in parsed:
+        if known.count(row.variant) > 1:
+            raise InputError(f"rows names {row.variant} twice; each variant should have one row.")
+        for other in (row.parent, row.derived_from):
+            if other is not None and other not in known:
+                raise InputError(
+                    f"rows gives {row.variant} the parent {other}, which is not a row; "
+                    f"the rows are {', '.join(known)}."
+                )
+    return parsed
+
+
+def read_by_variant(paths: list[str], rows: list[Row]) -> dict[str, list[dict]]:
+    """Read JSON files into lists per variant, in order of seed."""
+    found: dict[str, list[dict]] = {row.variant: [] for row in rows}
+    for path in paths:
+        content = read_json(path)
+        if content.get("variant") not in found:
+            raise InputError(
+                f"{path} is of the variant {content.get('variant')}, which is not a row; "
+                f"it should be one of {', '.join(found)}."
+            )
+        runs = found[content["variant"]]
+        if any(run.get("seed") == content.get("seed") for run in runs):
+            raise InputError(
+                f"{path} is the second file of {content['variant']} with seed "
+                f"{content.get('seed')}; there should be one."
+            )
+        runs.append(content)
+    return {
+        variant: sorted(runs, key=lambda run: run.get("seed", 0)) for variant, runs in found.items()
+    }
+
+
+def extractor_of(quality: list[dict]) -> Extractor:
+    """The one extractor of all quality files; only the Inception graph's may be called FID."""
+    if not quality:
+        return Extractor("fd", "sfd", "FD", "sFD")
+    names = ("fd_column", "sfd_column", "fd_label", "sfd_label")
+    extractors = {tuple(run["extractor"][name] for name in names) for run in quality}
+    if len(extractors) > 1:
+        raise InputError(
+            "the quality.json files come from several extractors "
+            f"({', '.join(sorted(each[0] for each in extractors))}); a table needs one."
+        )
+    extractor = Extractor(*extractors.pop())
+    if extractor.fd_column != "fid" and any(
+        "fid" in getattr(extractor, name).lower() for name in names
+    ):
+        raise InputError(
+            f"the extractor {quality[0]['extractor'].get('name')} names a distance FID; only the "
+            "Inception graph, whose fd_column is fid, may."
+        )
+    for count in ("num_samples", "num_reference"):
+        counts = {run[count] for run in quality}
+        if len(counts) > 1:
+            raise InputError(
+                f"the quality.json files have {count} {sorted(counts)}; distances can be compared "
+                "only when all have the same."
+            )
+    return extractor
+
+
+def read_study(
+    rows: list[Row],
+    architecture: list[str],
+    speed: list[str],
+    quality: list[str],
+    training: list[str],
+    speed_batch_size: int,
+) -> Study:
+    """Read every JSON file of a study; all but `rows` and the batch size are lists of paths."""
+    architectures = read_by_variant(architecture, rows)
+    speeds = read_by_variant(speed, rows)
+    qualities = read_by_variant(quality, rows)
+    trainings = read_by_variant(training, rows)
+    all_quality = [run for runs in qualities.values() for run in runs]
+    extractor = extractor_of(all_quality)
+
+    results = {}
+    for row in rows:
+        result = Result(row, num_seeds=len(qualities[row.variant]))
+        cost = architectures[row.variant][0] if architectures[row.variant] else {}
+        result.values.update({column: cost.get(column) for column in COSTS})
+        timed = speeds[row.variant][0] if speeds[row.variant] else {"measurements": []}
+        result.values.update(_speed_values(timed["measurements"], speed_batch_size))
+        _add_quality(result, qualities[row.variant], extractor)
+        results[row.variant] = result
+    return Study(
+        results,
+        extractor,
+        speed_batch_size,
+        speed=[content for contents in speeds.values() for content in contents],
+        quality=all_quality,
+        training=[run for runs in trainings.values() for run in runs],
+    )
+
+
+def _speed_values(measurements: list[dict], batch_size: int) -> dict[str, float | str | None]:
+    modes = {each["mode"]: each for each in measurements if each["batch_size"] == batch_size}
+    values = {f"{time}_{mode}": modes.get(mode, {}).get(time) for mode in MODES for time in TIMES}
+    for column in ("peak_memory_bytes", "peak_memory_kind"):
+        values[column] = modes.get("eager", {}).get(column)
+    return values
+
+
+def _add_quality(result: Result, runs: list[dict], extractor: Extractor) -> None:
+    names = {
+        extractor.fd_column: "fd",
+        extractor.sfd_column: "sfd",
+        "kid": "kid",
+        "precision": "precision",
+        "recall": "recall",
+        "class_accuracy": "class_accuracy",
+    }
+    for column, metric in names.items():
+        mean, std = mean_and_std([run["metrics"].get(metric) for run in runs])
+        result.values[column] = mean
+        if std is not None:
+            result.stds[column] = std
+    subset_stds = [run["metrics"].get("kid_std") for run in runs]
+    result.values["kid_std_over_subsets"] = mean_and_std(subset_stds)[0]
+
+
+def table1(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str], list[dict]]:
+    """Columns and records of table1.csv: one record per variant, no cell empty.
+
+    `<column>_std_over_seeds` exist when some variant has several seeds. Peak memory is that of the
+    eager mode.
+    """
+    distances = (study.extractor.fd_column, study.extractor.sfd_column)
+    metrics = (*distances, "kid", "precision", "recall", "class_accuracy")
+    changing = {
+        "total_params",
+        "active_params",
+        "peak_memory_bytes",
+        *distances,
+        "macs",
+        "weight_bytes",
+        *(f"{time}_{mode}" for mode in MODES for time in TIMES if "_q" not in time),
+    }
+    measured = [
+        "total_params",
+        "active_params",
+        "peak_memory_bytes",
+        "peak_memory_kind",
+        *distances,
+        "kid",
+        "kid_std_over_subsets",
+        *metrics[3:],
+        "macs",
+        "weight_bytes",
+        "speed_batch_size",
+        *(f"{time}_{mode}" for mode in MODES for time in TIMES),
+    ]
+
+    records = []
+    for variant, result in study.results.items():
+        row = result.row
+        record = {
+            "group": row.group,
+            "variant": variant,
+            "parent": row.parent or NONE,
+            "num_seeds": result.num_seeds,
+        }
+        values = {**result.values, "speed_batch_size": study.speed_batch_size}
+        for column in measured:
+            record[column] = _cell(values[column])
+            if column in metrics and study.several_seeds:
+                record[f"{column}_std_over_seeds"] = _cell(result.stds.get(column))
+            if column in changing:
+                record[f"{column}_change_percent"] = _change_cell(study, variant, column)
+        if paper:
+            record.update(_paper_cells(paper.get(variant, {}), PAPER_COLUMNS[:-1]))
+        records.append(record)
+    return list(records[0]), records
+
+
+def table2(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str], list[dict]]:
+    """Columns and records of table2.csv: final training losses, one record per trained variant.
+
+    Each loss is the mean over the last `window_steps` steps; "none" marks a term that the
+    variant's loss does not have.
+    """
+    columns = ["group", "variant", "num_seeds", "steps", "window_steps"]
+    several = len({run["seed"] for run in study.training}) > 1
+    for term in TERMS:
+        columns += [term, f"{term}_std_over_seeds"] if several else [term]
+    columns += ["paper_final_loss"] if paper else []
+
+    records = []
+    for variant, result in study.results.items():
+        runs = [run for run in study.training if run["variant"] == variant]
+        if not runs:
+            continue
+        record = {
+            "group": result.row.group,
+            "variant": variant,
+            "num_seeds": len(runs),
+            "steps": runs[0]["steps"],
+            "window_steps": runs[0]["final_window_steps"],
+        }
+        for term in TERMS:
+            values = [run.get(f"final_{term}") for run in runs]
+            exists = any(value is not None for value in values)
+            mean, std = mean_and_std(values)
+            record[term] = _cell(mean) if exists else NONE
+            if several:
+                record[f"{term}_std_over_seeds"] = _cell(std) if exists else NONE
+        if paper:
+            record.update(_paper_cells(paper.get(variant, {}), ("final_loss",)))
+        records.append(record)
+    return columns, records
+
+
+def architecture_records(rows: list[Row], architecture: list[str]) -> tuple[list[str], list[dict]]:
+    """Columns and records of architecture.csv, in the order of `rows`."""
+    columns = ["variant", *COSTS]
+    contents = read_by_variant(architecture, rows)
+    records = [
+        {column: _cell(content.get(column)) for column in columns}
+        for row in rows
+        for content in contents[row.variant]
+    ]
+    return columns, records
+
+
+def paper_values(path: str | Path) -> dict[str, dict[str, float]]:
+    """The paper's own numbers: variant -> column -> value, without the cells the paper leaves out.
+
+    Raises InputError when the columns are not `variant` and PAPER_COLUMNS or a cell is no number.
+    """
+    found = {}
+    for record in read_csv(path):
+        if tuple(record) != ("variant", *PAPER_COLUMNS):
+            raise InputError(
+                f"{path} has the columns {', '.join(map(str, record))}; they should be "
+                f"variant, {', '.join(PAPER_COLUMNS)}."
+            )
+        variant = record.pop("variant")
+        try:
+            found[variant] = {
+                column: float(text) for column, text in record.items() if text.strip()
+            }
+        except ValueError as error:
+            raise InputError(
+                f"{path} has a cell of {variant} that is no number ({error}); "
+                "it should be a number or empty."
+            ) from None
+    return found
+
+
+def read_losses(path: str | Path) -> dict[str, np.ndarray]:
+    """Columns of a losses.csv: step and each loss term, (S,) float64, NaN where a term is empty."""
+    records = read_csv(path)
+    if not records or "step" not in records[0] or "loss" not in records[0]:
+        raise InputError(
+            f"{path} has no losses; it should have the columns step,loss,... and rows."
+        )
+    return {
+        column: np.array([float(record[column] or "nan") for record in records])
+        for column in records[0]
+    }
+
+
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return NOT_MEASURED
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
+
+
+def _change_cell(study: Study, variant: str, column: str) -> str:
+    parent = study.results[variant].row.parent
+    if parent is None:
+        return NONE
+    if study.results[parent].values.get(column) == 0:
+        return UNDEFINED
+    change = study.change_percent(variant, column)
+    return NOT_MEASURED if change is None else f"{change:.2f}"
+
+
+def _paper_cells(values: dict[str, float], columns: tuple[str, ...]) -> dict[str, str]:
+    return {
+        f"paper_{column}": f"{values[column]:g}" if column in values else NOT_REPORTED
+        for column in columns
+    }

@@ -1,0 +1,122 @@
+"""Structures to models, models to checkpoints and back."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from slimdit.attention import ATTENTION
+from slimdit.backbone import DiT
+from slimdit.errors import InputError
+from slimdit.files import atomic_path, canonical_json
+from slimdit.initialization import initialize
+from slimdit.mlp import MLP
+from slimdit.surgery import SURGERY
+
+
+def build_part(registry: dict, kind: str, options: dict, *arguments) -> nn.Module:
+    """The part that `options` names: {"name": ..., **its own options}.
+
+    Raises InputError that lists the known names, or the wrong option.
+    """
+    options = dict(options)
+    name = options.pop("name")
+    if name not in registry:
+        raise InputError(f"{kind} {name!r} is unknown; known: {', '.join(registry)}.")
+    try:
+        return registry[name](*arguments, **options)
+    except TypeError as error:
+        raise InputError(f"{kind} {name!r}: {error}.") from None
+
+
+def build_model(structure: dict, seed: int | None = None) -> DiT:
+    """The model of a structure as `Study.structure` describes it.
+
+    Weights are initialized from `seed`; without one they are left as they come, to be loaded.
+    """
+    structure = dict(structure)
+    hidden_size, num_heads = structure["hidden_size"], structure.pop("num_heads")
+    attention, mlp = structure.pop("attention"), dict(structure.pop("mlp"))
+    every = mlp.pop("every", 1)
+
+    def build_mlp(layer: int) -> nn.Module:
+        own = mlp if layer % every == every - 1 else {"name": "dense"}
+        return build_part(MLP, "mlp", own, hidden_size)
+
+    model = DiT(
+        **structure,
+        attention=lambda layer: build_part(
+            ATTENTION, "attention", attention, hidden_size, num_heads
+        ),
+        mlp=build_mlp,
+    )
+    if seed is not None:
+        initialize(model, seed)
+    return model
+
+
+def apply_operations(model: DiT, operations: list[dict]) -> DiT:
+    """Apply each operation to the model's weights, in order."""
+    for operation in operations:
+        model = build_part(SURGERY, "operation", operation)(model)
+    return model
+
+
+def flat_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The state as plain tensors; a quantized weight gives one for each of its parts."""
+    flat = {}
+    for name, tensor in module.state_dict().items():
+        if type(tensor) in (Tensor, nn.Parameter):
+            flat[name] = tensor.detach()
+        else:
+            for part in tensor.__tensor_flatten__()[0]:
+                flat[f"{name}.{part}"] = getattr(tensor, part).detach()
+    return flat
+
+
+def save_variant(
+    path: str | Path, model: DiT, structure: dict, operations: list[dict], origin: dict
+) -> None:
+    """Write weights, what they are weights of, and where they come from, as safetensors."""
+    tensors = {name: t.contiguous().cpu() for name, t in flat_tensors(model).items()}
+    metadata = {
+        "structure": canonical_json(structure),
+        "operations": canonical_json(operations),
+        "origin": canonical_json(origin),
+    }
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def read_metadata(path: str | Path) -> dict:
+    """{"structure", "operations", "origin"} of a checkpoint; raises InputError if it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        return {key: json.loads(metadata[key]) for key in ("structure", "operations", "origin")}
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; it should be a checkpoint.") from None
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a SlimDiT checkpoint ({error!r}); delete it to make it anew."
+        ) from None
+
+
+def load_variant(path: str | Path) -> DiT:
+    """The model of a checkpoint, on the CPU, ready for inference; needs no config."""
+    metadata = read_metadata(path)
+    model = apply_operations(build_model(metadata["structure"], seed=0), metadata["operations"])
+    own = flat_tensors(model)
+    with safe_open(path, "pt") as file, torch.no_grad():
+        stored = set(file.keys())
+        if stored != set(own):
+            raise InputError(
+                f"{path} holds other tensors than its structure has "
+                f"(first difference: {min(stored ^ set(own))}); delete it to make it anew."
+            )
+        for name, tensor in own.items():
+            tensor.copy_(file.get_tensor(name))
+    return model.eval()

@@ -1,0 +1,145 @@
+"""Train one variant with one seed, under a teacher if it has one."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+
+def train(
+    latents,
+    latents_manifest,
+    checkpoint,
+    losses,
+    report,
+    variant,
+    structure,
+    training,
+    distill,
+    seed,
+    state,
+    events,
+    code,
+    teacher=None,
+):
+    import torch
+    from slimdit.devices import device
+    from slimdit.files import canonical_json, sha256_of, write_csv, write_json
+    from slimdit.latents import LatentBatches, LatentCache
+    from slimdit.loop import Run, fit
+    from slimdit.provenance import origin
+    from slimdit.training import TERMS, Hyperparameters, Objective
+    from slimdit.variants import build_model, load_variant, save_variant
+
+    started_s = time.monotonic()
+    structure, distill = json.loads(structure), json.loads(distill)
+    hyper = Hyperparameters(**json.loads(training))
+    cache = LatentCache(latents, latents_manifest)
+    cache.check(structure, variant)
+
+    # What the run is a function of: a state made from anything else is another file.
+    identity = canonical_json(
+        [
+            structure,
+            training,
+            distill,
+            seed,
+            code,
+            cache.manifest["sha256"],
+            teacher and sha256_of(teacher),
+        ]
+    )
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    state_path = Path(state) / f"{key}.safetensors"
+
+    on = device()
+    torch.set_float32_matmul_precision("high")
+    model = build_model(structure, seed).to(on)
+    run = Run(model, TERMS, hyper.learning_rate, hyper.weight_decay, hyper.ema_decay)
+    model.train()
+    if state_path.exists():
+        run.load(state_path)
+    teacher_model = teacher and load_variant(teacher).to(on).requires_grad_(False)
+    batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
+    objective = Objective(model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0))
+
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(events, purge_step=run.step + 1) as writer:
+
+        def write_scalars(entry):
+            for term in TERMS:
+                if entry[term] or term in TERMS[:3]:
+                    writer.add_scalar(term, entry[term], entry["step"])
+            for layer, load in enumerate(entry["expert_load"] or []):
+                for expert, fraction in enumerate(load):
+                    writer.add_scalar(f"expert_load/{layer}/{expert}", fraction, entry["step"])
+
+        steps_per_s = fit(
+            run,
+            hyper.steps,
+            objective,
+            state_path,
+            hyper.log_every_steps,
+            hyper.save_every_steps,
+            write_scalars,
+        )
+
+    has_term = {"distillation": teacher is not None, "balance": run.history[-1]["expert_load"]}
+    columns = ("step", *TERMS)
+    rows = [
+        {c: entry[c] if has_term.get(c, True) else "" for c in columns} for entry in run.history
+    ]
+    where_from = origin(
+        code=code,
+        variant=variant,
+        seed=seed,
+        training=json.loads(training),
+        distill=distill,
+        latents_sha256=cache.manifest["sha256"],
+        step=run.step,
+    )
+    save_variant(checkpoint, run.averaged_model(), structure, [], where_from)
+    write_csv(losses, list(columns), rows)
+    write_json(
+        report,
+        {
+            "variant": variant,
+            "seed": seed,
+            "steps": run.step,
+            "batch_size": hyper.batch_size,
+            **final_terms(run.history, has_term, TERMS),
+            "steps_per_s": steps_per_s,
+            "wall_s": time.monotonic() - started_s,
+            "expert_load": expert_load(run.history),
+            "origin": where_from,
+        },
+    )
+
+
+def final_terms(history, has_term, terms):
+    """Means over the last tenth of the run; None for a term that the variant does not have."""
+    last = [entry for entry in history if entry["step"] > 0.9 * history[-1]["step"]]
+    means = {
+        f"final_{term}": sum(entry[term] for entry in last) / len(last)
+        if has_term.get(term, True)
+        else None
+        for term in terms
+    }
+    return means | {"final_window_steps": history[-1]["step"] - int(0.9 * history[-1]["step"])}
+
+
+def expert_load(history):
+    if not history[-1]["expert_load"]:
+        return None
+    return {
+        "steps": [entry["step"] for entry in history],
+        "load": [entry["expert_load"] for entry in history],
+    }
+
+
+if __name__ == "__main__":
+    from slimdit.job import job
+
+    with job(snakemake):
+        train(**snakemake.input, **snakemake.params, **snakemake.output)

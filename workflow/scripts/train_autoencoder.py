@@ -1,0 +1,159 @@
+"""Train the embedded study's small autoencoder on the subset, and say how well it restores."""
+
+import hashlib
+import json
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from slimdit.files import canonical_json, read_csv, write_json
+from slimdit.images import load_image
+from slimdit.randomness import stream
+
+TERMS = ("loss", "mse", "l1", "kl")
+EVALUATION_BATCH_SIZE = 64
+
+
+def train_autoencoder(
+    subset,
+    weights,
+    model_config,
+    report,
+    images_root,
+    image_size,
+    latent_channels,
+    training,
+    state,
+    code,
+    images=None,
+):
+    """training: {"steps", "batch_size", "crop_size", "learning_rate", "channels", "l1_weight",
+    "kl_weight", "ema_decay", "seed", "log_every_steps", "save_every_steps"}; the learning rate
+    falls to zero along a cosine. MSE + l1_weight L1 + kl_weight KL on random crops."""
+    import torch
+    from slimdit.autoencoders import to_model_range
+    from slimdit.devices import device
+    from slimdit.files import atomic_path, sha256_of
+    from slimdit.loop import Run, fit
+    from slimdit.provenance import origin
+
+    options = json.loads(training)
+    identity = canonical_json([training, image_size, latent_channels, code, sha256_of(subset)])
+    state_path = Path(state) / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
+    on = device()
+    train_pictures, held_out_pictures = (
+        load_split(subset, split, images_root, image_size) for split in ("train", "held_out")
+    )
+    model = build(options["channels"], latent_channels, image_size, options["seed"]).to(on)
+    run = Run(model, TERMS, options["learning_rate"], 0.0, options["ema_decay"])
+    if state_path.exists():
+        run.load(state_path)
+
+    def losses(step):
+        crops = draw_crops(train_pictures, options, step)
+        x = to_model_range(crops, on)
+        posterior = model.encode(x).latent_dist
+        eps = stream(options["seed"], "posterior", step).standard_normal(
+            tuple(posterior.mean.shape), np.float32
+        )
+        z = posterior.mean + posterior.std * torch.from_numpy(eps).to(on)
+        error = model.decode(z).sample - x
+        mse, l1, kl = error.square().mean(), error.abs().mean(), posterior.kl().mean()
+        loss = mse + options["l1_weight"] * l1 + options["kl_weight"] * kl
+        return torch.stack([loss, mse, l1, kl]), []
+
+    def learning_rate(step):
+        return options["learning_rate"] * 0.5 * (1 + math.cos(math.pi * step / options["steps"]))
+
+    fit(
+        run,
+        options["steps"],
+        losses,
+        state_path,
+        options["log_every_steps"],
+        options["save_every_steps"],
+        learning_rate=learning_rate,
+    )
+    model = run.averaged_model().eval()
+    psnr_db = peak_signal_to_noise(model, held_out_pictures, on)
+    with tempfile.TemporaryDirectory(dir=Path(weights).parent) as folder:
+        model.save_pretrained(folder)
+        for name, target in (
+            ("diffusion_pytorch_model.safetensors", weights),
+            ("config.json", model_config),
+        ):
+            with atomic_path(target) as temporary:
+                temporary.write_bytes((Path(folder) / name).read_bytes())
+    write_json(
+        report,
+        {
+            "held_out_psnr_db": psnr_db,
+            "num_held_out": len(held_out_pictures),
+            "steps": run.step,
+            "downsample_factor": 2 ** (len(options["channels"]) - 1),
+            "latent_channels": latent_channels,
+            "final_losses": {term: run.history[-1][term] for term in TERMS},
+            "origin": origin(code=code, training=options, image_size=image_size),
+        },
+    )
+
+
+def build(channels, latent_channels, image_size, seed):
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(seed)
+    model = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,
+        layers_per_block=1,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=image_size,
+    )
+    return model.to(memory_format=torch.channels_last)
+
+
+def load_split(subset, split, images_root, image_size):
+    rows = [row for row in read_csv(subset) if row["split"] == split]
+    return np.stack([load_image(Path(images_root) / row["path"], image_size) for row in rows])
+
+
+def draw_crops(pictures, options, step):
+    """The crops of a step, uint8 (B, crop_size, crop_size, 3)."""
+    size = options["crop_size"]
+    random = stream(options["seed"], "crop", step)
+    rows = random.integers(0, len(pictures), options["batch_size"])
+    tops, lefts = random.integers(0, pictures.shape[1] - size + 1, (2, options["batch_size"]))
+    return np.stack(
+        [
+            pictures[row, top : top + size, left : left + size]
+            for row, top, left in zip(rows, tops, lefts, strict=True)
+        ]
+    )
+
+
+def peak_signal_to_noise(model, pictures, on) -> float:
+    """Mean over images of 10 log10(255^2 / MSE) of what comes back, in dB."""
+    import torch
+    from slimdit.autoencoders import to_model_range, to_uint8
+
+    values = []
+    with torch.inference_mode():
+        for start in range(0, len(pictures), EVALUATION_BATCH_SIZE):
+            batch = pictures[start : start + EVALUATION_BATCH_SIZE]
+            latents = model.encode(to_model_range(batch, on)).latent_dist.mean
+            restored = to_uint8(model.decode(latents).sample)
+            error = (restored.astype(np.float64) - batch) ** 2
+            values += list(10 * np.log10(255**2 / error.mean(axis=(1, 2, 3))))
+    return float(np.mean(values))
+
+
+if __name__ == "__main__":
+    from slimdit.job import job
+
+    with job(snakemake):
+        train_autoencoder(**snakemake.input, **snakemake.params, **snakemake.output)
