@@ -5,11 +5,12 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
 
 from slimdit.code_digest import code_digest
 from slimdit.errors import InputError
-from slimdit.files import canonical_json
+from slimdit.files import canonical_json as canonical
 from slimdit.results import paper_values
 from slimdit.study import Study
 
@@ -20,8 +21,8 @@ except InputError as error:
 
 DATA = config["data"]
 AUTOENCODER = config["autoencoder"]
-EVALUATION = canonical_json(config["evaluation"])
-EXTRACTOR = {"features": {config["evaluation"]["extractor"]["name"].replace("-", "_")}}
+EVALUATION = canonical(config["evaluation"])
+EXTRACTOR = {config["evaluation"]["extractor"]["name"].replace("-", "_")}
 
 
 def one_of(names):
@@ -44,25 +45,22 @@ def all_cores():
     return workflow.cores or os.cpu_count()
 
 
-def canonical(value):
-    return canonical_json(value)
-
-
 def structure(wildcards):
-    return canonical_json(STUDY.structure(wildcards.variant))
+    return canonical(STUDY.structure(wildcards.variant))
 
 
 def operations(wildcards):
-    return canonical_json(STUDY.operations(wildcards.variant))
+    return canonical(STUDY.operations(wildcards.variant))
+
+
+def code_of(script, **kinds):
+    """Digest of what a step's code does; kinds: those in use of each registry."""
+    return code_digest(script, kinds, SCRIPTS)
 
 
 def model_code(script, variant, **kinds):
     """Digest of a step that builds the model of `variant`."""
-    return code_digest(script, STUDY.parts(variant) | kinds)
-
-
-def sampling_kinds(variant):
-    return {STUDY.sampling(variant)["sampler"]}
+    return code_of(script, **STUDY.parts(variant), **kinds)
 
 
 def run_files(name, variants):

@@ -35,7 +35,7 @@ if DATA["photos"]:
         params:
             photos=canonical(DATA["photos"]),
             seed=DATA["seed"],
-            code=code_digest("cut_photos", {}),
+            code=code_of("cut_photos"),
         message:
             "Cutting an image folder from packaged photographs"
         script:
@@ -57,7 +57,7 @@ rule select_subset:
     params:
         images_root=DATA["images"],
         data=subset_choice,
-        code=code_digest("select_subset", {}),
+        code=code_of("select_subset"),
     message:
         "Drawing classes and images"
     script:
@@ -88,7 +88,7 @@ if AUTOENCODER["train"]:
             latent_channels=AUTOENCODER["latent_channels"],
             training=canonical(AUTOENCODER["train"]),
             state=f"results/{STUDY.name}/state/autoencoder",
-            code=code_digest("train_autoencoder", {}),
+            code=code_of("train_autoencoder"),
         message:
             "Training the autoencoder"
         script:
@@ -119,9 +119,10 @@ rule encode_latents:
         source=AUTOENCODER["source"],
         revision=AUTOENCODER["revision"],
         normalize=AUTOENCODER["normalize"],
+        latent_std=AUTOENCODER["latent_std"],
         batch_size=AUTOENCODER["encode_batch_size"],
         state="results/{study}/state/latents",
-        code=code_digest("encode_latents", {}),
+        code=code_of("encode_latents"),
     message:
         "Encoding images to latents"
     script:
@@ -146,7 +147,7 @@ rule make_reference:
         images_root=DATA["images"],
         image_size=DATA["image_size"],
         evaluation=EVALUATION,
-        code=code_digest("make_reference", EXTRACTOR),
+        code=code_of("make_reference", features=EXTRACTOR),
     message:
         "Making the reference set and its features"
     script:

@@ -33,7 +33,7 @@ def train_code(wildcards):
     kinds = STUDY.parts(wildcards.variant)
     if teacher:
         kinds = {part: kinds[part] | STUDY.parts(teacher)[part] for part in kinds}
-    return code_digest("train", kinds)
+    return code_of("train", **kinds)
 
 
 def compress_code(wildcards):
@@ -50,10 +50,10 @@ rule train:
         checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
         losses="results/{study}/variants/{variant}/seed-{seed}/losses.csv",
         report="results/{study}/variants/{variant}/seed-{seed}/training.json",
-    wildcard_constraints:
-        variant=one_of(STUDY.trained),
     log:
         "results/{study}/logs/train/{variant}-seed-{seed}.log",
+    wildcard_constraints:
+        variant=one_of(STUDY.trained),
     conda:
         "../../envs/slimdit.yaml"
     threads: all_cores()
@@ -80,10 +80,10 @@ rule compress:
         parent=parent_checkpoint,
     output:
         checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
-    wildcard_constraints:
-        variant=one_of(STUDY.derived),
     log:
         "results/{study}/logs/compress/{variant}-seed-{seed}.log",
+    wildcard_constraints:
+        variant=one_of(STUDY.derived),
     conda:
         "../../envs/slimdit.yaml"
     threads: 1

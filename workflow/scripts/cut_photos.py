@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
 from slimdit.errors import InputError
 from slimdit.progress import Progress
 from slimdit.randomness import stream

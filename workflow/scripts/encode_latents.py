@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+
 from slimdit.errors import InputError
 from slimdit.files import canonical_json, read_csv, sha256_of, write_json
 from slimdit.images import load_image
@@ -21,6 +22,7 @@ def encode_latents(
     source,
     revision,
     normalize,
+    latent_std,
     batch_size,
     state,
     code,
@@ -31,6 +33,7 @@ def encode_latents(
     """normalize: `measured` takes shift and scale per channel from these latents, `config` the
     autoencoder's own scaling_factor and shift_factor."""
     import torch
+
     from slimdit.autoencoders import encode_moments, load_autoencoder, to_model_range
     from slimdit.devices import device
     from slimdit.provenance import origin
@@ -62,7 +65,7 @@ def encode_latents(
 
     array = ResumableArray(Path(state) / f"{key}.npy", shape, np.float16)
     array.fill(encode, batch_size, "encode latents", "image")
-    shift, scale = normalization(array.values, normalize, autoencoder)
+    shift, scale = normalization(array.values, normalize, latent_std, autoencoder)
     array.copy_to(latents)
     write_json(
         manifest,
@@ -92,7 +95,7 @@ def class_names(rows):
     return [names[label] for label in sorted(names)]
 
 
-def normalization(moments, normalize, autoencoder):
+def normalization(moments, normalize, latent_std, autoencoder):
     """Per channel: what to subtract from a latent, and what to multiply it with."""
     channels = moments.shape[3]
     if normalize == "config":
@@ -100,7 +103,7 @@ def normalization(moments, normalize, autoencoder):
         return [float(shift)] * channels, [float(autoencoder.config.scaling_factor)] * channels
     means = moments[:, :, 0].astype(np.float32)
     shift = means.mean(axis=(0, 1, 3, 4), dtype=np.float64)
-    scale = 1 / means.std(axis=(0, 1, 3, 4), dtype=np.float64)
+    scale = latent_std / means.std(axis=(0, 1, 3, 4), dtype=np.float64)
     return shift.tolist(), scale.tolist()
 
 

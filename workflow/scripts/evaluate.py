@@ -4,6 +4,7 @@ import json
 import logging
 
 import numpy as np
+
 from slimdit.errors import InputError
 from slimdit.features import build_extractor
 from slimdit.files import load_npz, read_json, sha256_of, write_json

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+
 from slimdit.errors import InputError
 from slimdit.features import build_extractor
 from slimdit.files import read_csv, sha256_of, write_npz
@@ -15,8 +16,12 @@ from slimdit.provenance import origin
 log = logging.getLogger(__name__)
 
 
-def make_reference(subset, reference, features, images_root, image_size, evaluation, code):
+def make_reference(
+    subset, reference, features, images_root, image_size, evaluation, code, images=None
+):
     """Write the reference and held-out images of `subset` and their features.
+
+    `images` is the image folder again where a rule makes it; paths are relative to `images_root`.
 
     `reference` holds arr_0 and arr_1 (images uint8 (N, H, W, 3) and labels, ordered by label),
     held_out_images and held_out_labels. `features` holds pooled, spatial and labels of the
@@ -33,22 +38,22 @@ def make_reference(subset, reference, features, images_root, image_size, evaluat
             raise InputError(f"{subset} has no {name} images; it should have some of each class.")
     extractor = build_extractor(**evaluation["extractor"])
 
-    images = {name: read_images(r, images_root, image_size, name) for name, r in chosen.items()}
+    arrays = {name: read_images(r, images_root, image_size, name) for name, r in chosen.items()}
     labels = {
         name: np.array([int(row["label"]) for row in its_rows], dtype=np.int64)
         for name, its_rows in chosen.items()
     }
     write_npz(
         reference,
-        arr_0=images["reference"],
+        arr_0=arrays["reference"],
         arr_1=labels["reference"],
-        held_out_images=images["held_out"],
+        held_out_images=arrays["held_out"],
         held_out_labels=labels["held_out"],
     )
 
     batch_size = evaluation["batch_size"]
-    of_reference = extractor.features(images["reference"], batch_size, "reference features")
-    of_held_out = extractor.features(images["held_out"], batch_size, "held-out features")
+    of_reference = extractor.features(arrays["reference"], batch_size, "reference features")
+    of_held_out = extractor.features(arrays["held_out"], batch_size, "held-out features")
     meta = {
         "extractor": extractor.describe(),
         "image_size": image_size,

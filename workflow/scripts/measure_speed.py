@@ -2,57 +2,78 @@
 
 import json
 import logging
-import shutil
+import time
 
 log = logging.getLogger(__name__)
 
 
 def measure_speed(checkpoint, speed, variant, measurement, code):
-    """measurement: {"batch_sizes", "modes", "warmup_iterations", "timed_iterations"}."""
+    """measurement: {"eager_batch_sizes", "compiled_batch_sizes", "warmup_iterations",
+    "timed_iterations"}."""
     import torch
 
     from slimdit.devices import device
     from slimdit.files import sha256_of, write_json
     from slimdit.provenance import origin
-    from slimdit.speed import compiled, measure_forward, resident_bytes
-    from slimdit.variants import load_variant, read_metadata
+    from slimdit.speed import cannot_compile, compile_blocks, measure_forward, resident_bytes
+    from slimdit.variants import build_operations, load_variant, read_metadata
 
     options, on = json.loads(measurement), device()
     torch.set_float32_matmul_precision("high")
-    if any(op["name"] == "int8_weight_only" for op in read_metadata(checkpoint)["operations"]):
-        import torchao  # noqa: F401  (so that its import does not count as the model's memory)
+    build_operations(read_metadata(checkpoint)["operations"])  # imports are not the model's memory
     baseline_rss_bytes = resident_bytes()
     model = load_variant(checkpoint).to(on)
     measurements, not_measured = [], []
-    for mode in options["modes"]:
-        if mode == "compiled" and on.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
-            reason = "torch.compile needs a C++ compiler on the CPU, and there is none"
-            not_measured += [
-                {"mode": mode, "batch_size": size, "reason": reason}
-                for size in options["batch_sizes"]
-            ]
-            continue
-        for batch_size in options["batch_sizes"]:
-            forward = compiled(model) if mode == "compiled" else model
-            side = model.input_size
-            generator = torch.Generator().manual_seed(0)
-            inputs = (
-                torch.randn(batch_size, model.in_channels, side, side, generator=generator).to(on),
-                torch.randint(0, 1000, (batch_size,), generator=generator).to(on),
-                torch.randint(0, model.num_classes, (batch_size,), generator=generator).to(on),
-            )
-            result = measure_forward(
-                forward, inputs, options["warmup_iterations"], options["timed_iterations"], on,
-                baseline_rss_bytes,
-            )
-            log.info("%s, batch %d: %.3f ms", mode, batch_size, result["latency_ms"])
-            measurements.append({"mode": mode, **result})
-    write_json(speed, {
-        "variant": variant,
-        "measurements": measurements,
-        "not_measured": not_measured,
-        "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
-    })
+
+    def measure(mode, batch_size):
+        started_s = time.monotonic()
+        result = measure_forward(
+            model,
+            random_inputs(model, batch_size, on),
+            options["warmup_iterations"],
+            options["timed_iterations"],
+            on,
+            baseline_rss_bytes,
+        )
+        measurements.append({"mode": mode, **result})
+        wall_s = time.monotonic() - started_s
+        log.info("%s, batch %d: %.2f ms (%.0f s)", mode, batch_size, result["latency_ms"], wall_s)
+
+    for batch_size in options["eager_batch_sizes"]:
+        measure("eager", batch_size)
+    reason = cannot_compile(on)
+    if reason is None:
+        compile_blocks(model)
+    for batch_size in options["compiled_batch_sizes"]:
+        if reason is None:
+            measure("compiled", batch_size)
+        else:
+            not_measured.append({"mode": "compiled", "batch_size": batch_size, "reason": reason})
+    write_json(
+        speed,
+        {
+            "variant": variant,
+            "measurements": measurements,
+            "not_measured": not_measured,
+            "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
+        },
+    )
+
+
+def random_inputs(model, batch_size, on):
+    """Latents, timesteps and labels of a forward pass; the same for every variant."""
+    import torch
+
+    from slimdit.randomness import stream
+
+    random = stream(0, "speed")
+    shape = (batch_size, model.in_channels, model.input_size, model.input_size)
+    arrays = (
+        random.standard_normal(shape, "float32"),
+        random.integers(0, 1000, batch_size),
+        random.integers(0, model.num_classes, batch_size),
+    )
+    return tuple(torch.from_numpy(array).to(on) for array in arrays)
 
 
 if __name__ == "__main__":

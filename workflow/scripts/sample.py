@@ -23,8 +23,22 @@ GRID_COLUMNS = 13
 
 
 def sample(
-    checkpoint, latents_manifest, samples, prompts, grid, report, variant, seed, sampling,
-    num_timesteps, source, revision, state, code, weights=None, model_config=None,
+    checkpoint,
+    latents_manifest,
+    samples,
+    prompts,
+    grid,
+    report,
+    variant,
+    seed,
+    sampling,
+    num_timesteps,
+    source,
+    revision,
+    state,
+    code,
+    weights=None,
+    model_config=None,
 ):
     """sampling: what `Generator` takes, and {"num_samples", "labels", "batch_size", "prompts"}."""
     import torch
@@ -51,34 +65,44 @@ def sample(
     labels = labels_for(
         options["num_samples"], model.num_classes, options["labels"], options["seed"]
     )
-    identity = canonical_json([sampling, num_timesteps, code, sha256_of(checkpoint),
-                               sha256_of(latents_manifest)])
+    identity = canonical_json(
+        [sampling, num_timesteps, code, sha256_of(checkpoint), sha256_of(latents_manifest)]
+    )
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     shape = (len(labels), manifest["image_size"], manifest["image_size"], 3)
     array = ResumableArray(Path(state) / f"{key}.npy", shape, np.uint8)
     todo, started_s = len(labels) - array.done, time.monotonic()
     array.fill(
         lambda start, stop: images(np.arange(start, stop), labels[start:stop], "image"),
-        options["batch_size"], "sample", "image",
+        options["batch_size"],
+        "sample",
+        "image",
     )
     wall_s = time.monotonic() - started_s
 
     write_npz(samples, arr_0=array.values, arr_1=labels)
     chosen = images(np.arange(len(prompt_labels)), prompt_labels, "prompt")
-    write_npz(prompts, arr_0=chosen, arr_1=prompt_labels,
-              names=np.array([manifest["classes"][label] for label in prompt_labels]))
+    write_npz(
+        prompts,
+        arr_0=chosen,
+        arr_1=prompt_labels,
+        names=np.array([manifest["classes"][label] for label in prompt_labels]),
+    )
     write_grid(grid, array.values, labels)
-    write_json(report, {
-        "variant": variant,
-        "seed": seed,
-        "num_samples": len(labels),
-        "sampling": options,
-        "wall_s": wall_s,
-        # An interrupted run has timed only what was left; a finished one nothing.
-        "images_per_s": todo / wall_s if todo else None,
-        "samples_sha256": sha256_of(samples),
-        "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
-    })
+    write_json(
+        report,
+        {
+            "variant": variant,
+            "seed": seed,
+            "num_samples": len(labels),
+            "sampling": options,
+            "wall_s": wall_s,
+            # An interrupted run has timed only what was left; a finished one nothing.
+            "images_per_s": todo / wall_s if todo else None,
+            "samples_sha256": sha256_of(samples),
+            "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
+        },
+    )
     array.remove()
 
 

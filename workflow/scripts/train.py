@@ -23,6 +23,7 @@ def train(
     teacher=None,
 ):
     import torch
+
     from slimdit.devices import device
     from slimdit.files import canonical_json, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
@@ -55,7 +56,14 @@ def train(
     on = device()
     torch.set_float32_matmul_precision("high")
     model = build_model(structure, seed).to(on)
-    run = Run(model, TERMS, hyper.learning_rate, hyper.weight_decay, hyper.ema_decay)
+    run = Run(
+        model,
+        TERMS,
+        hyper.learning_rate,
+        hyper.ema_decay,
+        hyper.weight_decay,
+        hyper.adam_betas,
+    )
     model.train()
     if state_path.exists():
         run.load(state_path)

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from slimdit.files import canonical_json, read_csv, write_json
 from slimdit.images import load_image
 from slimdit.randomness import stream
@@ -32,6 +33,7 @@ def train_autoencoder(
     "kl_weight", "ema_decay", "seed", "log_every_steps", "save_every_steps"}; the learning rate
     falls to zero along a cosine. MSE + l1_weight L1 + kl_weight KL on random crops."""
     import torch
+
     from slimdit.autoencoders import to_model_range
     from slimdit.devices import device
     from slimdit.files import atomic_path, sha256_of
@@ -46,7 +48,7 @@ def train_autoencoder(
         load_split(subset, split, images_root, image_size) for split in ("train", "held_out")
     )
     model = build(options["channels"], latent_channels, image_size, options["seed"]).to(on)
-    run = Run(model, TERMS, options["learning_rate"], 0.0, options["ema_decay"])
+    run = Run(model, TERMS, options["learning_rate"], options["ema_decay"])
     if state_path.exists():
         run.load(state_path)
 
@@ -139,6 +141,7 @@ def draw_crops(pictures, options, step):
 def peak_signal_to_noise(model, pictures, on) -> float:
     """Mean over images of 10 log10(255^2 / MSE) of what comes back, in dB."""
     import torch
+
     from slimdit.autoencoders import to_model_range, to_uint8
 
     values = []

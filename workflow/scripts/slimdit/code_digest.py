@@ -9,13 +9,12 @@ import functools
 import hashlib
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parents[1]
 PACKAGE = "slimdit"
 REGISTRIES = ("attention", "mlp", "surgery", "samplers", "features")
 
 
-def code_digest(script: str, kinds: dict[str, set[str]], scripts: Path = SCRIPTS) -> str:
-    """Digest of `<scripts>/<script>.py` and the library modules it reaches.
+def code_digest(script: str, kinds: dict[str, set[str]], scripts: Path) -> str:
+    """Digest of `<scripts>/<script>.py` and the library modules beside it that it reaches.
 
     kinds: registry -> names of the kinds in use; kinds of other registries do not count.
     """

@@ -28,8 +28,9 @@ class Run:
         model: nn.Module,
         terms: tuple[str, ...],
         learning_rate: float,
-        weight_decay: float,
         ema_decay: float,
+        weight_decay: float = 0.0,
+        adam_betas: tuple[float, float] = (0.9, 0.999),
     ):
         self.model = model
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -37,6 +38,7 @@ class Run:
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=learning_rate,
+            betas=tuple(adam_betas),
             weight_decay=weight_decay,
             fused=True,
         )

@@ -1,5 +1,6 @@
 """The results table for people to read, and the conditions under which it was measured."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,14 +8,10 @@ from dataclasses import dataclass
 from slimdit.results import (
     NOT_MEASURED,
     NOT_REPORTED,
+    PEAK_MEMORY_KINDS,
     Result,
     Study,
 )
-
-PEAK_MEMORY_KINDS = {
-    "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
-    "cpu_peak_rss_growth": "growth of the process's peak resident memory on the CPU",
-}
 
 
 @dataclass(frozen=True)
@@ -53,18 +50,21 @@ def table1_markdown(study: Study, paper: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines) + "\n\n" + conditions(study, bool(paper)) + "\n"
 
 
-def number(value: float) -> str:
-    """About three significant digits, as the paper prints them: 131.9, 22.9, 6.07, 0.267."""
-    size = abs(value)
+def number(value: float, like: float | None = None) -> str:
+    """About three significant digits, as the paper prints them: 131.9, 22.9, 6.07, 0.267.
+
+    `like`: the number whose decimals to use, as for a standard deviation beside its mean.
+    """
+    size = abs(value if like is None else like)
     if size >= 1000:
-        return f"{value:.0f}"
-    if size >= 10:
-        return f"{value:.1f}"
-    if size >= 1:
-        return f"{value:.2f}"
-    if size >= 0.001 or size == 0:
-        return f"{value:.3f}"
-    return f"{value:.2g}"
+        decimals = 0
+    elif size >= 10:
+        decimals = 1
+    elif size >= 1 or size == 0:
+        decimals = 2
+    else:
+        decimals = 2 - math.floor(math.log10(size))
+    return f"{value:.{decimals}f}"
 
 
 def bracket(change_percent: float | None) -> str:
@@ -109,9 +109,7 @@ def _columns(study: Study, as_paper: bool) -> list[Column]:
     return [
         Column("Params (M) [active]", "total_params", 1e6, paper="total_params_million"),
         Column("Size (MB)", "weight_bytes", 1e6),
-        Column(
-            f"Peak memory ({memory_name})", "peak_memory_bytes", memory, paper="peak_memory_gb"
-        ),
+        Column(f"Peak memory ({memory_name})", "peak_memory_bytes", memory, paper="peak_memory_gb"),
         Column(distance(extractor.fd_label), extractor.fd_column, paper="fid"),
         Column(distance(extractor.sfd_label), extractor.sfd_column, paper="sfid"),
         Column("KID", "kid", changes=False),
@@ -133,7 +131,7 @@ def _measured_cell(study: Study, variant: str, column: Column) -> str:
         return NOT_MEASURED
     text = number(value / column.unit)
     if column.value in result.stds:
-        text += f" ± {number(result.stds[column.value] / column.unit)}"
+        text += f" ± {number(result.stds[column.value] / column.unit, like=value / column.unit)}"
     if column.value == "total_params":
         text += _active(result)
     if column.changes:
@@ -183,7 +181,7 @@ def _reading(study: Study) -> Iterable[str]:
         if parent != usual:
             by_parent.setdefault(labels[parent], []).append(labels[variant])
     exceptions = "".join(
-        f"; for {_and(children)} {parent}" for parent, children in by_parent.items()
+        f"; for {_and(children)} it is {parent}" for parent, children in by_parent.items()
     )
     yield (
         f"Round brackets give the change against the parent, {labels[usual]}{exceptions}; "
@@ -239,9 +237,7 @@ def _quality_conditions(study: Study) -> Iterable[str]:
         )
     usual = Counter(_sampling(run) for run in study.quality).most_common(1)[0][0]
     others = dict.fromkeys(
-        f"{run['variant']}: {_sampling(run)}"
-        for run in study.quality
-        if _sampling(run) != usual
+        f"{run['variant']}: {_sampling(run)}" for run in study.quality if _sampling(run) != usual
     )
     yield f"Sampling: {usual}{''.join(f'; {other}' for other in others)}."
 
@@ -270,8 +266,12 @@ def _peak_memory_kind(measurement: dict) -> str:
 
 
 def _sampling(run: dict) -> str:
+    """How one image comes about: the settings that all images of a run share."""
+    settings = {**run["sampling"], **run["sampling"].get("options", {})}
     return ", ".join(
-        f"{key.replace('_', ' ')} {value}" for key, value in sorted(run["sampling"].items())
+        f"{key.replace('_', ' ')} {value}"
+        for key, value in sorted(settings.items())
+        if key not in ("num_samples", "batch_size", "prompts", "options")
     )
 
 

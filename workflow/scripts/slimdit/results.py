@@ -19,6 +19,10 @@ MODES = ("eager", "compiled")
 TIMES = ("latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s")
 COSTS = ("total_params", "active_params", "macs", "weight_bytes")
 TERMS = ("loss", "mse", "vb", "distillation", "balance")
+PEAK_MEMORY_KINDS = {
+    "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
+    "cpu_peak_rss_growth": "growth of peak resident memory on the CPU",
+}
 PAPER_COLUMNS = (
     "total_params_million",
     "active_params_million",
@@ -88,6 +92,12 @@ class Study:
     @property
     def several_seeds(self) -> bool:
         return any(result.num_seeds > 1 for result in self.results.values())
+
+    @property
+    def fully_timed_mode(self) -> str:
+        """`compiled` where every variant was timed so, else `eager`."""
+        timed = [result.values["latency_ms_compiled"] for result in self.results.values()]
+        return "eager" if None in timed else "compiled"
 
     def change_percent(self, variant: str, column: str) -> float | None:
         """Change of a variant's value against its parent's; None without a parent or a value."""

@@ -22,6 +22,7 @@ class Hyperparameters:
     steps: int
     batch_size: int
     learning_rate: float
+    adam_betas: tuple[float, float]
     weight_decay: float
     ema_decay: float
     label_dropout: float

@@ -1,6 +1,7 @@
 """Structures to models, models to checkpoints and back."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from slimdit.mlp import MLP
 from slimdit.surgery import SURGERY
 
 
-def build_part(registry: dict, kind: str, options: dict, *arguments) -> nn.Module:
+def build_part(registry: dict, kind: str, options: dict, *arguments):
     """The part that `options` names: {"name": ..., **its own options}.
 
     Raises InputError that lists the known names, or the wrong option.
@@ -58,10 +59,15 @@ def build_model(structure: dict, seed: int | None = None) -> DiT:
     return model
 
 
+def build_operations(operations: list[dict]) -> list[Callable[[DiT], DiT]]:
+    """The operations that the options name, with the libraries that they need imported."""
+    return [build_part(SURGERY, "operation", options) for options in operations]
+
+
 def apply_operations(model: DiT, operations: list[dict]) -> DiT:
     """Apply each operation to the model's weights, in order."""
-    for operation in operations:
-        model = build_part(SURGERY, "operation", operation)(model)
+    for operation in build_operations(operations):
+        model = operation(model)
     return model
 
 

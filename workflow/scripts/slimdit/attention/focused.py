@@ -13,17 +13,18 @@ EPSILON = 1e-6
 
 
 def focus(x: Tensor) -> Tensor:
-    """||x|| x^3 / ||x^3|| of x = ReLU(x) + epsilon, norms over the last axis, in float32 or wider."""
+    """||x|| x^3 / ||x^3|| of x = ReLU(x) + epsilon, norms over the last axis, at least float32."""
     x = F.relu(x.float() if x.dtype.itemsize < 4 else x) + EPSILON
     focused = x**POWER
     return focused * (x.norm(dim=-1, keepdim=True) / focused.norm(dim=-1, keepdim=True))
 
 
 class FocusedAttention(nn.Module):
-    """phi(Q) (phi(K)^T V) / (phi(Q) sum phi(K)): linear in N, its state is one d x d matrix a group.
+    """phi(Q) (phi(K)^T V) / (phi(Q) sum phi(K)): linear in N.
 
-    group_size query heads share one key-value head. phi is `focus`, its norms over the width of a
-    head. On the queries the norms cancel against the normaliser, and are left out.
+    The state is one d x d matrix a group: group_size query heads share one key-value head. phi is
+    `focus`, its norms over the width of a head. On the queries the norms cancel against the
+    normaliser, and are left out.
     """
 
     def __init__(self, hidden_size: int, num_heads: int, group_size: int):

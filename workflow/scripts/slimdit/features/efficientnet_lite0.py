@@ -44,9 +44,9 @@ class EfficientNetLite0(Extractor):
 
     Spatial features are the first 7 channels of block 7, flattened in (H, W, C) order: 448 values
     at the default input size. That block tells blurred, noisy and rearranged photographs from real
-    ones better than its neighbours do. Images are resized to `input_size` squared by antialiased
-    bicubic interpolation, or left as they are with `input_size` None. The default of 128 (the
-    network was trained at 224) classifies photographs right at a fifth of the time.
+    ones better than the ends of the stages around it. Images are resized to `input_size` squared by
+    antialiased bicubic interpolation, or left as they are with `input_size` None. The default of
+    128 (the network was trained at 224) classifies photographs right in a quarter of the time.
     """
 
     name = "efficientnet-lite0"
@@ -64,7 +64,7 @@ class EfficientNetLite0(Extractor):
             )
         self.input_size = input_size
         self.device = device()
-        # Twice as fast on a CPU as the default layout.
+        # Up to twice as fast on a CPU as the default layout.
         self.network = Network(_read_weights()).to(self.device, memory_format=torch.channels_last)
 
     @property

@@ -1,0 +1,36 @@
+# `make study` and `make test` do everything on a fresh machine with Python 3.11+.
+PYTHON ?= python3
+STUDY ?= photos
+CONFIG = $(if $(filter photos,$(STUDY)),,--configfile configs/$(STUDY).yaml)
+BIN = .venv/bin
+
+.PHONY: setup study test lint format clean
+
+setup: .venv/installed
+
+.venv/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+study: setup
+	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG)
+	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
+	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"
+
+test: setup lint
+	$(BIN)/python -m pytest -q --durations=10
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+clean:
+	rm -rf results/$(STUDY)

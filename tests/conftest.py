@@ -1,0 +1,41 @@
+"""Fixtures and options of every test."""
+
+import copy
+
+import pytest
+import torch
+from subjects import IMAGENET200, PHOTOS, tiny
+
+torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests that take minutes too")
+
+
+def pytest_collection_modifyitems(config, items):
+    skips = {
+        "slow": (not config.getoption("--slow"), "takes minutes; run with --slow"),
+        "cuda": (not torch.cuda.is_available(), "needs a CUDA GPU"),
+    }
+    for item in items:
+        for marker, (absent, reason) in skips.items():
+            if marker in item.keywords and absent:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def config():
+    """The photos config, a copy to change."""
+    return copy.deepcopy(PHOTOS.config)
+
+
+@pytest.fixture
+def imagenet_config():
+    return copy.deepcopy(IMAGENET200.config)
+
+
+@pytest.fixture
+def structure():
+    """The base, tiny."""
+    return tiny(PHOTOS.structure("S2-base"))

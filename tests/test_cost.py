@@ -1,0 +1,91 @@
+"""Costs of the paper's study, digit by digit."""
+
+import pytest
+import torch
+from subjects import IMAGENET200, PHOTOS
+
+from slimdit import kernels
+from slimdit.cost import active_params, count_macs, total_params, weight_bytes
+from slimdit.variants import apply_operations, build_model
+
+# total_params, GMACs: derived from the architecture by hand, batch 1, 200 classes.
+COSTS = {
+    "S2-base": (32_656_160, 6.0655),
+    "S4-base": (32_637_824, 1.41504),
+    "XS2-base": (7_493_664, 1.4185),
+    "XS4-base": (7_481_472, 0.3212),
+    "Q-S2": (32_656_160, 6.0655),
+    "Q-S4": (32_637_824, 1.41504),
+    "Q-XS2": (7_493_664, 1.4185),
+    "Q-XS4": (7_481_472, 0.3212),
+    "S2-shallow": (29_110_304, 4.8575),
+    "S2-med-4": (32_702_240, 5.4922),
+    "S2-med-16": (32_702_240, 5.5488),
+    "S2-fg-6": (29_699_360, 4.80),
+    "S2-fg-3": (30_290_720, 4.96),
+    "KD-XS2": (7_493_664, 1.4185),
+    "MoE-S2-8E2A": (131_944_736, 9.6988),
+    "MoE-S2-4E1A": (53_933_600, 6.0679),
+    "MoE-XS2-8E2A": (29_579_808, 2.2269),
+    "S2-prune-5": (31_474_208, 5.663),
+    "S2-prune-4": (30_292_256, 5.260),
+    "S2-prune-3": (29_110_304, 4.858),
+    "S2-prune-2": (27_928_352, 4.455),
+}
+ACTIVE_MILLIONS = {"MoE-S2-8E2A": 46.87, "MoE-S2-4E1A": 32.67, "MoE-XS2-8E2A": 10.66}
+INT8_MEGABYTES = {"Q-S2": 33.86, "Q-S4": 33.67, "Q-XS2": 8.10, "Q-XS4": 7.98}
+
+
+def digits(number):
+    return len(str(number).partition(".")[2])
+
+
+def empty_model(study, variant):
+    with torch.device("meta"):
+        model = build_model(study.structure(variant))
+    return apply_operations(model.to_empty(device="cpu"), study.operations(variant))
+
+
+@pytest.mark.parametrize("variant", IMAGENET200.variants)
+def test_paper_study_costs_what_the_architecture_says(variant):
+    params, gigamacs = COSTS[variant]
+    model = empty_model(IMAGENET200, variant)
+    assert total_params(model) == params
+    decimals = 2 if variant.startswith("S2-fg") else digits(gigamacs)
+    assert round(count_macs(model) / 1e9, decimals) == gigamacs
+    active_millions = round(active_params(model) / 1e6, 2)
+    assert active_millions == ACTIVE_MILLIONS.get(variant, round(params / 1e6, 2))
+
+
+@pytest.mark.parametrize("variant", PHOTOS.variants)
+def test_fused_and_plain_paths_count_the_same(variant):
+    model = empty_model(PHOTOS, variant)
+    fused = count_macs(model)
+    with kernels.plain():
+        assert count_macs(model) == fused
+
+
+@pytest.mark.parametrize("variant", INT8_MEGABYTES)
+def test_int8_weights_take_the_published_bytes(variant):
+    size_mb = weight_bytes(empty_model(IMAGENET200, variant)) / 1e6
+    assert size_mb == pytest.approx(INT8_MEGABYTES[variant], rel=0.01)
+
+
+def test_float32_weights_take_four_bytes_a_parameter():
+    model = empty_model(PHOTOS, "S2-base")
+    assert weight_bytes(model) == 4 * total_params(model)
+
+
+def test_int8_weights_take_one_byte_and_a_scale_and_zero_point_a_row():
+    base, quantized = (empty_model(PHOTOS, name) for name in ("S2-base", "Q-S2"))
+    linears = [m for m in base.modules() if isinstance(m, torch.nn.Linear)]
+    saved = sum(3 * m.weight.numel() - 5 * m.out_features for m in linears)
+    assert weight_bytes(base) - weight_bytes(quantized) == saved
+
+
+def test_counting_leaves_the_kernels_as_they_were():
+    model = empty_model(PHOTOS, "XS4-base")
+    with kernels.plain():
+        count_macs(model)
+        assert kernels._plain
+    assert not kernels._plain

@@ -1,0 +1,131 @@
+"""GPU leases between processes; no GPU is needed, only names of devices."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from subjects import ROOT
+
+from slimdit.devices import leased_gpus
+
+HOLDER = """
+import os, sys
+from slimdit.devices import leased_gpus
+with leased_gpus(int(sys.argv[2]), sys.argv[1]) as devices:
+    print(",".join(devices), os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture(autouse=True)
+def two_devices(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a process that leases GPUs and holds them until its stdin ends."""
+    processes = []
+
+    def begin(count=1):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(tmp_path / "locks"), str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "workflow" / "scripts")},
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def leased(process):
+    """What the process holds; waits until it holds something."""
+    held, visible = process.stdout.readline().split()
+    assert held == visible
+    return set(held.split(","))
+
+
+def is_waiting(process, timeout_s=1.0):
+    os.set_blocking(process.stdout.fileno(), False)
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return not process.stdout.readline()
+    finally:
+        os.set_blocking(process.stdout.fileno(), True)
+    return False
+
+
+def test_processes_get_different_devices_and_a_third_waits(start):
+    first, second = start(), start()
+    devices = leased(first), leased(second)
+    assert set.union(*devices) == {"0", "1"}
+    third = start()
+    assert is_waiting(third)
+    first.communicate("\n")
+    assert leased(third) == devices[0]
+
+
+def test_killed_holder_frees_its_devices(start):
+    holder = start(2)
+    assert leased(holder) == {"0", "1"}
+    waiter = start(2)
+    assert is_waiting(waiter)
+    holder.kill()
+    assert leased(waiter) == {"0", "1"}
+
+
+def test_a_job_that_wants_all_does_not_hold_some_while_it_waits(start):
+    holder = start()
+    leased(holder)
+    greedy = start(2)
+    assert is_waiting(greedy)
+    assert len(leased(start())) == 1
+
+
+def test_asking_for_more_than_there_are_takes_all(tmp_path):
+    with leased_gpus(5, tmp_path) as devices:
+        assert devices == ["0", "1"]
+
+
+def test_environment_is_restored_even_after_an_error(tmp_path):
+    with pytest.raises(RuntimeError), leased_gpus(1, tmp_path):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+        raise RuntimeError
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    with leased_gpus(1, tmp_path) as devices:
+        assert devices == ["0"]
+
+
+def assert_nothing_is_held(count, lock_dir):
+    with leased_gpus(count, lock_dir / "locks") as devices:
+        assert devices == []
+    assert not (lock_dir / "locks").exists()
+
+
+def test_without_gpus_nothing_is_held(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert_nothing_is_held(1, tmp_path)
+
+
+def test_without_a_driver_nothing_is_held(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert_nothing_is_held(1, tmp_path)
+
+
+def test_slurm_has_already_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert_nothing_is_held(1, tmp_path)
+
+
+def test_a_job_without_gpus_holds_nothing(tmp_path):
+    assert_nothing_is_held(0, tmp_path)

@@ -1,0 +1,183 @@
+"""The figures: written, the same each time, and true to their data where that can be told."""
+
+import json
+
+import numpy as np
+import pytest
+
+from figures import figures, read_prompts
+from slimdit.errors import InputError
+from slimdit.files import write_csv, write_json, write_npz
+from slimdit.plots.differences import overlay
+from slimdit.plots.losses import moving_mean
+from slimdit.plots.pareto import Point, pareto_figure, pareto_front
+from slimdit.plots.style import styled
+from slimdit.results import Row
+
+FIGURES = ("samples", "differences", "losses", "pareto", "expert_load")
+EXTRACTOR = {
+    "name": "net",
+    "fd_column": "fd_net",
+    "sfd_column": "sfd_net",
+    "fd_label": "FD (Net)",
+    "sfd_label": "sFD (Net)",
+}
+
+
+def write_study(folder, variants, seeds=(0,)):
+    """Files of variants {name: (kind, parent)}, kind plain, moe or derived: figures' arguments."""
+    paths = {kind: [] for kind in ("architecture", "speed", "quality", "training")}
+    paths |= {"losses": [], "prompts": []}
+    rng = np.random.default_rng(0)
+
+    def add(kind, path, content):
+        write_json(path, {**content, "origin": {}})
+        paths[kind].append(str(path))
+
+    for i, (variant, (kind, _)) in enumerate(variants.items()):
+        here, cost = folder / variant, {"variant": variant, "total_params": 10 + i}
+        cost |= {"active_params": 10 + i, "macs": 1e6 * (1 + i), "weight_bytes": 40 + i}
+        add("architecture", here / "architecture.json", cost)
+        measured = {"latency_ms": 5.0 + i, "peak_memory_bytes": 1e6 * (1 + i)}
+        measured |= {"mode": "eager", "batch_size": 8, "peak_memory_kind": "cpu_peak_rss_growth"}
+        add("speed", here / "speed.json", {"variant": variant, "measurements": [measured]})
+        images = rng.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
+        names = np.array([f"a_class_{n}" for n in range(8)])
+        write_npz(here / "prompts.npz", arr_0=images, arr_1=np.arange(8), names=names)
+        paths["prompts"].append(str(here / "prompts.npz"))
+        for seed in seeds:
+            run, what = here / f"seed-{seed}", {"variant": variant, "seed": seed}
+            metrics = {"fd": 50.0 - i + seed, "sfd": 3.0}
+            counts = {"num_samples": 10, "num_reference": 10}
+            quality = {**what, **counts, "metrics": metrics, "extractor": EXTRACTOR}
+            add("quality", run / "quality.json", quality)
+            if kind == "derived":
+                continue
+            load = rng.dirichlet(np.ones(4), (5, 2)).tolist()  # 5 steps, 2 layers, 4 experts
+            load = {"steps": [1, 2, 3, 4, 5], "load": load} if kind == "moe" else None
+            add("training", run / "training.json", {**what, "expert_load": load})
+            steps = [{"step": s, "loss": 1 / s, "mse": 0.9 / s, "vb": 0.1 / s} for s in range(1, 6)]
+            write_csv(run / "losses.csv", list(steps[0]), steps)
+            paths["losses"].append(str(run / "losses.csv"))
+    rows = [
+        {
+            "variant": variant,
+            "group": kind,
+            "parent": parent,
+            "label": variant,
+            "derived_from": parent if kind == "derived" else None,
+        }
+        for variant, (kind, parent) in variants.items()
+    ]
+    return paths | {"rows": json.dumps(rows), "speed_batch_size": 8, "code": "digest"}
+
+
+def draw(arguments, folder):
+    """The bytes of every figure."""
+    outputs = {f"{name}_{kind}": folder / f"{name}.{kind}" for name in FIGURES for kind in KINDS}
+    figures(**arguments, **outputs)
+    return {name: path.read_bytes() for name, path in outputs.items()}
+
+
+KINDS = ("png", "svg")
+SMALL = {
+    "base": ("plain", None),
+    "experts": ("moe", "base"),
+    "quantized": ("derived", "base"),
+}
+
+
+def test_equal_inputs_give_equal_bytes(tmp_path):
+    arguments = write_study(tmp_path / "study", SMALL)
+    first, second = (draw(arguments, tmp_path / name) for name in ("first", "second"))
+    assert first == second
+    assert all(first[f"{name}_png"].startswith(b"\x89PNG") for name in FIGURES)
+    assert all(b"</svg>" in first[f"{name}_svg"] for name in FIGURES)
+
+
+@pytest.mark.parametrize(
+    "variants, seeds",
+    [
+        ({"alone": ("plain", None)}, (0,)),
+        (SMALL, (0, 1, 2)),
+        (
+            {"base": ("plain", None)}
+            | {f"plain-{i}": ("plain", "base") for i in range(25)}
+            | {f"derived-{i}": ("derived", "base") for i in range(4)},
+            (0,),
+        ),
+    ],
+    ids=["one variant", "three seeds", "thirty variants"],
+)
+def test_studies_of_any_size_can_be_drawn(tmp_path, variants, seeds):
+    drawn = draw(write_study(tmp_path / "study", variants, seeds), tmp_path / "figures")
+    assert all(map(len, drawn.values()))
+
+
+def test_a_variant_without_measurements_is_left_out_not_failed(tmp_path):
+    arguments = write_study(tmp_path / "study", SMALL)
+    arguments["speed"], arguments["quality"] = arguments["speed"][1:], arguments["quality"][:-1]
+    assert all(map(len, draw(arguments, tmp_path / "figures").values()))
+
+
+def test_losses_must_go_with_training(tmp_path):
+    arguments = write_study(tmp_path / "study", SMALL)
+    arguments["losses"].pop()
+    with pytest.raises(InputError, match=r"one losses\.csv per"):
+        draw(arguments, tmp_path / "figures")
+
+
+def test_prompts_must_be_one_per_row_and_the_same(tmp_path):
+    rows = [Row(name, "group", None, name) for name in ("a", "b")]
+    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for path, name in zip(paths, ("cat", "dog"), strict=True):
+        write_npz(path, arr_0=np.zeros((1, 2, 2, 3), np.uint8), names=np.array([name]))
+    with pytest.raises(InputError, match="one per row"):
+        read_prompts(rows, paths[:1])
+    with pytest.raises(InputError, match="other prompts"):
+        read_prompts(rows, paths)
+
+
+def test_magenta_is_where_images_differ_and_nowhere_else():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 200, (2, 16, 16, 3), dtype=np.uint8)
+    others = images.copy()
+    others[0, 3:6, 4:9, 1] += 40
+    differs = np.zeros((2, 16, 16), dtype=bool)
+    differs[0, 3:6, 4:9] = True
+
+    shown = overlay(images, others).astype(int)
+    red, green, blue = np.moveaxis(shown, -1, 0)
+    assert np.array_equal(red > green, differs)
+    assert np.array_equal(red, blue)
+    grey = images[~differs] @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(shown[~differs] - grey[:, None]).max() <= 0.5
+
+
+def test_the_largest_difference_is_pure_magenta_whichever_image_is_brighter():
+    black, white = np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255, np.uint8)
+    for pair in ((black, white), (white, black)):
+        assert overlay(*pair).tolist() == [[[255, 0, 255]]]
+
+
+def test_pareto_front_is_what_no_other_point_beats():
+    cost = np.array([1.0, 2.0, 2.0, 3.0, 4.0])
+    distance = np.array([9.0, 5.0, 7.0, 6.0, 1.0])
+    assert pareto_front(cost, distance).tolist() == [0, 1, 4]
+
+
+def test_pareto_labels_overlap_neither_each_other_nor_the_frame():
+    points = [Point(f"variant-{i}", "group", 1 + 0.01 * i, 10 - 0.1 * (i % 5)) for i in range(15)]
+    with styled():
+        figure = pareto_figure([("Latency (ms)", points)], "FD")
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+        frame = axes.get_window_extent()
+    assert len(boxes) == 15
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+
+
+def test_moving_mean_of_each_value_and_those_before_it():
+    assert moving_mean(np.array([1.0, 3.0, 5.0, 7.0]), 2).tolist() == [2.0, 4.0, 6.0]

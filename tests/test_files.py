@@ -1,0 +1,138 @@
+"""Files are whole or not there, and damaged ones say so in one sentence."""
+
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from slimdit.errors import InputError
+from slimdit.files import (
+    atomic_path,
+    canonical_json,
+    load_npz,
+    read_csv,
+    read_json,
+    sha256_of,
+    write_csv,
+    write_json,
+    write_npz,
+)
+from slimdit.resumable import ResumableArray
+
+
+def test_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"old": 1}
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_write_makes_its_folder_and_keeps_the_suffix(tmp_path):
+    with atomic_path(tmp_path / "new" / "array.npy") as temporary:
+        assert temporary.suffix == ".npy"
+        temporary.write_text("x")
+    assert os.listdir(tmp_path / "new") == ["array.npy"]
+
+
+def test_written_files_have_the_permissions_of_the_umask(tmp_path):
+    previous = os.umask(0o027)
+    try:
+        write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o640
+
+
+def test_json_comes_back_and_refuses_what_is_not_json(tmp_path):
+    value = {"b": [1, 2.5, None], "a": "ä"}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "b.json", float("nan"))
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_equal_values_have_equal_canonical_strings():
+    assert canonical_json({"b": 1, "a": [True]}) == canonical_json({"a": [True], "b": 1})
+    assert canonical_json({"a": 1}) != canonical_json({"a": 1.0})
+
+
+def test_csv_comes_back_as_text(tmp_path):
+    write_csv(tmp_path / "a.csv", ["x", "y"], [{"x": 1, "y": 'a,"b"\nc'}, {"x": "", "y": 2.5}])
+    assert read_csv(tmp_path / "a.csv") == [{"x": "1", "y": 'a,"b"\nc'}, {"x": "", "y": "2.5"}]
+
+
+def test_equal_arrays_give_equal_bytes(tmp_path):
+    arrays = {"arr_0": np.arange(6, dtype=np.uint8).reshape(2, 3), "names": np.array(["a", "bc"])}
+    for name in ("a.npz", "b.npz"):
+        write_npz(tmp_path / name, **arrays)
+    assert sha256_of(tmp_path / "a.npz") == sha256_of(tmp_path / "b.npz")
+    loaded = load_npz(tmp_path / "a.npz")
+    assert loaded.keys() == arrays.keys()
+    assert all(np.array_equal(loaded[name], arrays[name]) for name in arrays)
+    assert all(loaded[name].dtype == arrays[name].dtype for name in arrays)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
+def test_damaged_npz_is_an_input_error(tmp_path, damage):
+    path = tmp_path / "a.npz"
+    write_npz(path, arr_0=np.zeros(1000))
+    content = {"truncated": path.read_bytes()[:-100], "text": b"no archive", "empty": b""}
+    path.write_bytes(content[damage])
+    with pytest.raises(InputError, match=r"a\.npz is not an \.npz file of plain arrays"):
+        load_npz(path)
+
+
+def test_pickled_arrays_are_neither_written_nor_read(tmp_path):
+    objects = np.array([{"a": 1}], dtype=object)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        write_npz(tmp_path / "a.npz", arr_0=objects)
+    np.savez(tmp_path / "b.npz", arr_0=objects)
+    with pytest.raises(InputError, match="plain arrays"):
+        load_npz(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("read", [read_json, load_npz])
+def test_missing_file_is_an_input_error(tmp_path, read):
+    with pytest.raises(InputError, match="absent does not exist"):
+        read(tmp_path / "absent")
+
+
+def test_damaged_json_is_an_input_error(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(InputError, match=r"a\.json is not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def fill(array, calls, fail_at=None):
+    def make(start, stop):
+        calls.append((start, stop))
+        if start == fail_at:
+            raise RuntimeError
+        return np.arange(start, stop)
+
+    array.fill(make, 3, "fill", "row")
+
+
+def test_interrupted_array_goes_on_after_its_last_whole_batch(tmp_path):
+    path, calls = tmp_path / "state" / "a.npy", []
+    with pytest.raises(RuntimeError):
+        fill(ResumableArray(path, (8,), np.int64), calls, fail_at=3)
+    array = ResumableArray(path, (8,), np.int64)
+    assert array.done == 3
+    fill(array, calls)
+    assert calls == [(0, 3), (3, 6), (3, 6), (6, 8)]
+    assert array.values.tolist() == list(range(8))
+    array.remove()
+    assert os.listdir(tmp_path / "state") == []
+
+
+def test_array_without_its_counter_starts_over(tmp_path):
+    path = tmp_path / "a.npy"
+    fill(ResumableArray(path, (8,), np.int64), [])
+    path.with_suffix(".json").unlink()
+    assert ResumableArray(path, (8,), np.int64).done == 0

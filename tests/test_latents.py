@@ -1,0 +1,129 @@
+"""The latent cache, its batches, and the normalization that encoding measures."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from latent_cache import write_latent_cache
+
+from encode_latents import normalization
+from slimdit.errors import InputError
+from slimdit.files import read_json, write_json
+from slimdit.latents import LatentBatches, LatentCache
+
+NUM_IMAGES, BATCH_SIZE = 10, 4
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return write_latent_cache(tmp_path, NUM_IMAGES)
+
+
+@pytest.fixture
+def cache(paths):
+    return LatentCache(*paths)
+
+
+def batches(cache, flip=False, seed=0, batch_size=BATCH_SIZE):
+    return LatentBatches(cache, batch_size, flip, seed, torch.device("cpu"))
+
+
+def test_every_epoch_visits_each_image_once(cache):
+    """Five batches of four are two epochs of ten; the third batch spans both."""
+    draw = batches(cache)
+    rows = np.concatenate([draw.rows(step) for step in range(5)])
+    assert sorted(rows[:NUM_IMAGES]) == sorted(rows[NUM_IMAGES:]) == list(range(NUM_IMAGES))
+    assert rows[:NUM_IMAGES].tolist() != rows[NUM_IMAGES:].tolist()
+
+
+def test_batch_may_be_larger_than_an_epoch(cache):
+    rows = batches(cache, batch_size=25).rows(0)
+    assert (np.bincount(rows)[:] >= 2).all()
+    assert len(rows) == 25
+
+
+def test_batch_is_a_function_of_its_step(cache):
+    onwards, alone = batches(cache, flip=True), batches(cache, flip=True)
+    expected = [onwards(step) for step in range(6)]
+    for step in (5, 0, 3):
+        x0, labels = alone(step)
+        assert torch.equal(x0, expected[step][0])
+        assert torch.equal(labels, expected[step][1])
+
+
+def test_seed_changes_the_order(cache):
+    assert batches(cache, seed=0).rows(0).tolist() != batches(cache, seed=1).rows(0).tolist()
+
+
+def test_labels_belong_to_their_images(cache):
+    draw = batches(cache)
+    assert draw(1)[1].tolist() == cache.labels[draw.rows(1)].tolist()
+
+
+def test_posterior_samples_have_the_posterior_mean_and_deviation(cache):
+    """Sampled in many steps, one image's latent spreads as its moments say."""
+    draw = batches(cache, batch_size=NUM_IMAGES)
+    samples = torch.stack([draw(step)[0][draw.rows(step).tolist().index(3)] for step in range(600)])
+    samples = samples / draw.scale + draw.shift
+    mean, std = (torch.from_numpy(cache.moments[3, 0, i].astype(np.float32)) for i in (0, 1))
+    torch.testing.assert_close(samples.mean(0), mean, rtol=0, atol=0.2)
+    torch.testing.assert_close(samples.std(0), std, rtol=0.2, atol=0.02)
+
+
+def test_latents_are_shifted_and_scaled_by_channel(tmp_path):
+    moments = np.zeros((NUM_IMAGES, 2, 2, 4, 8, 8), np.float16)
+    moments[:, :, 0] = np.arange(4).reshape(4, 1, 1)
+    paths = write_latent_cache(
+        tmp_path, NUM_IMAGES, moments, shift=[0.0, 1.0, 1.0, 1.0], scale=[1.0, 1.0, 2.0, 3.0]
+    )
+    x0, _ = batches(LatentCache(*paths))(0)
+    assert x0[0, :, 0, 0].tolist() == [0.0, 0.0, 2.0, 6.0]
+
+
+def test_flips_take_the_mirror_image_about_half_the_time(tmp_path):
+    moments = np.zeros((NUM_IMAGES, 2, 2, 4, 8, 8), np.float16)
+    moments[:, 1, 0] = 1.0
+    cache = LatentCache(*write_latent_cache(tmp_path, NUM_IMAGES, moments))
+    flipped = torch.cat([batches(cache, flip=True, batch_size=50)(s)[0] for s in range(10)])
+    assert 0.4 < flipped.mean().item() < 0.6
+    assert set(flipped.unique().tolist()) == {0.0, 1.0}
+    assert batches(cache)(0)[0].abs().max() == 0
+
+
+def test_array_of_another_shape_than_its_manifest_is_an_input_error(paths):
+    write_json(paths[1], read_json(paths[1]) | {"shape": [1, 2, 2, 4, 8, 8]})
+    with pytest.raises(InputError, match=r"latents\.npy has shape .* delete both"):
+        LatentCache(*paths)
+
+
+@pytest.mark.parametrize("change", [{"input_size": 16}, {"in_channels": 3}])
+def test_latents_that_do_not_fit_the_model_are_an_input_error(cache, structure, change):
+    with pytest.raises(InputError, match=r"S2-base: latents are .* but the model takes"):
+        cache.check(structure | change, "S2-base")
+
+
+def test_labels_beyond_the_classes_are_an_input_error(cache, structure):
+    cache.check(structure, "S2-base")
+    with pytest.raises(InputError, match="labels reach 2 but data.num_classes is 2"):
+        cache.check(structure | {"num_classes": 2}, "S2-base")
+
+
+def test_measured_normalization_gives_the_asked_spread():
+    moments = np.random.default_rng(0).normal(3.0, 5.0, (20, 2, 2, 4, 8, 8)).astype(np.float16)
+    shift, scale = normalization(moments, "measured", 2.5, None)
+    means = (moments[:, :, 0].astype(np.float64) - np.reshape(shift, (4, 1, 1))) * np.reshape(
+        scale, (4, 1, 1)
+    )
+    np.testing.assert_allclose(means.mean((0, 1, 3, 4)), 0, atol=1e-5)
+    np.testing.assert_allclose(means.std((0, 1, 3, 4)), 2.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(None, 0.0), (0.1159, 0.1159)])
+def test_configured_normalization_is_the_autoencoders_own(factor, expected):
+    autoencoder = SimpleNamespace(
+        config=SimpleNamespace(scaling_factor=0.18215, shift_factor=factor)
+    )
+    moments = np.zeros((1, 2, 2, 4, 8, 8), np.float16)
+    shift, scale = normalization(moments, "config", 2.5, autoencoder)
+    assert (shift, scale) == ([expected] * 4, [0.18215] * 4)

@@ -1,0 +1,172 @@
+"""The mixture of experts against a loop over experts, and its routing's edge cases."""
+
+import pytest
+import torch
+from subjects import random_tensor, randomized
+from torch.nn import functional as F
+
+from slimdit import kernels
+from slimdit.errors import InputError
+from slimdit.mlp.dense import DenseMlp
+from slimdit.mlp.moe import MixtureOfExperts
+
+HIDDEN_SIZE, NUM_EXPERTS = 6, 4
+
+
+@pytest.fixture
+def x():
+    return random_tensor("x", 3, 5, HIDDEN_SIZE)
+
+
+def make(top_k, num_experts=NUM_EXPERTS, dtype=torch.float64):
+    return randomized(MixtureOfExperts(HIDDEN_SIZE, num_experts, top_k), dtype)
+
+
+def expert(module, i, x):
+    hidden = F.gelu(x @ module.weight1[i] + module.bias1[i], approximate="tanh")
+    return hidden @ module.weight2[i] + module.bias2[i]
+
+
+def reference(module, x):
+    """Every expert on every token, weighted by its probability where it is among the top_k."""
+    probabilities = (x @ module.gate.weight.T).softmax(-1)
+    least = probabilities.sort(-1, descending=True).values[..., module.top_k - 1, None]
+    gates = torch.where(probabilities >= least, probabilities, 0.0)
+    return sum(gates[..., i, None] * expert(module, i, x) for i in range(module.num_experts))
+
+
+def gradients(module, y, x):
+    return torch.autograd.grad(y.square().sum(), [x, *module.parameters()])
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_output_and_gradients_equal_a_loop_over_experts(top_k, x):
+    module, x = make(top_k), x.requires_grad_()
+    y, expected = module(x)[0], reference(module, x)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(gradients(module, y, x), gradients(module, expected, x))
+
+
+def test_all_experts_chosen_is_the_dense_weighted_sum(x):
+    module = make(NUM_EXPERTS)
+    gates = (x @ module.gate.weight.T).softmax(-1)
+    dense = sum(gates[..., i, None] * expert(module, i, x) for i in range(NUM_EXPERTS))
+    torch.testing.assert_close(module(x)[0], dense)
+
+
+def test_segmented_products_and_plain_products_agree_with_their_gradients(x):
+    module, x = make(2), x.requires_grad_()
+    y = module(x)[0]
+    segmented = gradients(module, y, x)
+    with kernels.plain():
+        plain_y = module(x)[0]
+        plain = gradients(module, plain_y, x)
+    torch.testing.assert_close(y, plain_y)
+    torch.testing.assert_close(segmented, plain)
+
+
+def test_one_expert_of_one_is_the_dense_mlp(x):
+    module, dense = make(1, num_experts=1), DenseMlp(HIDDEN_SIZE).double()
+    weights = {
+        "fc1.weight": module.weight1[0].T,
+        "fc1.bias": module.bias1[0],
+        "fc2.weight": module.weight2[0].T,
+        "fc2.bias": module.bias2[0],
+    }
+    dense.load_state_dict(weights)
+    torch.testing.assert_close(module(x)[0], dense(x)[0])
+
+
+def test_dense_mlp_has_neither_balance_loss_nor_load(x):
+    assert DenseMlp(HIDDEN_SIZE).double()(x)[1:] == (None, None)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, NUM_EXPERTS])
+def test_load_is_the_fraction_of_slots_and_sums_to_one(top_k, x):
+    module = make(top_k)
+    _, _, load = module(x)
+    chosen = (x @ module.gate.weight.T).topk(top_k, dim=-1).indices
+    counts = torch.bincount(chosen.flatten(), minlength=NUM_EXPERTS)
+    torch.testing.assert_close(load, counts.double() / chosen.numel())
+    assert load.sum().item() == pytest.approx(1.0)
+
+
+def test_balance_loss_follows_its_formula(x):
+    module = make(2)
+    _, loss, load = module(x)
+    mean_probability = (x @ module.gate.weight.T).softmax(-1).mean((0, 1))
+    torch.testing.assert_close(loss, NUM_EXPERTS * (load * mean_probability).sum())
+
+
+def test_balance_loss_is_one_when_routing_is_uniform():
+    """Each token along one axis, the gate the identity: every expert gets the same share."""
+    module = make(1, num_experts=HIDDEN_SIZE)
+    with torch.no_grad():
+        module.gate.weight.copy_(torch.eye(HIDDEN_SIZE))
+    _, loss, load = module(torch.eye(HIDDEN_SIZE, dtype=torch.float64)[None])
+    torch.testing.assert_close(load, torch.full_like(load, 1 / HIDDEN_SIZE))
+    assert loss.item() == pytest.approx(1.0)
+
+
+def test_balance_loss_is_the_number_of_experts_when_one_takes_all(x):
+    module = make(1)
+    with torch.no_grad():
+        module.gate.weight.zero_()
+        module.gate.weight[2] = 1e4
+    _, loss, load = module(x.abs())
+    assert load.tolist() == [0, 0, 1, 0]
+    assert loss.item() == pytest.approx(NUM_EXPERTS)
+
+
+def test_balance_loss_teaches_the_gate(x):
+    module = make(2)
+    module(x)[1].backward()
+    assert module.gate.weight.grad.abs().sum() > 0
+    assert module.weight1.grad is None
+
+
+def test_experts_without_tokens_get_zero_gradients(x):
+    module = make(1)
+    with torch.no_grad():
+        module.gate.weight.zero_()
+        module.gate.weight[1] = 1e4
+    module(x.abs())[0].sum().backward()
+    assert module.weight1.grad[[0, 2, 3]].abs().sum() == 0
+    assert module.weight1.grad[1].abs().sum() > 0
+
+
+def test_bfloat16_autocast_routes_in_float32_and_returns_the_input_type(x):
+    module, x = make(2, dtype=torch.float32), x.float()
+    expected, _, expected_load = module(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, loss, load = module(x)
+    assert (y.dtype, loss.dtype) == (torch.float32, torch.float32)
+    assert torch.equal(load, expected_load)
+    torch.testing.assert_close(y, expected, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("top_k", [0, NUM_EXPERTS + 1])
+def test_top_k_outside_the_experts_is_an_input_error(top_k):
+    with pytest.raises(InputError, match=f"top_k {top_k} "):
+        MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, top_k)
+
+
+@pytest.fixture
+def segments():
+    """Rows in four groups, one of them empty."""
+    x, weight = random_tensor("rows", 7, 3), random_tensor("matrices", 4, 3, 2)
+    return x.requires_grad_(), weight.requires_grad_(), torch.tensor([2, 2, 6, 7]).int()
+
+
+def test_segment_matmul_is_one_product_a_group(segments):
+    x, weight, ends = segments
+    expected = torch.cat([x[:2] @ weight[0], x[2:6] @ weight[2], x[6:] @ weight[3]])
+    torch.testing.assert_close(kernels.grouped_matmul(x, weight, ends), expected)
+
+
+def test_segment_operators_are_sound_for_autograd_and_compilation(segments):
+    x, weight, ends = segments
+    torch.library.opcheck(kernels.segment_matmul, segments)
+    outer = (x.detach(), random_tensor("grad", 7, 2), ends)
+    torch.library.opcheck(kernels.segment_outer, outer)
+    assert torch.autograd.gradcheck(lambda a, b: kernels.segment_matmul(a, b, ends), (x, weight))

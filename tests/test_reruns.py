@@ -1,0 +1,190 @@
+"""What runs again after a change, on dry runs of the whole study."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from planning import plan
+
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+VARIANTS = list(CONFIG["variants"])
+DERIVED = {name: block["from"] for name, block in CONFIG["variants"].items() if "from" in block}
+STUDENTS = {
+    name: block["distill"]["teacher"]
+    for name, block in CONFIG["variants"].items()
+    if "distill" in block
+}
+RESULTS = {"tables", "figures"}
+
+
+def row(variant):
+    """The jobs of one variant's row once it has weights, without their making."""
+    return {f"{rule}:{variant}" for rule in ("sample", "evaluate", "measure_speed")}
+
+
+def made(variant):
+    """The jobs that make a variant's weights and its row, and all that is made from them."""
+    own = f"compress:{variant}" if variant in DERIVED else f"train:{variant}"
+    followers = [name for name, parent in (DERIVED | STUDENTS).items() if parent == variant]
+    return {own}.union(row(variant), *(made(name) for name in followers))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The project with every output of the study in place and recorded as up to date."""
+    project = tmp_path_factory.mktemp("finished") / "project"
+    project.mkdir()
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy2(ROOT / name, project / name)
+    for name in ("workflow", "profiles", "envs"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for job, outputs in plan(project).items():
+        for output in outputs:
+            path = project / output
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if job == "cut_photos":
+                path.mkdir()
+            else:
+                path.write_text(output)
+    plan(project, execute="touch", force=True)
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(finished, copy, copy_function=shutil.copy2, symlinks=True)
+    return copy
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def edit_config(project, change):
+    config = yaml.safe_load((project / "config.yaml").read_text())
+    change(config)
+    (project / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def test_nothing_runs_when_nothing_changed(project):
+    assert plan(project) == {}
+
+
+def test_one_variants_hyperparameter_reruns_its_row(project):
+    edit_config(
+        project, lambda c: c["variants"]["S2-med-4"].update(training={"learning_rate": 0.01})
+    )
+    assert set(plan(project)) == made("S2-med-4") | RESULTS
+
+
+def test_a_shared_hyperparameter_retrains_all_but_those_that_override_it(project):
+    def change(config):
+        config["training"]["learning_rate"] = 0.01
+
+    edit_config(project, change)
+    trained = [name for name in VARIANTS if name not in DERIVED]
+    assert set(plan(project)) == RESULTS.union(*(made(name) for name in trained))
+
+
+def test_sampling_count_samples_anew_and_trains_nothing(project):
+    edit_config(project, lambda c: c["sampling"].update(num_samples=26))
+    expected = {f"{rule}:{v}" for rule in ("sample", "evaluate") for v in VARIANTS}
+    assert set(plan(project)) == expected | RESULTS
+
+
+def test_a_new_variant_is_the_only_one_trained(project):
+    block = {"group": "Own", "backbone": "S", "patch_size": 2, "attention": {"name": "shallow"}}
+    edit_config(project, lambda c: c["variants"].update({"My-own": block}))
+    expected = {"train:My-own", "count_cost:My-own"} | row("My-own") | RESULTS
+    assert set(plan(project)) == expected
+
+
+def test_a_removed_variant_rewrites_the_results_alone(project):
+    edit_config(project, lambda c: c["variants"].pop("S2-fg-3"))
+    assert set(plan(project)) == RESULTS
+
+
+@pytest.mark.parametrize("script", ["train.py", "slimdit/loop.py", "slimdit/attention/mediated.py"])
+def test_a_comment_reruns_nothing(project, script):
+    path = project / "workflow/scripts" / script
+    path.write_text(path.read_text() + "\n# a comment\n")
+    assert plan(project) == {}
+
+
+def test_a_docstring_reruns_nothing(project):
+    path = project / "workflow/scripts/slimdit/attention/mediated.py"
+    path.write_text(re.sub(r'^""".*?"""', '"""Other words."""', path.read_text(), flags=re.S))
+    assert plan(project) == {}
+
+
+def test_a_change_in_mediated_attention_reruns_the_mediated_variants(project):
+    path = project / "workflow/scripts/slimdit/attention/mediated.py"
+    edit(path, "KERNEL_SIZE = 3", "KERNEL_SIZE = 5")
+    mediated = ["S2-med-4", "S2-med-16"]
+    expected = RESULTS.union(*(made(v) | {f"count_cost:{v}"} for v in mediated))
+    assert set(plan(project)) == expected
+
+
+def test_a_new_kind_of_attention_reruns_nothing(project):
+    attention = project / "workflow/scripts/slimdit/attention"
+    (attention / "window.py").write_text("class WindowAttention: pass\n")
+    edit(
+        attention / "__init__.py",
+        "ATTENTION = {",
+        'from slimdit.attention.window import WindowAttention\n\nATTENTION = {\n    "window": WindowAttention,',
+    )
+    assert plan(project) == {}
+
+
+def test_a_touched_tree_reruns_nothing(project):
+    for path in sorted(project.rglob("*")):
+        if ".snakemake" not in path.parts:
+            os.utime(path)
+    assert plan(project) == {}
+
+
+def test_two_swapped_parameters_are_noticed(project):
+    def swap(config):
+        sampling = config["sampling"]
+        sampling["num_samples"], sampling["steps"] = sampling["steps"], sampling["num_samples"]
+
+    edit_config(project, swap)
+    assert {f"sample:{v}" for v in VARIANTS} <= set(plan(project))
+
+
+def test_a_changed_teacher_retrains_its_student(project):
+    edit_config(project, lambda c: c["variants"]["S2-base"].update(training={"steps": 7}))
+    assert set(plan(project)) == made("S2-base") | RESULTS
+    assert "train:KD-XS2" in made("S2-base")
+
+
+def test_reordered_config_keys_rerun_nothing(project):
+    def reorder(config):
+        config["training"] = dict(reversed(config["training"].items()))
+
+    edit_config(project, reorder)
+    assert plan(project) == {}
+
+
+def test_the_autoencoder_reruns_everything_made_from_it(project):
+    edit_config(project, lambda c: c["autoencoder"]["train"].update(steps=7))
+    jobs = set(plan(project))
+    assert {"train_autoencoder", "encode_latents"} <= jobs
+    assert {f"train:{v}" for v in VARIANTS if v not in DERIVED} <= jobs
+    assert "make_reference" not in jobs
+
+
+def test_the_papers_study_has_all_its_jobs(tmp_path):
+    """13 trained and 8 derived variants, each sampled, evaluated, counted and timed."""
+    project = tmp_path / "fresh"
+    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "results", "__pycache__"))
+    jobs = plan(project, (project / "config.yaml", project / "configs/imagenet200.yaml"))
+    assert len([job for job in jobs if job.startswith("train:")]) == 13
+    assert len(jobs) == 3 + 13 + 8 + 4 * 21 + 2

@@ -1,0 +1,338 @@
+"""The tables: what is computed from the JSON files of a study, and how it is printed."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from architecture_table import architecture_table
+from slimdit.errors import InputError
+from slimdit.files import write_csv, write_json
+from slimdit.markdown import bracket, number, with_count
+from slimdit.results import (
+    NONE,
+    NOT_MEASURED,
+    NOT_REPORTED,
+    PAPER_COLUMNS,
+    change_percent,
+    mean_and_std,
+    paper_values,
+    read_rows,
+)
+from tables import tables
+
+PAPER_TABLE = Path(__file__).parents[1] / "workflow/paper/table1.csv"
+ORIGIN = {
+    "device": "cpu",
+    "processor": "Some CPU",
+    "threads": 2,
+    "versions": {"torch": "2.0"},
+    "commit": "abc",
+}
+EFFICIENTNET = {
+    "name": "efficientnet-lite0",
+    "weights_sha256": "0123456789abcdef",
+    "fd_column": "fd_efficientnet_lite0",
+    "sfd_column": "sfd_efficientnet_lite0",
+    "fd_label": "FD (EfficientNet-Lite0)",
+    "sfd_label": "sFD (EfficientNet-Lite0)",
+}
+INCEPTION = {
+    "name": "inception2015",
+    "fd_column": "fid",
+    "sfd_column": "sfid",
+    "fd_label": "FID",
+    "sfd_label": "sFID",
+}
+ROWS = [
+    {"variant": "S2-base", "group": "Base", "parent": None, "label": "S/2-base"},
+    {"variant": "Q-S2", "group": "Quantization", "parent": "S2-base", "label": "Q-S/2"},
+]
+
+
+class Files:
+    """The JSON files of a small study, written where the test asks."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.paths = {"architecture": [], "speed": [], "quality": [], "training": []}
+
+    def add(self, kind, name, content):
+        path = self.folder / f"{kind}-{name}.json"
+        write_json(path, {**content, "origin": ORIGIN})
+        self.paths[kind].append(str(path))
+
+    def add_costs(self, variant, total_params=1000, active_params=None, latency_ms=10.0, **speed):
+        cost = {"total_params": total_params, "active_params": active_params or total_params}
+        cost |= {"macs": 2_000_000, "weight_bytes": 4 * total_params}
+        self.add("architecture", variant, {"variant": variant, **cost})
+        measurement = {
+            "mode": "eager",
+            "batch_size": 8,
+            "dtype": "float32",
+            "warmup_iterations": 10,
+            "timed_iterations": 50,
+            "latency_ms": latency_ms,
+            "latency_ms_q25": latency_ms - 1,
+            "latency_ms_q75": latency_ms + 1,
+            "iterations_per_s": 1e3 / latency_ms,
+            "images_per_s": 8e3 / latency_ms,
+            "peak_memory_bytes": 5_000_000,
+            "peak_memory_kind": "cpu_peak_rss_growth",
+        } | speed
+        compiled = [{"mode": "compiled", "batch_size": 8, "reason": "no compiler"}]
+        content = {"variant": variant, "measurements": [measurement], "not_measured": compiled}
+        self.add("speed", variant, content)
+
+    def add_quality(self, variant, fd, seed=0, extractor=EFFICIENTNET, num_samples=650):
+        metrics = {"fd": fd, "sfd": fd / 2, "kid": 0.01, "kid_std": 0.002}
+        metrics |= {"precision": 0.7, "recall": 0.5, "class_accuracy": 0.9}
+        content = {
+            "variant": variant,
+            "seed": seed,
+            "num_samples": num_samples,
+            "num_reference": 650,
+            "extractor": extractor,
+            "metrics": metrics,
+            "probe": {"held_out_accuracy": 0.99, "num_held_out": 100},
+            "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]},
+        }
+        self.add("quality", f"{variant}-{seed}", content)
+
+    def add_training(self, variant, loss, seed=0, **terms):
+        final = {"final_mse": loss, "final_vb": 0.01, "final_distillation": None}
+        final |= {"final_loss": loss, "final_balance": None, "final_window_steps": 10} | terms
+        content = {"variant": variant, "seed": seed, "steps": 100, "batch_size": 32, **final}
+        self.add("training", f"{variant}-{seed}", content)
+
+    def tables(self, rows=ROWS, paper=None):
+        """Make the tables: records of table 1 by variant, of table 2 by variant, and the text."""
+        outputs = [self.folder / name for name in ("table1.csv", "table1.md", "table2.csv")]
+        named = dict(zip(("table1_csv", "table1_md", "table2_csv"), outputs, strict=True))
+        params = {"rows": json.dumps(rows), "paper": json.dumps(paper or {})}
+        tables(**self.paths, **params, speed_batch_size=8, code="digest", **named)
+        table1, text, table2 = (path.read_text() for path in outputs)
+        by_variant = (
+            {record["variant"]: record for record in csv.DictReader(table.splitlines())}
+            for table in (table1, table2)
+        )
+        return *by_variant, text
+
+
+@pytest.fixture
+def files(tmp_path):
+    return Files(tmp_path)
+
+
+def test_changes_are_percents_of_the_parents_values(files):
+    files.add_costs("S2-base", total_params=1000, latency_ms=10.0)
+    files.add_costs("Q-S2", total_params=900, latency_ms=12.5)
+    files.add_quality("S2-base", fd=20.0)
+    files.add_quality("Q-S2", fd=21.0)
+    table1, _, text = files.tables()
+
+    child = table1["Q-S2"]
+    assert child["total_params_change_percent"] == "-10.00"
+    assert child["latency_ms_eager_change_percent"] == "25.00"
+    assert child["iterations_per_s_eager_change_percent"] == "-20.00"
+    assert child["fd_efficientnet_lite0_change_percent"] == "5.00"
+    assert child["macs_change_percent"] == "0.00"
+    assert table1["S2-base"]["total_params_change_percent"] == NONE
+    assert "21.0 (+5.0%)" in text
+    assert "80.0 (-20.0%)" in text
+    assert "| 20.0 |" in text  # the base row and unchanged values have no bracket
+
+
+def test_several_seeds_give_mean_and_standard_deviation(files):
+    for seed, fd in enumerate((10.0, 12.0, 14.0)):
+        files.add_quality("S2-base", fd, seed)
+        files.add_training("S2-base", fd / 100, seed)
+    files.add_quality("Q-S2", 24.0)
+    table1, table2, text = files.tables()
+
+    base = table1["S2-base"]
+    assert (base["num_seeds"], base["fd_efficientnet_lite0"]) == ("3", "12")
+    assert base["fd_efficientnet_lite0_std_over_seeds"] == "2"
+    assert table1["Q-S2"]["fd_efficientnet_lite0_std_over_seeds"] == NOT_MEASURED
+    assert table1["Q-S2"]["fd_efficientnet_lite0_change_percent"] == "100.00"
+    assert (table2["S2-base"]["loss"], table2["S2-base"]["loss_std_over_seeds"]) == ("0.12", "0.02")
+    assert "12.0 ± 2.0" in text
+    assert "seeds 0, 1 and 2" in text
+
+
+def test_one_seed_has_no_columns_for_a_spread(files):
+    files.add_quality("S2-base", 10.0)
+    table1, _, _ = files.tables()
+    assert not [column for column in table1["S2-base"] if column.endswith("_over_seeds")]
+
+
+def test_what_is_missing_says_so_and_no_cell_is_empty(files):
+    files.add_costs("S2-base")
+    files.add_costs("Q-S2", peak_memory_bytes=None)
+    files.add_quality("S2-base", 10.0)
+    table1, _, text = files.tables()
+
+    child = table1["Q-S2"]
+    assert child["fd_efficientnet_lite0"] == NOT_MEASURED
+    assert child["fd_efficientnet_lite0_change_percent"] == NOT_MEASURED
+    assert child["peak_memory_bytes"] == NOT_MEASURED
+    assert child["latency_ms_compiled"] == NOT_MEASURED
+    assert all(value for record in table1.values() for value in record.values())
+    assert "Q-S2 compiled (no compiler)" in text
+
+
+def test_a_change_from_zero_is_undefined(files):
+    files.add_costs("S2-base", peak_memory_bytes=0)
+    files.add_costs("Q-S2")
+    table1, _, _ = files.tables()
+    assert table1["Q-S2"]["peak_memory_bytes_change_percent"] == "undefined"
+
+
+def test_only_the_inception_graphs_distance_is_called_fid(files):
+    files.add_quality("S2-base", 10.0)
+    table1, _, text = files.tables()
+    assert "FD-650 (EfficientNet-Lite0)" in text
+    assert "fid" not in (text + "".join(table1["S2-base"])).lower()
+
+
+def test_fid_is_called_so_with_its_number_of_samples(files):
+    files.add_quality("S2-base", 22.9, extractor=INCEPTION, num_samples=10_000)
+    table1, _, text = files.tables()
+    assert table1["S2-base"]["fid"] == "22.9"
+    assert "| FID-10K | sFID-10K |" in text
+
+
+def test_another_extractor_that_claims_fid_is_refused(files):
+    files.add_quality("S2-base", 10.0, extractor=EFFICIENTNET | {"fd_label": "FID"})
+    with pytest.raises(InputError, match="only the Inception graph"):
+        files.tables()
+
+
+@pytest.mark.parametrize("other", [{"extractor": INCEPTION}, {"num_samples": 10}])
+def test_distances_that_cannot_be_compared_are_refused(files, other):
+    files.add_quality("S2-base", 10.0)
+    files.add_quality("Q-S2", 10.0, **other)
+    with pytest.raises(InputError):
+        files.tables()
+
+
+def test_two_files_of_one_run_are_refused(files):
+    files.add_quality("S2-base", 10.0)
+    files.paths["quality"] *= 2
+    with pytest.raises(InputError, match="second file"):
+        files.tables()
+
+
+def test_a_file_of_an_unknown_variant_is_refused(files):
+    files.add_costs("XS2-base")
+    with pytest.raises(InputError, match="XS2-base, which is not a row"):
+        files.tables()
+
+
+def test_a_parent_that_is_no_row_is_refused():
+    with pytest.raises(InputError, match="parent S9"):
+        read_rows(json.dumps([{**ROWS[0], "parent": "S9"}]))
+
+
+def test_losses_that_a_variant_does_not_have_are_marked(files):
+    files.add_training("S2-base", 0.2)
+    files.add_training("Q-S2", 0.3, final_distillation=0.05)
+    _, table2, _ = files.tables()
+    assert table2["S2-base"]["distillation"] == NONE
+    assert table2["Q-S2"]["distillation"] == "0.05"
+    assert table2["S2-base"]["window_steps"] == "10"
+
+
+def test_the_papers_values_stand_beside_ours(files):
+    files.add_costs("S2-base", total_params=2_000_000, active_params=1_000_000)
+    files.add_quality("S2-base", 10.0)
+    files.add_training("S2-base", 0.2)
+    own = {"total_params_million": 131.9, "active_params_million": 47.0, "fid": 42.9}
+    table1, table2, text = files.tables(paper={"S2-base": {**own, "final_loss": 0.1444}})
+
+    assert table1["S2-base"]["paper_fid"] == "42.9"
+    assert table1["S2-base"]["paper_sfid"] == NOT_REPORTED
+    assert table1["Q-S2"]["paper_fid"] == NOT_REPORTED
+    assert table2["S2-base"]["paper_final_loss"] == "0.1444"
+    assert "| 2.00 [1.00] | 131.9 [47] |" in text
+    assert "| FID-10K, paper |" in text
+
+
+def test_no_paper_columns_without_the_papers_values(files):
+    files.add_training("S2-base", 0.2)
+    table1, table2, text = files.tables()
+    assert "paper" not in "".join([*table1["S2-base"], *table2["S2-base"]]) + text
+
+
+def test_conditions_come_from_the_files(files):
+    files.add_costs("S2-base")
+    files.add_quality("S2-base", 10.0)
+    files.add_training("S2-base", 0.2)
+    _, _, text = files.tables()
+    for condition in (
+        "Some CPU, 2 threads, torch 2.0",
+        "batch size 8, float32, 10 warm-up and 50 timed iterations",
+        "cpu_peak_rss_growth",
+        "efficientnet-lite0 (weights sha256 0123456789ab), 650 samples",
+        "guidance scale 2.0, sampler ddim, steps 20.",
+        "100 steps of batch size 32, seed 0",
+        "99.0% of 100 held-out",
+    ):
+        assert condition in text
+
+
+def test_architecture_table_has_exactly_its_columns(files, tmp_path):
+    for variant in ("Q-S2", "S2-base"):
+        files.add_costs(variant, total_params=32_656_160)
+    table = tmp_path / "architecture.csv"
+    architecture_table(files.paths["architecture"], json.dumps(ROWS), "digest", table)
+    assert table.read_text().splitlines() == [
+        "variant,total_params,active_params,macs,weight_bytes",
+        "S2-base,32656160,32656160,2000000,130624640",
+        "Q-S2,32656160,32656160,2000000,130624640",
+    ]
+
+
+def test_the_papers_table():
+    paper = paper_values(PAPER_TABLE)
+    assert len(paper) == 17
+    assert paper["MoE-S2-8E2A"] == dict(
+        zip(PAPER_COLUMNS, (131.9, 47, 0.918, 42.9, 35.3, 9.70, 4.11, 0.1444), strict=True)
+    )
+    assert "fid" not in paper["Q-S4"]
+
+
+def test_a_damaged_paper_table_is_refused(tmp_path):
+    path = tmp_path / "paper.csv"
+    write_csv(path, ["variant", "fid"], [{"variant": "S2-base", "fid": "1"}])
+    with pytest.raises(InputError, match="columns variant, fid"):
+        paper_values(path)
+    columns = ["variant", *PAPER_COLUMNS]
+    write_csv(path, columns, [dict.fromkeys(columns, "many")])
+    with pytest.raises(InputError, match="no number"):
+        paper_values(path)
+
+
+def test_change_and_spread_of_what_is_not_there():
+    assert change_percent(None, 1.0) is None
+    assert change_percent(1.0, None) is None
+    assert change_percent(1.0, 0.0) is None
+    assert mean_and_std([]) == (None, None)
+    assert mean_and_std([1.0, None]) == (None, None)
+    assert mean_and_std([3.0]) == (3.0, None)
+
+
+def test_number_formats():
+    values = (131.94, 22.9, 6.0655, 0.267, 0.0224, 0.0, 1234.5, -22.94)
+    printed = ["131.9", "22.9", "6.07", "0.267", "0.0224", "0.00", "1234", "-22.9"]
+    assert list(map(number, values)) == printed
+    assert number(1.0, like=90.0) == "1.0"
+    assert [bracket(change) for change in (None, 0.0, -10.11, 304.0)] == [
+        "",
+        "",
+        " (-10.1%)",
+        " (+304.0%)",
+    ]
+    assert with_count("FID", 10_000) == "FID-10K"
+    assert with_count("FD (Net)", 390) == "FD-390 (Net)"

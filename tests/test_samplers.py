@@ -1,0 +1,161 @@
+"""Sampler steps against their formulas, and images that depend on nothing but their index."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from subjects import random_tensor, randomized
+from torch import nn
+
+from slimdit.diffusion import Diffusion
+from slimdit.errors import InputError
+from slimdit.generation import Generator, labels_for
+from slimdit.samplers import SAMPLERS
+from slimdit.variants import build_model
+
+T, STEPS = 1000, 10
+CPU = torch.device("cpu")
+SAMPLING = {
+    "sampler": "ddim",
+    "steps": STEPS,
+    "guidance_scale": 2.0,
+    "guided_channels": "all",
+    "seed": 0,
+}
+
+
+@pytest.fixture
+def step_inputs():
+    k = torch.tensor([0, 1, 5, STEPS - 1])
+    x, eps, v, noise = (random_tensor(n, 4, 3, 2, 2).float() for n in ("x", "eps", "v", "noise"))
+    return x, k, eps, v, noise
+
+
+def coefficients(k):
+    """alpha_bar at k and before it, in float64, of the respaced process."""
+    kept = np.round(np.arange(STEPS) * (T - 1) / (STEPS - 1)).astype(int)
+    alpha_bar = np.cumprod(1 - np.linspace(1e-4, 2e-2, T))[kept]
+    previous = np.append(1.0, alpha_bar[:-1])
+    return (torch.tensor(a[k]).view(-1, 1, 1, 1) for a in (alpha_bar, previous))
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_step_equals_its_formula(eta, step_inputs):
+    x, k, eps, v, noise = step_inputs
+    a, previous = coefficients(k)
+    x0 = (x - (1 - a).sqrt() * eps) / a.sqrt()
+    sigma = eta * ((1 - previous) / (1 - a)).sqrt() * (1 - a / previous).sqrt()
+    direction = (1 - previous - sigma**2).sqrt()
+    expected = previous.sqrt() * x0 + direction * eps + sigma * noise
+    actual = SAMPLERS["ddim"](Diffusion(T, STEPS), eta).step(x, k, eps, v, noise)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_ddpm_step_equals_its_formula(step_inputs):
+    x, k, eps, v, noise = step_inputs
+    a, previous = coefficients(k)
+    beta = 1 - a / previous
+    x0 = (x - (1 - a).sqrt() * eps) / a.sqrt()
+    mean = (beta * previous.sqrt() * x0 + (1 - previous) * (1 - beta).sqrt() * x) / (1 - a)
+    variance = beta * (1 - previous) / (1 - a)
+    fraction = (v.double() + 1) / 2
+    deviation = (0.5 * (fraction * beta.log() + (1 - fraction) * variance.log())).exp()
+    expected = mean + torch.where(k.view(-1, 1, 1, 1) == 0, 0.0, deviation * noise)
+    actual = SAMPLERS["ddpm"](Diffusion(T, STEPS)).step(x, k, eps, v, noise)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-3, atol=1e-3)
+
+
+class PointMass(nn.Module):
+    """The perfect predictor of data that is always `x0`."""
+
+    in_channels, input_size, null_class = 3, 2, 5
+
+    def __init__(self, x0):
+        super().__init__()
+        self.x0, self.diffusion = x0, Diffusion(T)
+
+    def forward(self, x, t, y):
+        eps = x - self.diffusion.at("sqrt_alpha_bar", t) * self.x0
+        eps = eps / self.diffusion.at("sqrt_one_minus_alpha_bar", t)
+        return SimpleNamespace(output=torch.cat([eps, -torch.ones_like(eps)], 1))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 7])
+def test_perfect_predictor_of_one_image_samples_that_image(sampler, steps):
+    if (sampler, steps) == ("ddpm", 1):
+        pytest.skip("ancestral sampling needs a next step's variance")
+    x0 = random_tensor("x0", 3, 2, 2).float()
+    options = SAMPLING | {"sampler": sampler, "steps": steps}
+    latents = Generator(PointMass(x0), options, T, CPU).latents(np.arange(2), np.zeros(2, int))
+    torch.testing.assert_close(latents, x0.expand(2, -1, -1, -1), rtol=0, atol=1e-3)
+
+
+@pytest.fixture
+def model(structure):
+    return randomized(build_model(structure), torch.float32, std=0.1)
+
+
+@pytest.mark.parametrize("options", [{}, {"sampler": "ddpm"}, {"options": {"eta": 1.0}}])
+def test_image_is_the_same_in_any_batch_and_order(model, options):
+    generator = Generator(model, SAMPLING | options, T, CPU)
+    labels = np.array([0, 1, 2])
+    together = generator.latents(np.arange(3), labels)
+    backwards = generator.latents(np.arange(3)[::-1].copy(), labels[::-1].copy()).flip(0)
+    alone = torch.cat([generator.latents(np.array([i]), labels[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(together, backwards, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(together[0], together[1])
+
+
+def test_prompts_start_from_noise_of_their_own(model):
+    generator, index, label = Generator(model, SAMPLING, T, CPU), np.array([0]), np.array([0])
+    image, prompt = (generator.latents(index, label, name) for name in ("image", "prompt"))
+    assert not torch.allclose(image, prompt)
+
+
+@pytest.fixture
+def guided_inputs():
+    x = random_tensor("latents", 2, 4, 8, 8, dtype=torch.float32)
+    return x, torch.tensor([400, 3]), torch.tensor([0, 2])
+
+
+def outputs(model, x, t, y):
+    """eps given the class, eps given none, and the variance given the class."""
+    conditional = model(x, t, y).output
+    unconditional = model(x, t, torch.full_like(y, model.null_class)).output
+    return conditional[:, :4], unconditional[:, :4], conditional[:, 4:]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 4.0])
+def test_guidance_goes_from_the_null_prediction_through_the_class(model, guided_inputs, scale):
+    generator = Generator(model, SAMPLING | {"guidance_scale": scale}, T, CPU)
+    conditional, unconditional, variance = outputs(model, *guided_inputs)
+    eps, v = generator.guided(*guided_inputs)
+    torch.testing.assert_close(eps, unconditional + scale * (conditional - unconditional))
+    torch.testing.assert_close(v, variance)
+
+
+def test_guidance_of_three_channels_leaves_the_fourth_conditional(model, guided_inputs):
+    options = SAMPLING | {"guided_channels": 3, "guidance_scale": 4.0}
+    eps, _ = Generator(model, options, T, CPU).guided(*guided_inputs)
+    conditional, unconditional, _ = outputs(model, *guided_inputs)
+    torch.testing.assert_close(eps[:, 3], conditional[:, 3])
+    guided = unconditional + 4.0 * (conditional - unconditional)
+    torch.testing.assert_close(eps[:, :3], guided[:, :3])
+
+
+def test_more_guided_channels_than_the_latent_has_is_an_input_error(model):
+    with pytest.raises(InputError, match=r"sampling\.guided_channels 5"):
+        Generator(model, SAMPLING | {"guided_channels": 5}, T, CPU)
+
+
+def test_balanced_labels_take_turns():
+    assert labels_for(7, 3, "balanced", 0).tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_random_labels_reach_every_class_and_depend_on_the_seed():
+    labels = labels_for(500, 3, "random", 0)
+    assert set(labels.tolist()) == {0, 1, 2}
+    assert (labels != labels_for(500, 3, "random", 1)).any()

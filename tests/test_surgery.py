@@ -1,0 +1,149 @@
+"""Operations on trained weights: what they keep, and that checkpoints keep it too."""
+
+import copy
+
+import pytest
+import torch
+from subjects import PHOTOS, random_tensor, randomized, tiny
+
+from slimdit.errors import InputError
+from slimdit.surgery import SURGERY
+from slimdit.surgery.prune_heads import head_scores
+from slimdit.variants import (
+    apply_operations,
+    build_model,
+    build_part,
+    flat_tensors,
+    load_variant,
+    save_variant,
+)
+
+
+def trained(variant="S2-base"):
+    structure = tiny(PHOTOS.structure(variant))
+    return structure, randomized(build_model(structure), torch.float32, std=0.2).eval()
+
+
+def outputs(model):
+    x = random_tensor("x", 2, 4, 8, 8, dtype=torch.float32)
+    with torch.inference_mode():
+        return model(x, torch.tensor([3, 700]), torch.tensor([0, 2])).output
+
+
+def prune(model, keep_heads, mode="structural"):
+    operation = {"name": "prune_heads", "keep_heads": keep_heads, "mode": mode}
+    return apply_operations(copy.deepcopy(model), [operation])
+
+
+@pytest.mark.parametrize("variant", ["S2-base", "S2-shallow"])
+@pytest.mark.parametrize("keep_heads", [1, 2, 5])
+def test_removed_heads_compute_the_same_as_masked_heads(variant, keep_heads):
+    _, model = trained(variant)
+    removed, masked = prune(model, keep_heads), prune(model, keep_heads, "masked")
+    torch.testing.assert_close(outputs(removed), outputs(masked), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(outputs(removed), outputs(model), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["structural", "masked"])
+def test_keeping_every_head_changes_nothing(mode):
+    _, model = trained()
+    assert torch.equal(outputs(prune(model, 6, mode)), outputs(model))
+
+
+def test_head_scores_are_sums_of_the_norms_of_their_slices():
+    _, model = trained()
+    attention = model.blocks[0].attention
+    q, k, v = attention.qkv.weight.chunk(3)
+    expected = [
+        sum(w[4 * head : 4 * head + 4].norm() for w in (q, k, v)).item() for head in range(6)
+    ]
+    assert head_scores(attention).tolist() == pytest.approx(expected)
+
+
+def test_the_heads_with_the_highest_scores_are_kept_in_order():
+    _, model = trained()
+    attention = model.blocks[0].attention
+    kept = sorted(head_scores(attention).argsort(descending=True)[:2].tolist())
+    rows = [row for head in kept for row in range(4 * head, 4 * head + 4)]
+    pruned = prune(model, 2).blocks[0].attention
+    assert torch.equal(pruned.qkv.weight[:8], attention.qkv.weight[rows])
+    assert torch.equal(pruned.qkv.bias[16:], attention.qkv.bias[48:][rows])
+    assert torch.equal(pruned.proj.weight, attention.proj.weight[:, rows])
+    assert torch.equal(pruned.proj.bias, attention.proj.bias)
+
+
+def test_masking_keeps_every_shape():
+    _, model = trained()
+    shapes = {name: t.shape for name, t in model.state_dict().items()}
+    assert {n: t.shape for n, t in prune(model, 2, "masked").state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep_heads": 0}, r"keep_heads 0 .* the 6 heads"),
+        ({"keep_heads": 7}, r"keep_heads 7 .* the 6 heads"),
+        ({"keep_heads": 2, "mode": "soft"}, r"mode 'soft' is unknown; known: structural, masked"),
+        ({}, r"operation 'prune_heads': .*keep_heads"),
+        ({"keep_heads": 2, "keep": 1}, r"operation 'prune_heads': .*'keep'"),
+    ],
+)
+def test_options_that_do_not_fit_are_input_errors(options, message):
+    _, model = trained()
+    with pytest.raises(InputError, match=message):
+        apply_operations(model, [{"name": "prune_heads", **options}])
+
+
+def test_unknown_operation_is_an_input_error_with_the_known_ones():
+    with pytest.raises(InputError, match=r"'squeeze' is unknown; known: prune_heads, int8"):
+        build_part(SURGERY, "operation", {"name": "squeeze"})
+
+
+@pytest.mark.parametrize(
+    ("variant", "name"), [("S2-med-4", "MediatedAttention"), ("S2-fg-3", "FocusedAttention")]
+)
+def test_attention_without_separable_heads_cannot_be_pruned(variant, name):
+    _, model = trained(variant)
+    with pytest.raises(InputError, match=f"cannot prune {name}"):
+        prune(model, 2)
+
+
+def test_int8_weights_are_within_half_a_step_of_float32():
+    _, model = trained()
+    original = {n: m.weight.clone() for n, m in model.named_modules() if hasattr(m, "in_features")}
+    quantized = flat_tensors(apply_operations(model, [{"name": "int8_weight_only"}]))
+    assert original
+    for name, weight in original.items():
+        integers, scale = quantized[f"{name}.weight.qdata"], quantized[f"{name}.weight.scale"]
+        assert integers.dtype == torch.int8
+        step = weight.abs().amax(1, keepdim=True) / 127
+        restored = integers.float() * scale.reshape(-1, 1).float()
+        assert ((restored - weight).abs() <= 0.502 * step).all()
+
+
+def test_int8_leaves_everything_but_linear_weights_as_it_was():
+    _, model = trained()
+    before = flat_tensors(copy.deepcopy(model))
+    after = flat_tensors(apply_operations(model, [{"name": "int8_weight_only"}]))
+    same = before.keys() & after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in same)
+    assert {"label_embedder.weight", "patch_embedder.weight", "position_embedding"} <= same
+
+
+OPERATIONS = [
+    [],
+    [{"name": "prune_heads", "keep_heads": 2, "mode": "structural"}],
+    [{"name": "prune_heads", "keep_heads": 2, "mode": "masked"}],
+    [{"name": "int8_weight_only"}],
+    [{"name": "prune_heads", "keep_heads": 3}, {"name": "int8_weight_only"}],
+]
+
+
+@pytest.mark.parametrize("operations", OPERATIONS, ids=str)
+def test_checkpoint_restores_the_outputs_bit_for_bit(operations, tmp_path):
+    structure, model = trained()
+    model = apply_operations(model, operations).eval()
+    save_variant(tmp_path / "checkpoint.safetensors", model, structure, operations, {})
+    loaded = load_variant(tmp_path / "checkpoint.safetensors")
+    assert not loaded.training
+    assert torch.equal(outputs(loaded), outputs(model))

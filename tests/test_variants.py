@@ -1,0 +1,152 @@
+"""Every variant of the config: built, run, initialized, stored."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from subjects import PHOTOS, random_tensor, randomized, tiny
+
+from slimdit.errors import InputError
+from slimdit.variants import (
+    apply_operations,
+    build_model,
+    flat_tensors,
+    load_variant,
+    read_metadata,
+    save_variant,
+)
+
+
+def outputs(model, structure, count=2):
+    side, channels = structure["input_size"], structure["in_channels"]
+    x = random_tensor("x", count, channels, side, side, dtype=torch.float32)
+    t, y = torch.arange(count) * 400, torch.arange(count) % structure["num_classes"]
+    with torch.inference_mode():
+        return model.eval()(x, t, y)
+
+
+@pytest.mark.parametrize("variant", PHOTOS.variants)
+def test_variant_of_the_study_starts_with_zero_output_of_the_right_shape(variant):
+    structure = PHOTOS.structure(variant)
+    model = apply_operations(build_model(structure, seed=0), PHOTOS.operations(variant))
+    output = outputs(model, structure).output
+    assert output.shape == (2, 8, 16, 16)
+    assert output.abs().max() == 0
+
+
+@pytest.mark.parametrize("variant", PHOTOS.variants)
+def test_variant_survives_its_checkpoint(variant, tmp_path):
+    structure, operations = tiny(PHOTOS.structure(variant)), PHOTOS.operations(variant)
+    model = apply_operations(randomized(build_model(structure), torch.float32), operations)
+    path = tmp_path / "checkpoint.safetensors"
+    save_variant(path, model, structure, operations, {"variant": variant})
+    loaded = load_variant(path)
+    expected, actual = flat_tensors(model), flat_tensors(loaded)
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+    assert torch.equal(outputs(loaded, structure).output, outputs(model, structure).output)
+    assert read_metadata(path) == {
+        "structure": structure,
+        "operations": operations,
+        "origin": {"variant": variant},
+    }
+
+
+def test_parameters_that_variants_share_start_from_the_same_values():
+    weights = {name: dict(build_model(PHOTOS.structure(name), 0).named_parameters())
+               for name in PHOTOS.trained}  # fmt: skip
+    for one, other in itertools.combinations(PHOTOS.trained, 2):
+        for name in weights[one].keys() & weights[other].keys():
+            a, b = weights[one][name], weights[other][name]
+            assert a.shape != b.shape or torch.equal(a, b), f"{name} of {one} and {other}"
+
+
+def test_seed_changes_the_weights(structure):
+    first, second = (build_model(structure, seed).blocks[0].attention.qkv.weight for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("variant", ["S2-base", "S2-shallow", "S2-fg-3"])
+def test_query_weights_start_at_the_same_scale_whatever_their_shape(variant):
+    attention = build_model(PHOTOS.structure(variant), 0).blocks[0].attention
+    weight = attention.q.weight if variant == "S2-fg-3" else attention.qkv.weight
+    bound = (6 / (4 * 96)) ** 0.5
+    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+
+
+def test_every_second_block_is_moe_when_every_is_two():
+    model = build_model(PHOTOS.structure("MoE-S2-4E1A"), 0)
+    kinds = [type(block.mlp).__name__ for block in model.blocks]
+    assert kinds == ["DenseMlp", "MixtureOfExperts"] * 3
+
+
+@pytest.mark.parametrize("variant", [v for v in PHOTOS.trained if v.startswith("MoE")])
+def test_moe_layers_report_a_balance_loss_and_a_load_each(variant):
+    structure = PHOTOS.structure(variant)
+    prediction = outputs(build_model(structure, 0), structure)
+    num_layers = structure["depth"] // structure["mlp"]["every"]
+    assert len(prediction.balance_losses) == len(prediction.expert_loads) == num_layers
+    assert all(load.sum().item() == pytest.approx(1.0) for load in prediction.expert_loads)
+
+
+def test_patches_come_back_to_their_place(structure):
+    """A final layer that outputs its input's patch index gives each patch that index."""
+    model = build_model(structure, 0)
+    tokens = torch.arange(16.0).reshape(1, 16, 1).expand(1, 16, 2 * 2 * 8)
+    image = model._unpatchify(tokens)
+    assert image[0, 3, ::2, ::2].flatten().tolist() == list(range(16))
+    assert torch.equal(image[..., ::2, ::2], image[..., 1::2, 1::2])
+
+
+def test_prediction_depends_on_time_class_and_position(structure):
+    model = randomized(build_model(structure), torch.float32, std=0.2)
+    x = torch.ones(1, 4, 8, 8)
+
+    def predict(t, y):
+        with torch.inference_mode():
+            return model(x, torch.tensor([t]), torch.tensor([y])).output
+
+    base = predict(5, 0)
+    assert not torch.allclose(base, predict(900, 0))
+    assert not torch.allclose(base, predict(5, 1))
+    assert not torch.allclose(base, predict(5, model.null_class))
+    assert not torch.allclose(base[..., :4], base[..., 4:])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attention": {"name": "ful"}}, r"attention 'ful' is unknown; known: full, shallow"),
+        ({"attention": {"name": "full", "rank": 3}}, r"attention 'full': .*'rank'"),
+        ({"mlp": {"name": "moe", "num_experts": 4}}, r"mlp 'moe': .*top_k"),
+    ],
+)
+def test_parts_that_do_not_exist_are_input_errors(structure, change, message):
+    with pytest.raises(InputError, match=message):
+        build_model(structure | change)
+
+
+@pytest.fixture
+def checkpoint(structure, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    save_variant(path, build_model(structure, 0), structure, [], {})
+    return path
+
+
+def test_missing_checkpoint_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_variant(tmp_path / "none.safetensors")
+
+
+def test_truncated_checkpoint_is_an_input_error(checkpoint):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(InputError, match="is not a SlimDiT checkpoint"):
+        load_variant(checkpoint)
+
+
+def test_checkpoint_of_another_structure_is_an_input_error(structure, checkpoint):
+    other = copy.deepcopy(structure) | {"depth": 3}
+    save_variant(checkpoint, build_model(structure, 0), other, [], {})
+    with pytest.raises(InputError, match=r"first difference: blocks\.2\."):
+        load_variant(checkpoint)

@@ -1,0 +1,129 @@
+# Checkpoints to samples, quality, cost and speed.
+
+
+def sampling(wildcards):
+    return canonical(STUDY.sampling(wildcards.variant))
+
+
+def sample_code(wildcards):
+    sampler = STUDY.sampling(wildcards.variant)["sampler"]
+    return model_code("sample", wildcards.variant, samplers={sampler})
+
+
+def count_code(wildcards):
+    return model_code("count_cost", wildcards.variant)
+
+
+def speed_code(wildcards):
+    return model_code("measure_speed", wildcards.variant)
+
+
+def measurement():
+    return canonical({k: v for k, v in config["speed"].items() if k != "table_batch_size"})
+
+
+def first_checkpoint(wildcards):
+    """Speed does not depend on the seed of the training: one run stands for all."""
+    return run_files("checkpoint.safetensors", [wildcards.variant])[0]
+
+
+rule sample:
+    input:
+        unpack(trained_autoencoder),
+        checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
+        latents_manifest="results/{study}/data/latents.json",
+    output:
+        samples="results/{study}/variants/{variant}/seed-{seed}/samples.npz",
+        prompts="results/{study}/variants/{variant}/seed-{seed}/prompts.npz",
+        grid="results/{study}/variants/{variant}/seed-{seed}/grid.png",
+        report="results/{study}/variants/{variant}/seed-{seed}/samples.json",
+    log:
+        "results/{study}/logs/sample/{variant}-seed-{seed}.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        variant="{variant}",
+        seed=wildcard_seed,
+        sampling=sampling,
+        num_timesteps=config["training"]["num_timesteps"],
+        source=AUTOENCODER["source"],
+        revision=AUTOENCODER["revision"],
+        state="results/{study}/state/sample/{variant}-seed-{seed}",
+        code=sample_code,
+    message:
+        "Sampling {wildcards.variant}, seed {wildcards.seed}"
+    script:
+        "../scripts/sample.py"
+
+
+rule evaluate:
+    input:
+        samples="results/{study}/variants/{variant}/seed-{seed}/samples.npz",
+        samples_json="results/{study}/variants/{variant}/seed-{seed}/samples.json",
+        reference_features="results/{study}/data/reference-features.npz",
+    output:
+        quality="results/{study}/variants/{variant}/seed-{seed}/quality.json",
+    log:
+        "results/{study}/logs/evaluate/{variant}-seed-{seed}.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        variant="{variant}",
+        seed=wildcard_seed,
+        evaluation=EVALUATION,
+        code=code_of("evaluate", features=EXTRACTOR),
+    message:
+        "Evaluating {wildcards.variant}, seed {wildcards.seed}"
+    script:
+        "../scripts/evaluate.py"
+
+
+rule count_cost:
+    output:
+        architecture="results/{study}/variants/{variant}/architecture.json",
+    log:
+        "results/{study}/logs/count_cost/{variant}.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        variant="{variant}",
+        structure=structure,
+        operations=operations,
+        code=count_code,
+    message:
+        "Counting the cost of {wildcards.variant}"
+    script:
+        "../scripts/count_cost.py"
+
+
+rule measure_speed:
+    input:
+        checkpoint=first_checkpoint,
+    output:
+        speed="results/{study}/variants/{variant}/speed.json",
+    log:
+        "results/{study}/logs/measure_speed/{variant}.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: all_cores()
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        variant="{variant}",
+        measurement=measurement(),
+        code=speed_code,
+    message:
+        "Measuring the speed of {wildcards.variant}, alone on the machine"
+    script:
+        "../scripts/measure_speed.py"

@@ -1,0 +1,111 @@
+# JSON files to tables, figures and the report.
+
+ROWS = canonical(STUDY.rows())
+PAPER = canonical(paper_values(config["paper_values"]) if config["paper_values"] else {})
+FIGURES = ("samples", "differences", "losses", "pareto", "expert_load")
+
+
+def figure_report(name):
+    return report(
+        f"results/{STUDY.name}/figures/{name}.png",
+        caption=f"../report/{name}.rst",
+        category="Figures",
+        labels={"figure": name.replace("_", " "), "format": "png"},
+    )
+
+
+def table_report(name, caption):
+    return report(
+        f"results/{STUDY.name}/tables/{name}",
+        caption=f"../report/{caption}.rst",
+        category="Tables",
+        labels={"table": name},
+    )
+
+
+localrules:
+    architecture_table,
+    tables,
+    figures,
+
+
+rule architecture_table:
+    input:
+        architecture=variant_files("architecture.json"),
+    output:
+        table=table_report("architecture.csv", "architecture"),
+    log:
+        f"results/{STUDY.name}/logs/architecture_table.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        rows=ROWS,
+        code=code_of("architecture_table"),
+    message:
+        "Writing the architecture table"
+    script:
+        "../scripts/architecture_table.py"
+
+
+rule tables:
+    input:
+        architecture=variant_files("architecture.json"),
+        speed=variant_files("speed.json"),
+        quality=run_files("quality.json", STUDY.variants),
+        training=run_files("training.json", STUDY.trained),
+    output:
+        table1_csv=table_report("table1.csv", "table1"),
+        table1_md=f"results/{STUDY.name}/tables/table1.md",
+        table2_csv=table_report("table2.csv", "table2"),
+    log:
+        f"results/{STUDY.name}/logs/tables.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        rows=ROWS,
+        paper=PAPER,
+        speed_batch_size=config["speed"]["table_batch_size"],
+        code=code_of("tables"),
+    message:
+        "Writing the tables"
+    script:
+        "../scripts/tables.py"
+
+
+rule figures:
+    input:
+        architecture=variant_files("architecture.json"),
+        speed=variant_files("speed.json"),
+        quality=run_files("quality.json", STUDY.variants),
+        training=run_files("training.json", STUDY.trained),
+        losses=run_files("losses.csv", STUDY.trained),
+        prompts=expand(
+            "results/{study}/variants/{variant}/seed-{seed}/prompts.npz",
+            study=STUDY.name,
+            variant=[row["variant"] for row in STUDY.rows()],
+            seed=STUDY.seeds[0],
+        ),
+    output:
+        **{f"{name}_png": figure_report(name) for name in FIGURES},
+        **{f"{name}_svg": f"results/{STUDY.name}/figures/{name}.svg" for name in FIGURES},
+    log:
+        f"results/{STUDY.name}/logs/figures.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        rows=ROWS,
+        speed_batch_size=config["speed"]["table_batch_size"],
+        code=code_of("figures"),
+    message:
+        "Drawing the figures"
+    script:
+        "../scripts/figures.py"

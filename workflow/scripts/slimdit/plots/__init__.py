@@ -1,0 +1,1 @@
+"""The study's figures, one module each, drawn from arrays and results."""
