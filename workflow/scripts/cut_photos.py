@@ -35,7 +35,7 @@ def photograph(name: str) -> Image.Image:
 
 def cut_photos(images, photos, seed, code):
     """photos: {"names", "crops_per_photo", "crop_size", "min_side", "max_side"}, sides in
-    fractions of the photograph's short side; one class a photograph."""
+    fractions of the photograph's central square; one class a photograph."""
     photos = json.loads(photos)
     shutil.rmtree(images, ignore_errors=True)
     size = photos["crop_size"]
@@ -53,11 +53,12 @@ def cut_photos(images, photos, seed, code):
 
 
 def crop_box(picture_size, photos, random: np.random.Generator) -> tuple[int, int, int, int]:
+    """A square at a random place within the central square: left, top, right, bottom."""
     width, height = picture_size
-    short = min(width, height)
-    side = int(short * random.uniform(photos["min_side"], photos["max_side"]))
-    left = int(random.integers(0, width - side + 1))
-    top = int(random.integers(0, height - side + 1))
+    square = min(width, height)
+    side = int(square * random.uniform(photos["min_side"], photos["max_side"]))
+    left, top = random.integers(0, square - side + 1, 2)
+    left, top = int(left) + (width - square) // 2, int(top) + (height - square) // 2
     return left, top, left + side, top + side
 
 

@@ -41,8 +41,9 @@ class Diffusion(nn.Module):
         previous = np.append(1.0, alpha_bar[:-1])
         beta = 1.0 - alpha_bar / previous
         posterior_variance = beta * (1.0 - previous) / (1.0 - alpha_bar)
-        # The posterior variance at k = 0 is 0; its logarithm takes the next one's place.
-        clipped = np.append(posterior_variance[1], posterior_variance[1:])
+        # The posterior variance at k = 0 is 0; the next one takes its place, or beta if alone.
+        next_variance = posterior_variance[1] if len(kept) > 1 else beta[0]
+        clipped = np.append(next_variance, posterior_variance[1:])
         coefficients = {
             "alpha_bar": alpha_bar,
             "alpha_bar_previous": previous,

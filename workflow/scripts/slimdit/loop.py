@@ -178,6 +178,8 @@ def fit(
             progress.update(1, **shown)
 
             if run.step % save_every_steps == 0 or run.step == steps or terminated():
+                if run.window.count:
+                    check_finite(run.window.means(run.step), log_every_steps, state)
                 run.save(state)
             if terminated() and run.step < steps:
                 raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")

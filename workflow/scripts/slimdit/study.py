@@ -121,6 +121,8 @@ class Study:
         """Which kinds of each registry `variant` uses: {"attention": {"mediated"}, ...}."""
         structure = self.structure(variant)
         used = {part: {structure[part]["name"]} for part in PLAIN_PARTS}
+        if structure["mlp"].get("every", 1) > 1:
+            used["mlp"].add("dense")  # of the blocks between
         used["surgery"] = {operation["name"] for operation in self.operations(variant)}
         return used
 
@@ -132,12 +134,18 @@ class Study:
     def _check(self, variant: str) -> None:
         block, where = self.block(variant), f"variants.{variant}"
         _known(f"key of {where}", block.keys(), VARIANT_KEYS)
+        for key in ("training", "sampling"):
+            _known(f"key of {where}.{key}", block.get(key, {}), self.config[key])
+        if "group" not in block:
+            raise InputError(f"{where}.group is missing; name its heading in the table.")
         if "from" in block:
             _known(f"key of {where} (it has `from`)", block.keys(), DERIVED_KEYS)
             self._check_edge(variant, f"{where}.from", "from")
             if not block.get("apply"):
                 raise InputError(f"{where}.apply is missing; list what is done to {block['from']}.")
             return
+        if "apply" in block:
+            raise InputError(f"{where}.apply needs {where}.from, the variant that it is done to.")
         for key in ("backbone", "patch_size"):
             if key not in block:
                 raise InputError(f"{where}.{key} is missing; a variant without `from` needs it.")

@@ -41,7 +41,8 @@ def differences_figure(
         strips.append((parent, parent, images))
         for child, others in children:
             mean = np.abs(images.astype(np.int16) - others).mean()
-            label = f"difference\nmean {mean:.2g} levels"
+            digits = f"{mean:.2g}" if mean < 99 else f"{mean:.0f}"
+            label = f"difference\nmean {digits} levels"
             strips += [(parent, child, others), (parent, label, overlay(images, others))]
     figure = samples_figure(strips, names, named_groups=False, bottom_inch=SCALE_INCH)
     _draw_scale(figure)

@@ -1,0 +1,390 @@
+"""Runs of a few steps on a made-up cache: every variant, every way to be interrupted."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+from latent_cache import write_latent_cache
+from safetensors.torch import load_file, safe_open
+from subjects import PHOTOS, ROOT, randomized, tiny
+
+from slimdit import loop
+from slimdit.errors import InputError
+from slimdit.files import read_csv, read_json
+from slimdit.latents import LatentBatches, LatentCache
+from slimdit.training import Hyperparameters, Objective
+from slimdit.variants import build_model, load_variant, save_variant
+from train import expert_load, final_terms, train
+
+STEPS = 6
+TRAINING = PHOTOS.config["training"] | {
+    "steps": STEPS,
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+    "log_every_steps": 2,
+    "save_every_steps": 3,
+    "precision": "float32",
+    "compile": "off",
+}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Arguments of `train` for a variant; runs of the same folder share their state."""
+    array, manifest = write_latent_cache(tmp_path, num_images=10)
+
+    def arguments(variant, run="run", **changes):
+        folder = tmp_path / run
+        folder.mkdir(exist_ok=True)
+        teacher = PHOTOS.teacher(variant)
+        return {
+            "latents": str(array),
+            "latents_manifest": str(manifest),
+            "checkpoint": str(folder / "checkpoint.safetensors"),
+            "losses": str(folder / "losses.csv"),
+            "report": str(folder / "training.json"),
+            "variant": variant,
+            "structure": json.dumps(tiny(PHOTOS.structure(variant))),
+            "training": json.dumps(TRAINING | changes),
+            "distill": json.dumps(PHOTOS.block(variant).get("distill", {})),
+            "seed": 0,
+            "state": str(folder / "state"),
+            "events": str(folder / "events"),
+            "code": "test",
+            "teacher": teacher and teacher_checkpoint(tmp_path, teacher),
+        }
+
+    return arguments
+
+
+def teacher_checkpoint(folder, variant):
+    path = folder / "teacher.safetensors"
+    if not path.exists():
+        structure = tiny(PHOTOS.structure(variant))
+        model = randomized(build_model(structure), torch.float32, std=0.1)
+        save_variant(path, model, structure, [], {})
+    return str(path)
+
+
+def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
+    """The run dies in `step`, after its update and before anything is saved."""
+    update = loop.Progress.update
+
+    def dying_update(self, count=1, **shown):
+        update(self, count, **shown)
+        if self.done == step:
+            raise error
+
+    monkeypatch.setattr(loop.Progress, "update", dying_update)
+
+
+def state_step(arguments):
+    (path,) = os.scandir(arguments["state"])
+    with safe_open(path.path, "pt") as file:
+        return int(file.metadata()["step"])
+
+
+def assert_same_results(one, other):
+    expected, actual = load_file(one["checkpoint"]), load_file(other["checkpoint"])
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+    with open(one["losses"], "rb") as a, open(other["losses"], "rb") as b:
+        assert a.read() == b.read()
+    assert read_json(one["report"])["expert_load"] == read_json(other["report"])["expert_load"]
+
+
+@pytest.mark.parametrize("variant", PHOTOS.trained)
+def test_every_trained_variant_learns_and_reports(job, variant):
+    arguments = job(variant)
+    train(**arguments)
+    rows, report = read_csv(arguments["losses"]), read_json(arguments["report"])
+    moe = json.loads(arguments["structure"])["mlp"]["name"] == "moe"
+    assert [int(row["step"]) for row in rows] == [2, 4, 6]
+    for row in rows:
+        terms = {term for term in row if row[term]} - {"step"}
+        assert terms == {"loss", "mse", "vb"} | ({"balance"} if moe else set()) | (
+            {"distillation"} if arguments["teacher"] else set()
+        )
+        assert all(math.isfinite(float(row[term])) for term in terms)
+    assert (report["variant"], report["steps"], report["batch_size"]) == (variant, STEPS, 4)
+    assert (report["expert_load"] is not None) == moe
+    initial = dict(build_model(tiny(PHOTOS.structure(variant)), 0).named_parameters())
+    averaged = dict(load_variant(arguments["checkpoint"]).named_parameters())
+    moved = {name for name in averaged if not torch.equal(averaged[name], initial[name])}
+    assert {"final_layer.linear.weight", "final_layer.linear.bias"} <= moved
+    assert "position_embedding" not in moved
+
+
+@pytest.mark.parametrize("variant", PHOTOS.trained)
+def test_resumed_run_equals_the_unbroken_run_bit_for_bit(job, variant, monkeypatch):
+    """Step 3 is saved between two log lines, so that sums of the window are carried over too."""
+    unbroken, broken = job(variant, "unbroken"), job(variant, "broken")
+    train(**unbroken)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patch, 5)
+        train(**broken)
+    assert state_step(broken) == 3
+    assert not os.path.exists(broken["checkpoint"])
+    train(**broken)
+    assert_same_results(unbroken, broken)
+
+
+def test_finished_run_is_not_trained_again(job, monkeypatch):
+    arguments = job("S2-base")
+    train(**arguments)
+    before = load_file(arguments["checkpoint"])
+    monkeypatch.setattr(Objective, "__call__", lambda self, step: pytest.fail("trained again"))
+    train(**arguments)
+    after = load_file(arguments["checkpoint"])
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"code": "new"}, {"training": json.dumps(TRAINING | {"ema_decay": 0})}]
+)
+def test_state_of_another_run_is_not_continued(job, monkeypatch, change):
+    arguments = job("S4-base")
+    train(**arguments)
+    steps, step_of = [], Objective.__call__
+    monkeypatch.setattr(
+        Objective, "__call__", lambda self, step: steps.append(step) or step_of(self, step)
+    )
+    train(**arguments | change)
+    assert steps == list(range(STEPS))
+
+
+SLOW_TRAIN = """
+import json, sys, time
+import torch
+torch.set_num_threads(1)
+from slimdit import loop
+from train import train
+
+update = loop.Progress.update
+def slow_update(self, count=1, **shown):
+    update(self, count, **shown)
+    print(self.done, flush=True)
+    time.sleep(0.05)
+
+loop.Progress.update = slow_update
+train(**json.loads(sys.argv[1]))
+"""
+
+
+def test_terminated_process_saves_and_the_next_goes_on_to_the_same_bits(job):
+    unbroken, broken = (job("MoE-XS2-8E2A", run, steps=60, save_every_steps=1000)
+                        for run in ("unbroken", "broken"))  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_TRAIN, json.dumps(broken)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts"), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.stdout.readline() != "5\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert 5 <= state_step(broken) < 60
+    assert f"saved at step {state_step(broken)}" in errors
+    train(**unbroken)
+    train(**broken)
+    assert_same_results(unbroken, broken)
+
+
+@pytest.mark.parametrize("log_every_steps", [1, 100])
+def test_loss_that_is_not_finite_keeps_the_last_good_state(job, log_every_steps):
+    changes = {"learning_rate": 1e30, "log_every_steps": log_every_steps, "save_every_steps": 1}
+    arguments = job("S2-base", **changes)
+    with pytest.raises(InputError, match=r"The loss is (nan|inf) .* before step 2; .*learning_rate"):
+        train(**arguments)
+    assert state_step(arguments) == 1
+    (path,) = os.scandir(arguments["state"])
+    assert all(tensor.isfinite().all() for tensor in load_file(path.path).values())
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", None])
+def test_damaged_state_is_an_input_error(job, monkeypatch, content):
+    arguments = job("S4-base")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patch, 4)
+        train(**arguments)
+    (entry,) = os.scandir(arguments["state"])
+    whole = open(entry.path, "rb").read()
+    with open(entry.path, "wb") as file:
+        file.write(whole[:-100] if content is None else content)
+    with pytest.raises(InputError, match=r"\.safetensors is damaged .* delete it to train"):
+        train(**arguments)
+
+
+@pytest.fixture
+def objective(tmp_path):
+    """Makes the objective of a variant, with the tiny teacher if asked."""
+    cache = LatentCache(*write_latent_cache(tmp_path, num_images=10))
+    hyper = Hyperparameters(**TRAINING | {"label_dropout": 0.5})
+
+    def make(variant, teacher=None, alpha=0.0, seed=0):
+        model = build_model(tiny(PHOTOS.structure(variant)), 0).train()
+        batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, CPU)
+        return model, Objective(model, hyper, batches, seed, teacher, alpha)
+
+    return make
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    return load_variant(teacher_checkpoint(tmp_path, "S2-base")).requires_grad_(False)
+
+
+def fitted(model, objective, tmp_path, steps=4):
+    run = loop.Run(model, loop_terms(), 1e-3, 0.5)
+    loop.fit(run, steps, objective, tmp_path / "state.safetensors", 1, 100)
+    return run
+
+
+def loop_terms():
+    from slimdit.training import TERMS
+
+    return TERMS
+
+
+def test_distillation_of_no_weight_is_plain_training(objective, teacher, tmp_path):
+    plain = fitted(*objective("XS2-base"), tmp_path)
+    distilled = fitted(*objective("XS2-base", teacher, alpha=0.0), tmp_path)
+    for name, parameter in plain.parameters.items():
+        assert torch.equal(parameter, distilled.parameters[name])
+    assert [entry["loss"] for entry in plain.history] == [e["loss"] for e in distilled.history]
+    assert all(entry["distillation"] > 0 for entry in distilled.history)
+
+
+def test_distillation_loss_is_the_weighted_sum_of_its_terms(objective, teacher):
+    model, losses = objective("XS2-base", teacher, alpha=0.3)
+    randomized(model, torch.float32, std=0.1)
+    loss, mse, vb, distillation, balance = losses(0)[0].tolist()
+    assert loss == pytest.approx(0.7 * (mse + vb) + 0.3 * distillation)
+    assert (distillation > 0, balance) == (True, 0)
+
+
+def test_teacher_without_alpha_or_student_that_is_its_teacher_has_no_distillation(objective):
+    model, _ = objective("XS2-base")
+    randomized(model, torch.float32, std=0.1)
+    _, losses = objective("XS2-base", model, alpha=0.3)
+    losses.model = model
+    assert losses(0)[0][3].item() == 0
+
+
+def inputs_of(model, calls):
+    model.register_forward_pre_hook(lambda module, arguments: calls.append(arguments))
+
+
+def test_teacher_sees_the_very_inputs_of_its_student(objective, teacher):
+    model, losses = objective("XS2-base", teacher, alpha=0.3)
+    student_calls, teacher_calls = [], []
+    inputs_of(model, student_calls)
+    inputs_of(teacher, teacher_calls)
+    losses(0)
+    for student_input, teacher_input in zip(*student_calls, *teacher_calls, strict=True):
+        assert student_input is teacher_input
+
+
+def test_teacher_gets_no_gradient(objective, teacher):
+    _, losses = objective("XS2-base", teacher.requires_grad_(True), alpha=0.3)
+    losses(0)[0][0].backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_variants_train_on_identical_draws(objective):
+    seen = []
+    for variant in ("S2-base", "MoE-S2-8E2A"):
+        model, losses = objective(variant)
+        calls = []
+        inputs_of(model, calls)
+        for step in range(3):
+            losses(step)
+        seen.append([tensor for call in calls for tensor in call])
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+
+
+def test_seeds_train_on_other_draws(objective):
+    x0 = torch.zeros(4, 4, 8, 8)
+    labels = torch.zeros(4, dtype=torch.long)
+    draws = [objective("S2-base", seed=seed)[1].draws(0, x0.shape, labels) for seed in (0, 1)]
+    assert not torch.equal(draws[0][1], draws[1][1])
+
+
+def test_labels_are_dropped_to_the_null_class_at_the_given_rate(objective):
+    model, losses = objective("S2-base")
+    labels = torch.ones(2000, dtype=torch.long)
+    k, eps, y = losses.draws(0, (2000, 1, 1, 1), labels)
+    assert set(y.tolist()) == {1, model.null_class}
+    assert (y == model.null_class).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert (k.min() >= 0, k.max() < 1000) == (True, True)
+    assert eps.std().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_balance_loss_enters_with_its_weight(objective):
+    _, losses = objective("MoE-S2-8E2A")
+    loss, mse, vb, _, balance = losses(0)[0].tolist()
+    assert loss == pytest.approx(mse + vb + 0.01 * balance)
+    assert balance >= 2 * 0.99  # two layers, each at least about 1
+
+
+def test_bfloat16_precision_trains_to_nearly_the_same_loss(objective):
+    model, losses = objective("S2-base")
+    randomized(model, torch.float32, std=0.05)
+    exact = losses(0)[0][1].item()
+    losses.bfloat16 = True
+    assert losses(0)[0][1].item() == pytest.approx(exact, rel=0.02)
+
+
+def test_moving_average_follows_its_formula(objective, tmp_path):
+    model, losses = objective("S2-base")
+    run = loop.Run(model, loop_terms(), 1e-3, 0.9)
+    name = "final_layer.linear.weight"
+    expected = run.average[name].clone()
+    for step in range(3):
+        loop.fit(run, step + 1, losses, tmp_path / "state.safetensors", 1, 100)
+        expected = 0.9 * expected + 0.1 * run.parameters[name].detach()
+    torch.testing.assert_close(run.average[name], expected)
+    assert expected.abs().sum() > 0
+
+
+def test_logged_losses_are_means_of_their_interval(objective, tmp_path):
+    logs = {}
+    for log_every_steps in (1, 2):
+        model, losses = objective("MoE-S2-8E2A")
+        run = loop.Run(model, loop_terms(), 1e-3, 0.9)
+        loop.fit(run, 4, losses, tmp_path / "state.safetensors", log_every_steps, 100)
+        logs[log_every_steps] = [entry["loss"] for entry in run.history]
+    singles = logs[1]
+    assert logs[2] == pytest.approx([sum(singles[:2]) / 2, sum(singles[2:]) / 2], rel=1e-5)
+
+
+def test_final_terms_are_means_over_the_last_tenth():
+    history = [{"step": 10 * i, "loss": float(i), "balance": 1.0} for i in range(1, 21)]
+    terms = final_terms(history, {"balance": False}, ("loss", "balance"))
+    assert terms == {"final_loss": 19.5, "final_balance": None, "final_window_steps": 20}
+
+
+def test_expert_load_is_listed_by_step_layer_and_expert(job):
+    arguments = job("MoE-S2-4E1A")
+    train(**arguments)
+    report = read_json(arguments["report"])["expert_load"]
+    assert report["steps"] == [2, 4, 6]
+    for layers in report["load"]:
+        assert [len(experts) for experts in layers] == [4]
+        assert sum(layers[0]) == pytest.approx(1.0)
+    assert expert_load([{"step": 1, "expert_load": None}]) is None
+
+
+def test_hyperparameters_are_those_of_the_config():
+    for variant in PHOTOS.trained:
+        assert asdict(Hyperparameters(**PHOTOS.training(variant))) == PHOTOS.training(variant)
