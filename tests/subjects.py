@@ -34,7 +34,8 @@ IMAGENET200 = Study(load_config("configs/imagenet200.yaml"))
 
 def tiny(structure: dict) -> dict:
     """`structure` with its parts and patch size, shrunk until a step takes milliseconds."""
-    sizes = {"depth": 2, "hidden_size": 24, "num_classes": 3, "input_size": 8}
+    width = 4 * structure["num_heads"]
+    sizes = {"depth": 2, "hidden_size": width, "num_classes": 3, "input_size": 8}
     return structure | sizes
 
 

@@ -1,11 +1,15 @@
 """Costs of the paper's study, digit by digit."""
 
+import json
+
 import pytest
 import torch
 from subjects import IMAGENET200, PHOTOS
 
+from count_cost import count_cost
 from slimdit import kernels
 from slimdit.cost import active_params, count_macs, total_params, weight_bytes
+from slimdit.files import read_json
 from slimdit.variants import apply_operations, build_model
 
 # total_params, GMACs: derived from the architecture by hand, batch 1, 200 classes.
@@ -89,3 +93,13 @@ def test_counting_leaves_the_kernels_as_they_were():
         count_macs(model)
         assert kernels._plain
     assert not kernels._plain
+
+
+def test_counted_costs_are_written_with_what_they_are_of(tmp_path):
+    path, structure = tmp_path / "architecture.json", PHOTOS.structure("S2-prune-3")
+    operations = PHOTOS.operations("S2-prune-3")
+    count_cost(path, "S2-prune-3", json.dumps(structure), json.dumps(operations), "code")
+    written, model = read_json(path), empty_model(PHOTOS, "S2-prune-3")
+    assert written["spec"] == {"structure": structure, "operations": operations}
+    assert written["total_params"] == written["active_params"] == total_params(model)
+    assert (written["macs"], written["weight_bytes"]) == (count_macs(model), weight_bytes(model))

@@ -105,7 +105,7 @@ def test_latents_that_do_not_fit_the_model_are_an_input_error(cache, structure, 
 
 def test_labels_beyond_the_classes_are_an_input_error(cache, structure):
     cache.check(structure, "S2-base")
-    with pytest.raises(InputError, match="labels reach 2 but data.num_classes is 2"):
+    with pytest.raises(InputError, match=r"labels reach 2 but data\.num_classes is 2"):
         cache.check(structure | {"num_classes": 2}, "S2-base")
 
 

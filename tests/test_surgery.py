@@ -1,12 +1,15 @@
 """Operations on trained weights: what they keep, and that checkpoints keep it too."""
 
 import copy
+import json
 
 import pytest
 import torch
 from subjects import PHOTOS, random_tensor, randomized, tiny
 
+from compress import compress
 from slimdit.errors import InputError
+from slimdit.files import sha256_of
 from slimdit.surgery import SURGERY
 from slimdit.surgery.prune_heads import head_scores
 from slimdit.variants import (
@@ -15,12 +18,15 @@ from slimdit.variants import (
     build_part,
     flat_tensors,
     load_variant,
+    read_metadata,
     save_variant,
 )
 
+NUM_HEADS, WIDTH = 6, 4  # width of a head
+
 
 def trained(variant="S2-base"):
-    structure = tiny(PHOTOS.structure(variant))
+    structure = tiny(PHOTOS.structure(variant) | {"num_heads": NUM_HEADS})
     return structure, randomized(build_model(structure), torch.float32, std=0.2).eval()
 
 
@@ -47,7 +53,7 @@ def test_removed_heads_compute_the_same_as_masked_heads(variant, keep_heads):
 @pytest.mark.parametrize("mode", ["structural", "masked"])
 def test_keeping_every_head_changes_nothing(mode):
     _, model = trained()
-    assert torch.equal(outputs(prune(model, 6, mode)), outputs(model))
+    assert torch.equal(outputs(prune(model, NUM_HEADS, mode)), outputs(model))
 
 
 def test_head_scores_are_sums_of_the_norms_of_their_slices():
@@ -55,7 +61,8 @@ def test_head_scores_are_sums_of_the_norms_of_their_slices():
     attention = model.blocks[0].attention
     q, k, v = attention.qkv.weight.chunk(3)
     expected = [
-        sum(w[4 * head : 4 * head + 4].norm() for w in (q, k, v)).item() for head in range(6)
+        sum(w[WIDTH * head : WIDTH * (head + 1)].norm() for w in (q, k, v)).item()
+        for head in range(NUM_HEADS)
     ]
     assert head_scores(attention).tolist() == pytest.approx(expected)
 
@@ -64,7 +71,7 @@ def test_the_heads_with_the_highest_scores_are_kept_in_order():
     _, model = trained()
     attention = model.blocks[0].attention
     kept = sorted(head_scores(attention).argsort(descending=True)[:2].tolist())
-    rows = [row for head in kept for row in range(4 * head, 4 * head + 4)]
+    rows = [row for head in kept for row in range(WIDTH * head, WIDTH * (head + 1))]
     pruned = prune(model, 2).blocks[0].attention
     assert torch.equal(pruned.qkv.weight[:8], attention.qkv.weight[rows])
     assert torch.equal(pruned.qkv.bias[16:], attention.qkv.bias[48:][rows])
@@ -147,3 +154,20 @@ def test_checkpoint_restores_the_outputs_bit_for_bit(operations, tmp_path):
     loaded = load_variant(tmp_path / "checkpoint.safetensors")
     assert not loaded.training
     assert torch.equal(outputs(loaded), outputs(model))
+
+
+def test_compressing_a_compressed_parent_stacks_the_operations(tmp_path):
+    structure, model = trained()
+    paths = [tmp_path / f"{name}.safetensors" for name in ("parent", "pruned", "quantized")]
+    save_variant(paths[0], model, structure, [], {})
+    pruning = {"name": "prune_heads", "keep_heads": 3}
+    for parent, child, operation in (
+        (*paths[:2], pruning),
+        (*paths[1:], {"name": "int8_weight_only"}),
+    ):
+        compress(parent, child, "child", 0, json.dumps([operation]), "code")
+    metadata = read_metadata(paths[2])
+    assert metadata["operations"] == [pruning, {"name": "int8_weight_only"}]
+    assert metadata["origin"]["parent_sha256"] == sha256_of(paths[1])
+    expected = apply_operations(model, metadata["operations"])
+    assert torch.equal(outputs(load_variant(paths[2])), outputs(expected))

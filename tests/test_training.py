@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from slimdit import loop
 from slimdit.errors import InputError
 from slimdit.files import read_csv, read_json
 from slimdit.latents import LatentBatches, LatentCache
-from slimdit.training import Hyperparameters, Objective
+from slimdit.training import TERMS, Hyperparameters, Objective
 from slimdit.variants import build_model, load_variant, save_variant
 from train import expert_load, final_terms, train
 
@@ -204,7 +205,9 @@ def test_terminated_process_saves_and_the_next_goes_on_to_the_same_bits(job):
 def test_loss_that_is_not_finite_keeps_the_last_good_state(job, log_every_steps):
     changes = {"learning_rate": 1e30, "log_every_steps": log_every_steps, "save_every_steps": 1}
     arguments = job("S2-base", **changes)
-    with pytest.raises(InputError, match=r"The loss is (nan|inf) .* before step 2; .*learning_rate"):
+    with pytest.raises(
+        InputError, match=r"The loss is (nan|inf) .* before step 2; .*learning_rate"
+    ):
         train(**arguments)
     assert state_step(arguments) == 1
     (path,) = os.scandir(arguments["state"])
@@ -218,9 +221,8 @@ def test_damaged_state_is_an_input_error(job, monkeypatch, content):
         interrupt_at(patch, 4)
         train(**arguments)
     (entry,) = os.scandir(arguments["state"])
-    whole = open(entry.path, "rb").read()
-    with open(entry.path, "wb") as file:
-        file.write(whole[:-100] if content is None else content)
+    path = Path(entry.path)
+    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     with pytest.raises(InputError, match=r"\.safetensors is damaged .* delete it to train"):
         train(**arguments)
 
@@ -245,15 +247,9 @@ def teacher(tmp_path):
 
 
 def fitted(model, objective, tmp_path, steps=4):
-    run = loop.Run(model, loop_terms(), 1e-3, 0.5)
+    run = loop.Run(model, TERMS, 1e-3, 0.5)
     loop.fit(run, steps, objective, tmp_path / "state.safetensors", 1, 100)
     return run
-
-
-def loop_terms():
-    from slimdit.training import TERMS
-
-    return TERMS
 
 
 def test_distillation_of_no_weight_is_plain_training(objective, teacher, tmp_path):
@@ -347,7 +343,7 @@ def test_bfloat16_precision_trains_to_nearly_the_same_loss(objective):
 
 def test_moving_average_follows_its_formula(objective, tmp_path):
     model, losses = objective("S2-base")
-    run = loop.Run(model, loop_terms(), 1e-3, 0.9)
+    run = loop.Run(model, TERMS, 1e-3, 0.9)
     name = "final_layer.linear.weight"
     expected = run.average[name].clone()
     for step in range(3):
@@ -361,7 +357,7 @@ def test_logged_losses_are_means_of_their_interval(objective, tmp_path):
     logs = {}
     for log_every_steps in (1, 2):
         model, losses = objective("MoE-S2-8E2A")
-        run = loop.Run(model, loop_terms(), 1e-3, 0.9)
+        run = loop.Run(model, TERMS, 1e-3, 0.9)
         loop.fit(run, 4, losses, tmp_path / "state.safetensors", log_every_steps, 100)
         logs[log_every_steps] = [entry["loss"] for entry in run.history]
     singles = logs[1]

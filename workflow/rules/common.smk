@@ -80,3 +80,116 @@ def variant_files(name):
         variant=STUDY.variants,
         name=name,
     )
+
+
+# Edges: what a rule is made from.
+
+
+def cut_images(wildcards):
+    """The image folder, where the study makes it itself; a user's folder is only read."""
+    return {"images": DATA["images"]} if DATA["photos"] else {}
+
+
+def trained_autoencoder(wildcards):
+    """The autoencoder's files, where the study trains it itself."""
+    if not AUTOENCODER["train"]:
+        return {}
+    return {
+        "weights": f"{AUTOENCODER['source']}/diffusion_pytorch_model.safetensors",
+        "model_config": f"{AUTOENCODER['source']}/config.json",
+    }
+
+
+def checkpoint_of(variant, wildcards):
+    folder = f"results/{wildcards.study}/variants/{variant}/seed-{wildcards.seed}"
+    return f"{folder}/checkpoint.safetensors"
+
+
+def teacher_checkpoint(wildcards):
+    teacher = STUDY.teacher(wildcards.variant)
+    if teacher is None:
+        return {}
+    return {"teacher": checkpoint_of(teacher, wildcards)}
+
+
+def parent_checkpoint(wildcards):
+    return checkpoint_of(STUDY.block(wildcards.variant)["from"], wildcards)
+
+
+def first_checkpoint(wildcards):
+    """Speed does not depend on the seed of the training: one run stands for all."""
+    return run_files("checkpoint.safetensors", [wildcards.variant])[0]
+
+
+# Params: what a rule's result depends on.
+
+
+def subset_choice(wildcards):
+    return canonical({k: v for k, v in DATA.items() if k not in ("images", "photos", "image_size")})
+
+
+def training(wildcards):
+    return canonical(STUDY.training(wildcards.variant))
+
+
+def distill(wildcards):
+    return canonical(STUDY.block(wildcards.variant).get("distill", {}))
+
+
+def own_operations(wildcards):
+    return canonical(STUDY.block(wildcards.variant)["apply"])
+
+
+def train_code(wildcards):
+    """The teacher's parts count too: its code is run."""
+    teacher = STUDY.teacher(wildcards.variant)
+    kinds = STUDY.parts(wildcards.variant)
+    if teacher:
+        kinds = {part: kinds[part] | STUDY.parts(teacher)[part] for part in kinds}
+    return code_of("train", **kinds)
+
+
+def compress_code(wildcards):
+    return model_code("compress", wildcards.variant)
+
+
+def sampling(wildcards):
+    return canonical(STUDY.sampling(wildcards.variant))
+
+
+def sample_code(wildcards):
+    sampler = STUDY.sampling(wildcards.variant)["sampler"]
+    return model_code("sample", wildcards.variant, samplers={sampler})
+
+
+def count_code(wildcards):
+    return model_code("count_cost", wildcards.variant)
+
+
+def speed_code(wildcards):
+    return model_code("measure_speed", wildcards.variant)
+
+
+def measurement():
+    return canonical({k: v for k, v in config["speed"].items() if k != "table_batch_size"})
+
+
+# Report: where a result stands.
+
+
+def figure_report(name):
+    return report(
+        f"results/{STUDY.name}/figures/{name}.png",
+        caption=f"../report/{name}.rst",
+        category="Figures",
+        labels={"figure": name.replace("_", " "), "format": "png"},
+    )
+
+
+def table_report(name, caption):
+    return report(
+        f"results/{STUDY.name}/tables/{name}",
+        caption=f"../report/{caption}.rst",
+        category="Tables",
+        labels={"table": name},
+    )

@@ -1,25 +1,6 @@
 # Images to a subset, its latents and its reference.
 
 
-def cut_images(wildcards):
-    """The image folder, where the study makes it itself; a user's folder is only read."""
-    return {"images": DATA["images"]} if DATA["photos"] else {}
-
-
-def trained_autoencoder(wildcards):
-    """The autoencoder's files, where the study trains it itself."""
-    if not AUTOENCODER["train"]:
-        return {}
-    return {
-        "weights": f"{AUTOENCODER['source']}/diffusion_pytorch_model.safetensors",
-        "model_config": f"{AUTOENCODER['source']}/config.json",
-    }
-
-
-def subset_choice(wildcards):
-    return canonical({k: v for k, v in DATA.items() if k not in ("images", "photos", "image_size")})
-
-
 if DATA["photos"]:
 
     rule cut_photos:

@@ -1,32 +1,6 @@
 # Checkpoints to samples, quality, cost and speed.
 
 
-def sampling(wildcards):
-    return canonical(STUDY.sampling(wildcards.variant))
-
-
-def sample_code(wildcards):
-    sampler = STUDY.sampling(wildcards.variant)["sampler"]
-    return model_code("sample", wildcards.variant, samplers={sampler})
-
-
-def count_code(wildcards):
-    return model_code("count_cost", wildcards.variant)
-
-
-def speed_code(wildcards):
-    return model_code("measure_speed", wildcards.variant)
-
-
-def measurement():
-    return canonical({k: v for k, v in config["speed"].items() if k != "table_batch_size"})
-
-
-def first_checkpoint(wildcards):
-    """Speed does not depend on the seed of the training: one run stands for all."""
-    return run_files("checkpoint.safetensors", [wildcards.variant])[0]
-
-
 rule sample:
     input:
         unpack(trained_autoencoder),

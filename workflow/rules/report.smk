@@ -5,24 +5,6 @@ PAPER = canonical(paper_values(config["paper_values"]) if config["paper_values"]
 FIGURES = ("samples", "differences", "losses", "pareto", "expert_load")
 
 
-def figure_report(name):
-    return report(
-        f"results/{STUDY.name}/figures/{name}.png",
-        caption=f"../report/{name}.rst",
-        category="Figures",
-        labels={"figure": name.replace("_", " "), "format": "png"},
-    )
-
-
-def table_report(name, caption):
-    return report(
-        f"results/{STUDY.name}/tables/{name}",
-        caption=f"../report/{caption}.rst",
-        category="Tables",
-        labels={"table": name},
-    )
-
-
 localrules:
     architecture_table,
     tables,

@@ -1,45 +1,6 @@
 # Latents to trained variants, and trained variants to compressed ones.
 
 
-def teacher_checkpoint(wildcards):
-    teacher = STUDY.teacher(wildcards.variant)
-    if teacher is None:
-        return {}
-    folder = "results/{study}/variants/" + teacher + "/seed-{seed}"
-    return {"teacher": f"{folder}/checkpoint.safetensors".format(**wildcards)}
-
-
-def parent_checkpoint(wildcards):
-    parent = STUDY.block(wildcards.variant)["from"]
-    folder = "results/{study}/variants/" + parent + "/seed-{seed}"
-    return f"{folder}/checkpoint.safetensors".format(**wildcards)
-
-
-def training(wildcards):
-    return canonical(STUDY.training(wildcards.variant))
-
-
-def distill(wildcards):
-    return canonical(STUDY.block(wildcards.variant).get("distill", {}))
-
-
-def own_operations(wildcards):
-    return canonical(STUDY.block(wildcards.variant)["apply"])
-
-
-def train_code(wildcards):
-    """The teacher's parts count too: its code is run."""
-    teacher = STUDY.teacher(wildcards.variant)
-    kinds = STUDY.parts(wildcards.variant)
-    if teacher:
-        kinds = {part: kinds[part] | STUDY.parts(teacher)[part] for part in kinds}
-    return code_of("train", **kinds)
-
-
-def compress_code(wildcards):
-    return model_code("compress", wildcards.variant)
-
-
 rule train:
     input:
         unpack(teacher_checkpoint),

@@ -1,0 +1,184 @@
+"""Image folders to subsets and arrays."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from select_subset import class_folders, draw_subset, select_subset
+from slimdit.errors import InputError
+from slimdit.files import read_csv, sha256_of
+from slimdit.images import load_image
+
+DATA = {
+    "classes": None,
+    "num_classes": 3,
+    "min_images_per_class": 6,
+    "max_images_per_class": 8,
+    "held_out_per_class": 2,
+    "reference_per_class": 5,
+    "seed": 0,
+}
+
+
+def folders(**counts):
+    return {name: [f"{i:02}.png" for i in range(count)] for name, count in counts.items()}
+
+
+FIVE = folders(ant=8, bee=9, cat=20, dog=12, elk=7)
+
+
+def files_of(rows, split, name):
+    return [row["path"] for row in rows if (row["split"], row["class"]) == (split, name)]
+
+
+def test_only_classes_with_enough_images_are_drawn():
+    drawn = {row["class"] for seed in range(20) for row in draw_subset(FIVE, DATA | {"seed": seed})}
+    assert drawn == {"ant", "bee", "cat", "dog"}
+
+
+def test_labels_follow_the_alphabet_and_sizes_the_config():
+    rows = draw_subset(FIVE, DATA)
+    classes = sorted({row["class"] for row in rows})
+    assert len(classes) == 3
+    for label, name in enumerate(classes):
+        own = [row for row in rows if row["class"] == name]
+        assert {row["label"] for row in own} == {label}
+        assert len(files_of(rows, "held_out", name)) == 2
+        assert len(files_of(rows, "train", name)) == min(8, len(FIVE[name]) - 2)
+        assert sum(row["reference"] for row in own) == 5
+
+
+def test_no_image_is_drawn_twice_and_the_reference_is_trained_on():
+    rows = draw_subset(FIVE, DATA)
+    assert len({row["path"] for row in rows}) == len(rows)
+    assert all(row["split"] == "train" for row in rows if row["reference"])
+
+
+def test_subset_depends_on_the_seed_alone():
+    assert draw_subset(FIVE, DATA) == draw_subset(FIVE, DATA)
+    assert draw_subset(FIVE, DATA) != draw_subset(FIVE, DATA | {"seed": 1})
+
+
+def test_images_of_a_class_do_not_depend_on_the_other_classes():
+    named = DATA | {"classes": ["cat"], "num_classes": 1}
+    both = DATA | {"classes": ["bee", "cat"], "num_classes": 2}
+    alone, together = (files_of(draw_subset(FIVE, d), "train", "cat") for d in (named, both))
+    assert alone == together
+
+
+def test_named_classes_keep_their_order():
+    named = DATA | {"classes": ["dog", "ant", "cat"]}
+    rows = draw_subset(FIVE, named)
+    assert {row["class"]: row["label"] for row in rows} == {"dog": 0, "ant": 1, "cat": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_classes": 5}, r"data\.num_classes is 5, but only 4 of 5 class folders hold"),
+        ({"classes": ["ant", "owl", "cat"]}, r"data\.classes: 'owl' is no class folder"),
+        ({"classes": ["ant", "elk", "cat"]}, r"data\.classes: 'elk' .* at least 8 images"),
+        ({"classes": ["ant", "cat"]}, r"lists 2 classes, but data\.num_classes is 3"),
+    ],
+)
+def test_classes_that_cannot_be_drawn_are_an_input_error(change, message):
+    with pytest.raises(InputError, match=message):
+        draw_subset(FIVE, DATA | change)
+
+
+@pytest.fixture
+def images_root(tmp_path):
+    root = tmp_path / "images"
+    for name in ("bee", "ant"):
+        (root / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (4, 4), (i, 0, 0)).save(root / name / f"{i}.png")
+    (root / "ant" / "notes.txt").write_text("no image")
+    (root / "ant" / "SHOUTED.JPG").write_bytes(b"by its name")
+    (root / "loose.png").write_bytes(b"in no class")
+    return root
+
+
+def test_class_folders_list_images_alone_in_order(images_root):
+    assert class_folders(images_root) == {
+        "ant": ["0.png", "1.png", "2.png", "SHOUTED.JPG"],
+        "bee": ["0.png", "1.png", "2.png"],
+    }
+
+
+def test_folder_that_is_missing_or_has_no_images_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"data\.images: .*absent is not a folder"):
+        class_folders(tmp_path / "absent")
+    (tmp_path / "class").mkdir()
+    with pytest.raises(InputError, match="has no images"):
+        class_folders(tmp_path)
+
+
+def test_selected_rows_carry_the_digests_of_their_files(images_root, tmp_path):
+    data = DATA | {
+        "num_classes": 2,
+        "min_images_per_class": 2,
+        "max_images_per_class": 2,
+        "held_out_per_class": 1,
+        "reference_per_class": 1,
+    }
+    select_subset(tmp_path / "subset.csv", str(images_root), json.dumps(data), "code")
+    rows = read_csv(tmp_path / "subset.csv")
+    assert list(rows[0]) == ["path", "class", "label", "split", "reference", "sha256"]
+    assert len(rows) == 6
+    assert all(row["sha256"] == sha256_of(images_root / row["path"]) for row in rows)
+
+
+def save(path, array, **options):
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def test_image_of_the_right_size_is_read_as_it_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(load_image(save(tmp_path / "a.png", pixels), 8), pixels)
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 3), (16, 8, 3)])
+def test_the_centred_square_is_what_is_read(tmp_path, shape):
+    pixels = np.zeros(shape, np.uint8)
+    rows, columns = ((0, 8), (4, 12)) if shape[0] == 8 else ((4, 12), (0, 8))
+    pixels[rows[0] : rows[1], columns[0] : columns[1]] = 200
+    loaded = load_image(save(tmp_path / "a.png", pixels), 8)
+    assert loaded.shape == (8, 8, 3)
+    assert (loaded == 200).all()
+
+
+def test_images_are_resized_to_the_asked_side(tmp_path):
+    pixels = np.full((33, 21, 3), 90, np.uint8)
+    loaded = load_image(save(tmp_path / "a.png", pixels), 16)
+    assert (loaded.shape, set(loaded.flatten())) == ((16, 16, 3), {90})
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "I;16"])
+def test_every_colour_mode_becomes_rgb(tmp_path, mode):
+    suffix = "tif" if mode == "CMYK" else "png"
+    Image.new(mode, (8, 8)).save(tmp_path / f"a.{suffix}")
+    loaded = load_image(tmp_path / f"a.{suffix}", 8)
+    assert (loaded.shape, loaded.dtype) == ((8, 8, 3), np.uint8)
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    loaded = load_image(save(tmp_path / "a.png", pixels, exif=exif), 8)
+    assert (loaded[:4].max(), loaded[4:].min()) == (0, 255)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", None])
+def test_file_that_is_no_image_is_an_input_error(tmp_path, content):
+    path = save(
+        tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    )
+    path.write_bytes(path.read_bytes()[:2000] if content is None else content)
+    with pytest.raises(InputError, match=r"a\.png cannot be read as an image .* mend or remove"):
+        load_image(path, 8)

@@ -1,0 +1,213 @@
+"""Configs resolved into variants; wrong ones in one sentence that names the key."""
+
+import pytest
+from subjects import IMAGENET200, PHOTOS
+
+from slimdit.errors import InputError
+from slimdit.study import Study
+
+
+def with_variant(config, block, name="new"):
+    config["variants"][name] = {"group": "New", **block}
+    return config
+
+
+BASE = {"backbone": "S", "patch_size": 2}
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (BASE | {"atention": {}}, r"key of variants\.new: 'atention' .* did you mean attention\?"),
+        (BASE | {"backbone": "XL"}, r"variants\.new\.backbone: 'XL' is unknown; known: S, XS"),
+        ({"backbone": "S"}, r"variants\.new\.patch_size is missing"),
+        ({"patch_size": 2}, r"variants\.new\.backbone is missing"),
+        (
+            BASE | {"patch_size": 5},
+            r"variants\.new\.patch_size 5 does not divide the latent's side",
+        ),
+        (
+            BASE | {"attention": {"name": "focused", "group_size": 5}},
+            r"variants\.new\.attention\.group_size 5 does not divide num_heads",
+        ),
+        (
+            BASE | {"mlp": {"name": "moe", "num_experts": 4, "top_k": 5}},
+            r"variants\.new\.mlp\.top_k 5 is more than num_experts 4",
+        ),
+        (
+            BASE | {"distill": {"teacher": "S2-bas", "alpha": 0.3}},
+            r"variants\.new\.distill\.teacher: 'S2-bas' is unknown; did you mean S2-base\?",
+        ),
+        (
+            BASE | {"distill": {"teacher": "new", "alpha": 0.3}},
+            r"closes a cycle \(new -> new\)",
+        ),
+        (
+            BASE | {"training": {"learning_rat": 1.0}},
+            r"key of variants\.new\.training: 'learning_rat' .* did you mean learning_rate\?",
+        ),
+        (
+            BASE | {"sampling": {"step": 4}},
+            r"key of variants\.new\.sampling: 'step' .* did you mean steps\?",
+        ),
+        (
+            BASE | {"apply": [{"name": "int8_weight_only"}]},
+            r"variants\.new\.apply needs variants\.new\.from",
+        ),
+        ({"from": "S2-base"}, r"variants\.new\.apply is missing"),
+        ({"from": "S2-base", "apply": []}, r"variants\.new\.apply is missing"),
+        ({"from": "S9", "apply": [{}]}, r"variants\.new\.from: 'S9' is unknown"),
+        ({"from": "new", "apply": [{}]}, r"variants\.new\.from closes a cycle \(new -> new\)"),
+        (
+            {"from": "S2-base", "apply": [{}], "training": {"steps": 1}},
+            r"key of variants\.new \(it has `from`\): 'training' is unknown",
+        ),
+    ],
+)
+def test_bad_variant_is_an_input_error(config, block, message):
+    with pytest.raises(InputError, match=message):
+        Study(with_variant(config, block))
+
+
+def test_variant_without_a_group_is_an_input_error(config):
+    config["variants"]["new"] = dict(BASE)
+    with pytest.raises(InputError, match=r"variants\.new\.group is missing"):
+        Study(config)
+
+
+def test_cycle_through_several_variants_is_an_input_error(config):
+    with_variant(config, {"from": "b", "apply": [{}]}, "a")
+    with_variant(config, {"from": "a", "apply": [{}]}, "b")
+    with pytest.raises(InputError, match=r"closes a cycle \(a -> b -> a\)"):
+        Study(config)
+
+
+def test_teachers_that_teach_each_other_are_an_input_error(config):
+    with_variant(config, BASE | {"distill": {"teacher": "b", "alpha": 0.1}}, "a")
+    with_variant(config, BASE | {"distill": {"teacher": "a", "alpha": 0.1}}, "b")
+    with pytest.raises(InputError, match="closes a cycle"):
+        Study(config)
+
+
+def test_image_size_that_the_autoencoder_cannot_halve_is_an_input_error(config):
+    config["data"]["image_size"] = 66
+    with pytest.raises(InputError, match=r"data\.image_size 66 is not a multiple of"):
+        Study(config)
+
+
+def test_heads_that_do_not_divide_the_width_are_an_input_error(config):
+    config["backbones"]["S"] = {"depth": 1, "hidden_size": 96, "num_heads": 5}
+    with pytest.raises(InputError, match=r"backbones\.S\.hidden_size 96 must be a multiple of"):
+        Study(config)
+
+
+def test_error_is_one_sentence(config):
+    with pytest.raises(InputError) as caught:
+        Study(with_variant(config, BASE | {"patch_size": 5}))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("study", [PHOTOS, IMAGENET200], ids=lambda study: study.name)
+def test_every_variant_is_a_row_once_and_groups_stay_together(study):
+    rows = study.rows()
+    assert sorted(row["variant"] for row in rows) == sorted(study.variants)
+    groups = [row["group"] for row in rows]
+    starts = [g for i, g in enumerate(groups) if i == 0 or groups[i - 1] != g]
+    assert len(starts) == len(set(groups))
+    assert groups[0] == "Base"
+
+
+def test_rows_of_a_late_variant_join_their_group(config):
+    config["variants"]["late"] = {"group": "Base", "backbone": "S", "patch_size": 1}
+    names = [row["variant"] for row in Study(config).rows()]
+    assert names.index("late") == 4
+
+
+@pytest.mark.parametrize(
+    ("variant", "parent"),
+    [
+        ("S2-base", None),
+        ("XS4-base", None),
+        ("Q-XS4", "XS4-base"),
+        ("S2-med-4", "S2-base"),
+        ("KD-XS2", "XS2-base"),
+        ("MoE-XS2-8E2A", "XS2-base"),
+        ("S2-prune-3", "S2-base"),
+    ],
+)
+def test_row_is_measured_against_its_plain_twin(variant, parent):
+    assert PHOTOS.parent(variant) == parent
+
+
+def test_variant_without_a_plain_twin_has_no_parent(config):
+    config["variants"]["S1-shallow"] = {
+        "group": "Attention",
+        "backbone": "S",
+        "patch_size": 1,
+        "attention": {"name": "shallow"},
+    }
+    assert Study(config).parent("S1-shallow") is None
+
+
+def test_trained_and_derived_variants_are_all_variants():
+    assert set(PHOTOS.trained) | set(PHOTOS.derived) == set(PHOTOS.variants)
+    assert not set(PHOTOS.trained) & set(PHOTOS.derived)
+    assert PHOTOS.derived == [v for v in PHOTOS.variants if v.startswith("Q-") or "prune" in v]
+
+
+def test_operations_add_up_along_the_chain(config):
+    chained = {"from": "S2-prune-3", "apply": [{"name": "int8_weight_only"}]}
+    study = Study(with_variant(config, chained))
+    assert [o["name"] for o in study.operations("new")] == ["prune_heads", "int8_weight_only"]
+    assert (study.root("new"), study.parent("new")) == ("S2-base", "S2-prune-3")
+    assert study.structure("new") == study.structure("S2-base")
+
+
+def test_derived_variant_may_come_from_a_distilled_one(config):
+    study = Study(with_variant(config, {"from": "KD-XS2", "apply": [{"name": "int8_weight_only"}]}))
+    assert study.root("new") == "KD-XS2"
+    assert (study.teacher("KD-XS2"), study.teacher("new")) == ("S2-base", None)
+
+
+def test_a_block_overrides_the_studys_training_and_sampling(config):
+    block = BASE | {"training": {"learning_rate": 5e-5}, "sampling": {"steps": 7}}
+    study = Study(with_variant(config, block))
+    assert study.training("new") == config["training"] | {"learning_rate": 5e-5}
+    assert study.sampling("new") == config["sampling"] | {"steps": 7}
+    assert study.training("S2-base") == config["training"]
+
+
+def test_structure_is_all_a_model_needs():
+    assert IMAGENET200.structure("S4-base") == {
+        "depth": 12,
+        "hidden_size": 384,
+        "num_heads": 6,
+        "patch_size": 4,
+        "attention": {"name": "full"},
+        "mlp": {"name": "dense"},
+        "num_classes": 200,
+        "in_channels": 4,
+        "input_size": 32,
+    }
+
+
+@pytest.mark.parametrize(
+    ("variant", "parts"),
+    [
+        ("S2-base", {"attention": {"full"}, "mlp": {"dense"}, "surgery": set()}),
+        ("S2-med-4", {"attention": {"mediated"}, "mlp": {"dense"}, "surgery": set()}),
+        ("MoE-S2-8E2A", {"attention": {"full"}, "mlp": {"moe"}, "surgery": set()}),
+        ("MoE-S2-4E1A", {"attention": {"full"}, "mlp": {"moe", "dense"}, "surgery": set()}),
+        ("Q-S2", {"attention": {"full"}, "mlp": {"dense"}, "surgery": {"int8_weight_only"}}),
+    ],
+)
+def test_parts_are_the_kinds_that_a_model_is_built_from(variant, parts):
+    assert PHOTOS.parts(variant) == parts
+
+
+def test_overlay_keeps_the_variants_and_changes_the_scale():
+    assert IMAGENET200.variants == PHOTOS.variants
+    assert IMAGENET200.name == "imagenet200"
+    assert IMAGENET200.config["data"]["num_classes"] == 200
+    assert IMAGENET200.config["data"]["reference_per_class"] == 50
