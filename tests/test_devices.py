@@ -1,6 +1,7 @@
 """GPU leases between processes; no GPU is needed, only names of devices."""
 
 import os
+import select
 import subprocess
 import sys
 
@@ -47,7 +48,8 @@ def start(tmp_path):
 
 
 def leased(process):
-    """What the process holds; waits until it holds something."""
+    """What the process holds; waits until it holds something, though not for ever."""
+    assert select.select([process.stdout], [], [], 30.0)[0]
     held, visible = process.stdout.readline().split()
     assert held == visible
     return set(held.split(","))

@@ -138,7 +138,8 @@ def test_a_new_kind_of_attention_reruns_nothing(project):
     edit(
         attention / "__init__.py",
         "ATTENTION = {",
-        'from slimdit.attention.window import WindowAttention\n\nATTENTION = {\n    "window": WindowAttention,',
+        "from slimdit.attention.window import WindowAttention\n\n"
+        'ATTENTION = {\n    "window": WindowAttention,',
     )
     assert plan(project) == {}
 

@@ -92,15 +92,13 @@ def precision_recall(
 
 
 def linear_probe(features: np.ndarray, labels: np.ndarray):
-    """Multinomial logistic regression on features (N, D) of unit length: a fitted classifier."""
+    """Multinomial logistic regression on features (N, D): a fitted classifier."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import Normalizer
 
     features, labels = _checked_labelled(features, labels)
     if len(np.unique(labels)) < 2:
         raise InputError("a linear probe has labels of one class only; it needs at least two.")
-    return make_pipeline(Normalizer(), LogisticRegression(max_iter=1000)).fit(features, labels)
+    return LogisticRegression(max_iter=1000).fit(features, labels)
 
 
 def class_accuracy(probe, features: np.ndarray, labels: np.ndarray) -> float:
