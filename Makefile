@@ -4,7 +4,7 @@ STUDY ?= photos
 CONFIG = $(if $(filter photos,$(STUDY)),,--configfile configs/$(STUDY).yaml)
 BIN = .venv/bin
 
-.PHONY: setup study test lint format clean
+.PHONY: setup study docs test lint format clean
 
 setup: .venv/installed
 
@@ -17,6 +17,12 @@ study: setup
 	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG)
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
 	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"
+
+# What README shows: the embedded study's table and pictures.
+docs: study
+	mkdir -p docs/$(STUDY)
+	cp results/$(STUDY)/tables/table1.md results/$(STUDY)/figures/samples.png docs/$(STUDY)/
+	cp results/$(STUDY)/figures/pareto.png docs/$(STUDY)/
 
 test: setup lint
 	$(BIN)/python -m pytest -q --durations=10

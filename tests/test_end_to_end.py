@@ -23,8 +23,8 @@ def results(tmp_path_factory):
     targets += [f"results/tiny/variants/{row}/speed.json" for row in ("S2-med-4", "Q-S2")]
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"),
-        *("--directory", folder, "--cores", "1", "--resources", "gpu=1", *targets),
-        *("--configfile", ROOT / "config.yaml", ROOT / "tests/tiny.yaml"),
+        *("--directory", folder, "--cores", "1", "--resources", "gpu=1"),
+        *("--configfile", ROOT / "config.yaml", ROOT / "tests/tiny.yaml", "--", *targets),
     ]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-4000:]

@@ -8,6 +8,8 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from snakemake.exceptions import WorkflowError
+
 from slimdit.code_digest import code_digest
 from slimdit.errors import InputError
 from slimdit.files import canonical_json as canonical
@@ -42,7 +44,10 @@ def wildcard_seed(wildcards):
 
 def all_cores():
     """Threads of a job that should have the machine to itself; SLURM profiles set their own."""
-    return workflow.cores or os.cpu_count()
+    try:
+        return workflow.cores
+    except WorkflowError:  # not every command of Snakemake's is given --cores
+        return os.cpu_count()
 
 
 def structure(wildcards):
@@ -98,6 +103,10 @@ def trained_autoencoder(wildcards):
         "weights": f"{AUTOENCODER['source']}/diffusion_pytorch_model.safetensors",
         "model_config": f"{AUTOENCODER['source']}/config.json",
     }
+
+
+def autoencoder_report():
+    return [f"{AUTOENCODER['source']}/autoencoder.json"] if AUTOENCODER["train"] else []
 
 
 def checkpoint_of(variant, wildcards):

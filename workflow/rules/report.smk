@@ -38,6 +38,7 @@ rule tables:
         speed=variant_files("speed.json"),
         quality=run_files("quality.json", STUDY.variants),
         training=run_files("training.json", STUDY.trained),
+        autoencoder=autoencoder_report(),
     output:
         table1_csv=table_report("table1.csv", "table1"),
         table1_md=f"results/{STUDY.name}/tables/table1.md",

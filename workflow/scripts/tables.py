@@ -2,7 +2,7 @@
 
 import json
 
-from slimdit.files import write_csv, write_text
+from slimdit.files import read_json, write_csv, write_text
 from slimdit.markdown import table1_markdown
 from slimdit.results import read_rows, read_study, table1, table2
 
@@ -19,13 +19,16 @@ def tables(
     table1_csv,
     table1_md,
     table2_csv,
+    autoencoder=(),
 ):
     """Inputs are lists of JSON files; `rows` and `paper` are JSON strings: the rows in table order
-    and the paper's own values by variant ({} for none); `code` is a digest, a reason to rerun."""
+    and the paper's own values by variant ({} for none); `code` is a digest, a reason to rerun. `autoencoder`: the report of the study's
+    own, if it trained one."""
     study = read_study(read_rows(rows), architecture, speed, quality, training, speed_batch_size)
     paper = json.loads(paper)
     write_csv(table1_csv, *table1(study, paper))
-    write_text(table1_md, table1_markdown(study, paper))
+    autoencoders = [read_json(path) for path in autoencoder]
+    write_text(table1_md, table1_markdown(study, paper, autoencoders))
     write_csv(table2_csv, *table2(study, paper))
 
 

@@ -25,7 +25,9 @@ class Column:
     paper: str | None = None
 
 
-def table1_markdown(study: Study, paper: dict[str, dict[str, float]]) -> str:
+def table1_markdown(
+    study: Study, paper: dict[str, dict[str, float]], autoencoders: Iterable[dict] = ()
+) -> str:
     """Table 1 with group headings and changes against the parent in brackets; `paper` adds the
     paper's value beside each column that the paper has ({}: none)."""
     columns = _columns(study, bool(paper))
@@ -47,7 +49,7 @@ def table1_markdown(study: Study, paper: dict[str, dict[str, float]]) -> str:
             if paper and column.paper:
                 cells.append(_paper_cell(paper.get(row.variant, {}), column))
         lines.append(_line(cells))
-    return "\n".join(lines) + "\n\n" + conditions(study, bool(paper)) + "\n"
+    return "\n".join(lines) + "\n\n" + conditions(study, bool(paper), autoencoders) + "\n"
 
 
 def number(value: float, like: float | None = None) -> str:
@@ -81,10 +83,15 @@ def with_count(label: str, num_samples: int) -> str:
     return f"{name}-{count}{space}{rest}"
 
 
-def conditions(study: Study, has_paper: bool) -> str:
+def conditions(study: Study, has_paper: bool, autoencoders: Iterable[dict] = ()) -> str:
     """One paragraph on how the table's numbers were measured, from the files' own records."""
     sentences = [*_reading(study), *_speed_conditions(study)]
     sentences += [*_quality_conditions(study), *_training_conditions(study)]
+    for report in autoencoders:
+        sentences.append(
+            f"Autoencoder: trained for {report['steps']} steps, held-out PSNR "
+            f"{report['held_out_psnr_db']:.1f} dB on {report['num_held_out']} images."
+        )
     if has_paper:
         sentences.append(
             "The columns marked paper are the paper's own values, measured on its hardware, data "
