@@ -20,9 +20,7 @@ study: setup
 
 # What README shows: the embedded study's table and pictures.
 docs: study
-	mkdir -p docs/$(STUDY)
-	cp results/$(STUDY)/tables/table1.md results/$(STUDY)/figures/samples.png docs/$(STUDY)/
-	cp results/$(STUDY)/figures/pareto.png docs/$(STUDY)/
+	$(BIN)/python docs/copy_results.py $(STUDY)
 
 test: setup lint
 	$(BIN)/python -m pytest -q --durations=10

@@ -22,8 +22,8 @@ def tables(
     autoencoder=(),
 ):
     """Inputs are lists of JSON files; `rows` and `paper` are JSON strings: the rows in table order
-    and the paper's own values by variant ({} for none); `code` is a digest, a reason to rerun. `autoencoder`: the report of the study's
-    own, if it trained one."""
+    and the paper's own values by variant ({} for none). `code` is a digest, a reason to rerun;
+    `autoencoder` the report of the study's own, if it trained one."""
     study = read_study(read_rows(rows), architecture, speed, quality, training, speed_batch_size)
     paper = json.loads(paper)
     write_csv(table1_csv, *table1(study, paper))
