@@ -10,16 +10,9 @@ from architecture_table import architecture_table
 from slimdit.errors import InputError
 from slimdit.files import write_csv, write_json
 from slimdit.markdown import bracket, number, with_count
-from slimdit.results import (
-    NONE,
-    NOT_MEASURED,
-    NOT_REPORTED,
-    PAPER_COLUMNS,
-    change_percent,
-    mean_and_std,
-    paper_values,
-    read_rows,
-)
+from slimdit.paper import PAPER_COLUMNS, paper_values
+from slimdit.results import change_percent, mean_and_std, read_rows
+from slimdit.table_rows import NONE, NOT_MEASURED, NOT_REPORTED
 from tables import tables
 
 PAPER_TABLE = Path(__file__).parents[1] / "workflow/paper/table1.csv"

@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from slimdit.code_digest import code_digest
 from slimdit.errors import InputError
 from slimdit.files import canonical_json as canonical
-from slimdit.results import paper_values
+from slimdit.paper import paper_values
 from slimdit.study import Study
 
 try:

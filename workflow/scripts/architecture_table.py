@@ -1,7 +1,8 @@
 """Write the parameter and MAC counts of every variant, which need neither data nor weights."""
 
 from slimdit.files import write_csv
-from slimdit.results import architecture_records, read_rows
+from slimdit.results import read_rows
+from slimdit.table_rows import architecture_records
 
 
 def architecture_table(architecture, rows, code, table):

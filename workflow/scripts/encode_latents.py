@@ -1,12 +1,11 @@
 """Encode every training image and its mirror image once, into one memory-mapped array."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from slimdit.errors import InputError
-from slimdit.files import canonical_json, read_csv, sha256_of, write_json
+from slimdit.files import fingerprint, read_csv, sha256_of, write_json
 from slimdit.images import load_image
 from slimdit.resumable import ResumableArray
 
@@ -43,10 +42,9 @@ def encode_latents(
     shape = (len(rows), 2, 2, latent_channels, side, side)
     on = device()
     autoencoder = load_autoencoder(source, revision, on)
-    identity = canonical_json(
+    key = fingerprint(
         [sha256_of(subset), image_size, source, revision, weights and sha256_of(weights), code]
     )
-    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def encode(start, stop):
         batch = np.stack(

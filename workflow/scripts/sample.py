@@ -1,6 +1,5 @@
 """Sample a run's images: the set that is evaluated, the named prompts, and a grid to look at."""
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from PIL import Image
 from slimdit.errors import InputError
 from slimdit.files import (
     atomic_path,
-    canonical_json,
+    fingerprint,
     read_json,
     sha256_of,
     write_json,
@@ -65,10 +64,9 @@ def sample(
     labels = labels_for(
         options["num_samples"], model.num_classes, options["labels"], options["seed"]
     )
-    identity = canonical_json(
+    key = fingerprint(
         [sampling, num_timesteps, code, sha256_of(checkpoint), sha256_of(latents_manifest)]
     )
-    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     shape = (len(labels), manifest["image_size"], manifest["image_size"], 3)
     array = ResumableArray(Path(state) / f"{key}.npy", shape, np.uint8)
     todo, started_s = len(labels) - array.done, time.monotonic()

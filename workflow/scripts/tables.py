@@ -4,7 +4,8 @@ import json
 
 from slimdit.files import read_json, write_csv, write_text
 from slimdit.markdown import table1_markdown
-from slimdit.results import read_rows, read_study, table1, table2
+from slimdit.results import read_rows, read_study
+from slimdit.table_rows import table1, table2
 
 
 def tables(

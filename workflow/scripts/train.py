@@ -1,6 +1,5 @@
 """Train one variant with one seed, under a teacher if it has one."""
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -25,7 +24,7 @@ def train(
     import torch
 
     from slimdit.devices import device
-    from slimdit.files import canonical_json, sha256_of, write_csv, write_json
+    from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
     from slimdit.provenance import origin
@@ -39,7 +38,7 @@ def train(
     cache.check(structure, variant)
 
     # What the run is a function of: a state made from anything else is another file.
-    identity = canonical_json(
+    key = fingerprint(
         [
             structure,
             training,
@@ -50,7 +49,6 @@ def train(
             teacher and sha256_of(teacher),
         ]
     )
-    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     state_path = Path(state) / f"{key}.safetensors"
 
     on = device()

@@ -1,6 +1,5 @@
 """Train the embedded study's small autoencoder on the subset, and say how well it restores."""
 
-import hashlib
 import json
 import math
 import tempfile
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slimdit.files import canonical_json, read_csv, write_json
+from slimdit.files import fingerprint, read_csv, write_json
 from slimdit.images import load_image
 from slimdit.randomness import stream
 
@@ -41,8 +40,8 @@ def train_autoencoder(
     from slimdit.provenance import origin
 
     options = json.loads(training)
-    identity = canonical_json([training, image_size, latent_channels, code, sha256_of(subset)])
-    state_path = Path(state) / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
+    key = fingerprint([training, image_size, latent_channels, code, sha256_of(subset)])
+    state_path = Path(state) / f"{key}.safetensors"
     on = device()
     train_pictures, held_out_pictures = (
         load_split(subset, split, images_root, image_size) for split in ("train", "held_out")

@@ -5,13 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from slimdit.results import (
-    NOT_MEASURED,
-    NOT_REPORTED,
-    PEAK_MEMORY_KINDS,
-    Result,
-    Study,
-)
+from slimdit.results import PEAK_MEMORY_KINDS, Result, Study
+from slimdit.table_rows import NOT_MEASURED, NOT_REPORTED
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,146 @@
+"""Columns and records of the tables, as text: no cell is empty."""
+
+from slimdit.paper import PAPER_COLUMNS
+from slimdit.results import (
+    COSTS,
+    MODES,
+    TERMS,
+    TIMES,
+    Row,
+    Study,
+    mean_and_std,
+    read_by_variant,
+)
+
+NOT_MEASURED = "not measured"
+NOT_REPORTED = "not reported"
+NONE = "none"
+UNDEFINED = "undefined"
+
+
+def table1(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str], list[dict]]:
+    """Columns and records of table1.csv: one record per variant, no cell empty.
+
+    `<column>_std_over_seeds` exist when some variant has several seeds. Peak memory is that of the
+    eager mode.
+    """
+    distances = (study.extractor.fd_column, study.extractor.sfd_column)
+    metrics = (*distances, "kid", "precision", "recall", "class_accuracy")
+    changing = {
+        "total_params",
+        "active_params",
+        "peak_memory_bytes",
+        *distances,
+        "macs",
+        "weight_bytes",
+        *(f"{time}_{mode}" for mode in MODES for time in TIMES if "_q" not in time),
+    }
+    measured = [
+        "total_params",
+        "active_params",
+        "peak_memory_bytes",
+        "peak_memory_kind",
+        *distances,
+        "kid",
+        "kid_std_over_subsets",
+        *metrics[3:],
+        "macs",
+        "weight_bytes",
+        "speed_batch_size",
+        *(f"{time}_{mode}" for mode in MODES for time in TIMES),
+    ]
+
+    records = []
+    for variant, result in study.results.items():
+        row = result.row
+        record = {
+            "group": row.group,
+            "variant": variant,
+            "parent": row.parent or NONE,
+            "num_seeds": result.num_seeds,
+        }
+        values = {**result.values, "speed_batch_size": study.speed_batch_size}
+        for column in measured:
+            record[column] = _cell(values[column])
+            if column in metrics and study.several_seeds:
+                record[f"{column}_std_over_seeds"] = _cell(result.stds.get(column))
+            if column in changing:
+                record[f"{column}_change_percent"] = _change_cell(study, variant, column)
+        if paper:
+            record.update(_paper_cells(paper.get(variant, {}), PAPER_COLUMNS[:-1]))
+        records.append(record)
+    return list(records[0]), records
+
+
+def table2(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str], list[dict]]:
+    """Columns and records of table2.csv: final training losses, one record per trained variant.
+
+    Each loss is the mean over the last `window_steps` steps; "none" marks a term that the
+    variant's loss does not have.
+    """
+    columns = ["group", "variant", "num_seeds", "steps", "window_steps"]
+    several = len({run["seed"] for run in study.training}) > 1
+    for term in TERMS:
+        columns += [term, f"{term}_std_over_seeds"] if several else [term]
+    columns += ["paper_final_loss"] if paper else []
+
+    records = []
+    for variant, result in study.results.items():
+        runs = [run for run in study.training if run["variant"] == variant]
+        if not runs:
+            continue
+        record = {
+            "group": result.row.group,
+            "variant": variant,
+            "num_seeds": len(runs),
+            "steps": runs[0]["steps"],
+            "window_steps": runs[0]["final_window_steps"],
+        }
+        for term in TERMS:
+            values = [run.get(f"final_{term}") for run in runs]
+            exists = any(value is not None for value in values)
+            mean, std = mean_and_std(values)
+            record[term] = _cell(mean) if exists else NONE
+            if several:
+                record[f"{term}_std_over_seeds"] = _cell(std) if exists else NONE
+        if paper:
+            record.update(_paper_cells(paper.get(variant, {}), ("final_loss",)))
+        records.append(record)
+    return columns, records
+
+
+def architecture_records(rows: list[Row], architecture: list[str]) -> tuple[list[str], list[dict]]:
+    """Columns and records of architecture.csv, in the order of `rows`."""
+    columns = ["variant", *COSTS]
+    contents = read_by_variant(architecture, rows)
+    records = [
+        {column: _cell(content.get(column)) for column in columns}
+        for row in rows
+        for content in contents[row.variant]
+    ]
+    return columns, records
+
+
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return NOT_MEASURED
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
+
+
+def _change_cell(study: Study, variant: str, column: str) -> str:
+    parent = study.results[variant].row.parent
+    if parent is None:
+        return NONE
+    if study.results[parent].values.get(column) == 0:
+        return UNDEFINED
+    change = study.change_percent(variant, column)
+    return NOT_MEASURED if change is None else f"{change:.2f}"
+
+
+def _paper_cells(values: dict[str, float], columns: tuple[str, ...]) -> dict[str, str]:
+    return {
+        f"paper_{column}": f"{values[column]:g}" if column in values else NOT_REPORTED
+        for column in columns
+    }
