@@ -109,14 +109,20 @@ def test_labels_beyond_the_classes_are_an_input_error(cache, structure):
         cache.check(structure | {"num_classes": 2}, "S2-base")
 
 
-def test_measured_normalization_gives_the_asked_spread():
-    moments = np.random.default_rng(0).normal(3.0, 5.0, (20, 2, 2, 4, 8, 8)).astype(np.float16)
-    shift, scale = normalization(moments, "measured", 2.5, None)
-    means = (moments[:, :, 0].astype(np.float64) - np.reshape(shift, (4, 1, 1))) * np.reshape(
-        scale, (4, 1, 1)
+def test_measured_normalization_gives_posterior_samples_the_asked_spread():
+    """Also in a channel whose posterior has collapsed: all noise, hardly any signal."""
+    random = np.random.default_rng(0)
+    moments = np.empty((40, 2, 2, 3, 8, 8), np.float16)
+    spread, noise = np.array([5.0, 1.0, 0.05]), np.array([0.1, 1.0, 1.0])
+    moments[:, :, 0] = random.normal(3.0, 1.0, moments[:, :, 0].shape) * spread[:, None, None]
+    moments[:, :, 1] = noise[:, None, None]
+    shift, scale = (
+        np.reshape(each, (3, 1, 1)) for each in normalization(moments, "measured", 2.5, None)
     )
-    np.testing.assert_allclose(means.mean((0, 1, 3, 4)), 0, atol=1e-5)
-    np.testing.assert_allclose(means.std((0, 1, 3, 4)), 2.5, rtol=1e-5)
+    means, stds = moments[:, :, 0].astype(np.float64), moments[:, :, 1].astype(np.float64)
+    samples = means + stds * random.standard_normal(means.shape)
+    np.testing.assert_allclose(((means - shift) * scale).mean((0, 1, 3, 4)), 0, atol=1e-5)
+    np.testing.assert_allclose(((samples - shift) * scale).std((0, 1, 3, 4)), 2.5, rtol=0.02)
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(None, 0.0), (0.1159, 0.1159)])

@@ -94,14 +94,23 @@ def class_names(rows):
 
 
 def normalization(moments, normalize, latent_std, autoencoder):
-    """Per channel: what to subtract from a latent, and what to multiply it with."""
+    """Per channel: what to subtract from a latent, and what to multiply it with.
+
+    Measured: samples of the posterior get mean 0 and standard deviation `latent_std`.
+    """
+    from slimdit.latents import MEAN, STD
+
     channels = moments.shape[3]
     if normalize == "config":
         shift = getattr(autoencoder.config, "shift_factor", None) or 0.0
         return [float(shift)] * channels, [float(autoencoder.config.scaling_factor)] * channels
-    means = moments[:, :, 0].astype(np.float32)
-    shift = means.mean(axis=(0, 1, 3, 4), dtype=np.float64)
-    scale = latent_std / means.std(axis=(0, 1, 3, 4), dtype=np.float64)
+    means, stds = moments[:, :, MEAN].astype(np.float32), moments[:, :, STD].astype(np.float32)
+    images = (0, 1, 3, 4)
+    shift = means.mean(axis=images, dtype=np.float64)
+    variance = means.var(axis=images, dtype=np.float64)
+    # Of what is trained on: a channel that the posterior has given up is noise, not a faint signal.
+    variance += np.square(stds).mean(axis=images, dtype=np.float64)
+    scale = latent_std / np.sqrt(variance)
     return shift.tolist(), scale.tolist()
 
 

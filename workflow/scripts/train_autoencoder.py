@@ -11,7 +11,7 @@ from slimdit.files import fingerprint, read_csv, write_json
 from slimdit.images import load_image
 from slimdit.randomness import stream
 
-TERMS = ("loss", "mse", "l1", "kl")
+TERMS = ("loss", "mse", "kl")
 EVALUATION_BATCH_SIZE = 64
 
 
@@ -28,9 +28,12 @@ def train_autoencoder(
     code,
     images=None,
 ):
-    """training: {"steps", "batch_size", "crop_size", "learning_rate", "channels", "l1_weight",
-    "kl_weight", "ema_decay", "seed", "log_every_steps", "save_every_steps"}; the learning rate
-    falls to zero along a cosine. MSE + l1_weight L1 + kl_weight KL on random crops."""
+    """training: {"steps", "batch_size", "crop_size", "learning_rate", "channels", "kl_weight",
+    "free_nats", "ema_decay", "seed", "log_every_steps", "save_every_steps"}; the learning rate
+    falls to zero along a cosine. On random crops: MSE + kl_weight sum_c max(KL_c, free_nats), KL_c
+    of channel c per latent pixel (free bits, Kingma et al. 2016): without the floor most channels
+    collapse to noise, which the diffusion would have to model.
+    """
     import torch
 
     from slimdit.autoencoders import to_model_range
@@ -60,9 +63,9 @@ def train_autoencoder(
         )
         z = posterior.mean + posterior.std * torch.from_numpy(eps).to(on)
         error = model.decode(z).sample - x
-        mse, l1, kl = error.square().mean(), error.abs().mean(), posterior.kl().mean()
-        loss = mse + options["l1_weight"] * l1 + options["kl_weight"] * kl
-        return torch.stack([loss, mse, l1, kl]), []
+        mse, kl = error.square().mean(), divergence(posterior)
+        loss = mse + options["kl_weight"] * kl.clamp(min=options["free_nats"]).sum()
+        return torch.stack([loss, mse, kl.sum()]), []
 
     def learning_rate(step):
         return options["learning_rate"] * 0.5 * (1 + math.cos(math.pi * step / options["steps"]))
@@ -121,6 +124,12 @@ def build(channels, latent_channels, image_size, seed):
 def load_split(subset, split, images_root, image_size):
     rows = [row for row in read_csv(subset) if row["split"] == split]
     return np.stack([load_image(Path(images_root) / row["path"], image_size) for row in rows])
+
+
+def divergence(posterior):
+    """KL divergence from a standard normal, (C,): nats of an element, mean over the others."""
+    elements = 0.5 * (posterior.mean.square() + posterior.var - 1.0 - posterior.logvar)
+    return elements.mean(dim=(0, 2, 3))
 
 
 def draw_crops(pictures, options, step):
