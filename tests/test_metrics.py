@@ -1,18 +1,30 @@
 """Metrics where the answer is known."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy import linalg
 
+from slimdit.code_digest import code_digest
 from slimdit.errors import InputError
 from slimdit.metrics import (
+    PreparedReference,
     class_accuracy,
     cross_term_by_eigenvalues,
     cross_term_by_svd,
+    density_coverage,
     frechet_distance,
+    frechet_distance_from_statistics,
+    inception_score,
     kernel_distance,
     linear_probe,
+    manifold_metrics,
+    memorisation,
     precision_recall,
 )
+from slimdit.metrics.neighbours import distance_blocks
 from slimdit.randomness import stream
 
 
@@ -104,6 +116,164 @@ def test_frechet_reads_float32_features_in_float64():
     assert frechet_distance(x, x + 1000) == pytest.approx(6e6, rel=1e-6)
 
 
+def statistics(x):
+    return x.mean(0), np.cov(x, rowvar=False)
+
+
+def openai_distance(a, b):
+    """OpenAI's evaluator from features on: float32 means, and a square root of the product."""
+    difference = np.mean(a, axis=0) - np.mean(b, axis=0)
+    a, b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    cross = np.trace(linalg.sqrtm(a.dot(b)).real)
+    return difference.dot(difference) + np.trace(a) + np.trace(b) - 2 * cross
+
+
+def test_float32_mean_is_openais_evaluator():
+    a = (100 + 3 * normal("a", 3000, 24)).astype(np.float32)
+    b = (101 + 2 * normal("b", 2000, 24)).astype(np.float32)
+    compatible = frechet_distance(a, b, mean_dtype="float32")
+    assert compatible == pytest.approx(openai_distance(a, b), rel=1e-11)
+    exact = frechet_distance(a, b)
+    assert exact == frechet_distance(a.astype(np.float64), b.astype(np.float64))
+    assert 1e-9 < abs(compatible / exact - 1) < 1e-4
+    assert frechet_distance(b, a, mean_dtype="float32") == pytest.approx(compatible, rel=1e-11)
+
+
+def test_without_full_rank_openais_evaluator_is_right_to_five_digits():
+    a, b = (normal(side, 20, 64).astype(np.float32) for side in "ab")
+    assert frechet_distance(a, b) == pytest.approx(openai_distance(a, b), abs=5e-5)
+
+
+def test_frechet_from_statistics_is_that_from_features():
+    mixing = normal("mixing", 24, 24)
+    a, b = normal("a", 200, 24) @ mixing + 1, normal("b", 300, 24)
+    distance = frechet_distance_from_statistics(*statistics(a), *statistics(b))
+    assert distance == pytest.approx(frechet_distance(a, b), rel=1e-9)
+    assert distance == pytest.approx(
+        frechet_distance_from_statistics(*statistics(b), *statistics(a)), rel=1e-9
+    )
+
+
+def test_frechet_from_statistics_without_full_rank():
+    a, b = normal("a", 10, 24), normal("b", 12, 24)
+    distance = frechet_distance_from_statistics(*statistics(a), *statistics(b))
+    assert distance == pytest.approx(frechet_distance(a, b), abs=1e-5)
+    assert abs(frechet_distance_from_statistics(*statistics(a), *statistics(a))) < 1e-5
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_frechet_from_diagonal_statistics(scale):
+    a, b = scale * np.array([4.0, 1.0, 0.0, 9.0]), scale * np.array([1.0, 1.0, 16.0, 0.0])
+    mean = np.sqrt(scale) * np.arange(4.0)
+    distance = frechet_distance_from_statistics(mean, np.diag(a), 0 * mean, np.diag(b))
+    assert distance == pytest.approx(scale * (14 + 1 + 16 + 9), rel=1e-12)
+    zero = np.zeros((4, 4))
+    assert frechet_distance_from_statistics(mean, zero, mean, np.diag(b)) == b.sum()
+
+
+def changed(matrix, value, *index):
+    matrix = matrix.copy()
+    matrix[index] = value
+    return matrix
+
+
+BAD_STATISTICS = {
+    "covariance_a has values that are not finite": (np.zeros(2), changed(np.eye(2), np.nan, 0, 1)),
+    "mean_a has values that are not finite": (np.array([0, np.inf]), np.eye(2)),
+    "it should be symmetric": (np.zeros(2), changed(np.eye(2), 0.5, 0, 1)),
+    r"shape \(2,\) and covariance_a \(3, 3\)": (np.zeros(2), np.eye(3)),
+    r"shape \(2, 2\) and covariance_a": (np.eye(2), np.eye(2)),
+    "mean_a has 3 features and mean_b has 2": (np.zeros(3), np.eye(3)),
+}
+
+
+@pytest.mark.parametrize("message", BAD_STATISTICS)
+def test_bad_statistics_are_refused(message):
+    with pytest.raises(InputError, match=message):
+        frechet_distance_from_statistics(*BAD_STATISTICS[message], np.zeros(2), np.eye(2))
+
+
+@pytest.mark.parametrize(("num_images", "num_features"), MANY_AND_FEW)
+def test_prepared_reference_gives_the_same_distances(num_images, num_features):
+    reference = normal("reference", num_images, num_features)
+    prepared = PreparedReference(reference)
+    for size in (5, 20, 70):
+        x = normal("x", size, num_features) + 0.5
+        assert prepared.distance(x) == pytest.approx(frechet_distance(reference, x), rel=1e-9)
+        kept = np.arange(size) % 3 > 0
+        expected = frechet_distance(reference, x[kept])
+        assert prepared.project(x).distance(kept) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(InputError, match="same extractor"):
+        prepared.distance(normal("x", 5, num_features + 1))
+
+
+@pytest.mark.parametrize("num_images", [12, 60])
+def test_frechet_of_features_that_depend_on_each_other(num_images):
+    x, y = normal("x", num_images, 4), normal("y", num_images + 5, 4) + 1
+    embedding, _ = np.linalg.qr(normal("embedding", 16, 4))
+    rotated = frechet_distance(x @ embedding.T, y @ embedding.T)
+    assert rotated == pytest.approx(frechet_distance(x, y), abs=1e-6)
+    assert abs(frechet_distance(x @ embedding.T, x @ embedding.T)) < 1e-10
+
+
+def test_frechet_of_constant_features_is_the_squared_distance_of_means():
+    a, b = np.full((30, 3), 2.0), np.full((20, 3), 4.0)
+    assert frechet_distance(a, b) == 12.0
+    assert frechet_distance(a[:2], b[:2]) == 12.0
+
+
+def test_inception_score_is_that_of_a_naive_loop():
+    p = normal("logits", 25, 6)
+    p = np.exp(2 * p) / np.exp(2 * p).sum(1, keepdims=True)
+    scores = []
+    for split in (p[:10], p[10:20], p[20:]):
+        marginal = split.mean(0)
+        divergences = [
+            sum(q * np.log(q / m) for q, m in zip(x, marginal, strict=True)) for x in split
+        ]
+        scores.append(np.exp(np.mean(divergences)))
+    score = inception_score(p, split_size=10)
+    assert score.mean == pytest.approx(np.mean(scores), rel=1e-12)
+    assert score.std == pytest.approx(np.std(scores), rel=1e-12)
+    assert inception_score(p).std == 0.0
+
+
+def test_inception_score_of_certain_and_of_uninformed_classifiers():
+    certain = np.eye(7)[np.arange(70) % 7]
+    assert inception_score(certain).mean == pytest.approx(7.0, rel=1e-12)
+    uninformed = np.full((40, 7), 1 / 7)
+    assert inception_score(uninformed) == pytest.approx((1.0, 0.0, 1.0), abs=1e-12)
+
+
+def test_corrected_inception_score_has_less_bias():
+    p = stream(0, "many").dirichlet(np.full(30, 0.05), size=20_000)
+    true = inception_score(p, split_size=len(p)).mean
+    few = [inception_score(p[i * 200 :][:200], seed=i) for i in range(100)]
+    raw, corrected = np.mean([s.mean for s in few]), np.mean([s.corrected for s in few])
+    assert raw < 0.98 * true
+    assert abs(corrected - true) < 0.2 * (true - raw)
+
+
+def test_correction_of_the_inception_score_has_halves_of_equally_many_labels():
+    labels = np.repeat(np.arange(10), 8)
+    certain = np.eye(10)[labels]
+    assert inception_score(certain, labels=labels).corrected == pytest.approx(10.0, rel=1e-12)
+    assert inception_score(certain).corrected > 10.0
+
+
+def test_bad_probabilities_are_refused():
+    with pytest.raises(InputError, match="one for each of the 4 images"):
+        inception_score(np.full((4, 2), 0.5), labels=[0, 1])
+    with pytest.raises(InputError, match="do not sum to 1"):
+        inception_score(np.full((4, 3), 0.5))
+    with pytest.raises(InputError, match="without < 0"):
+        inception_score(np.array([[1.5, -0.5], [0.5, 0.5]]))
+    with pytest.raises(InputError, match="not finite"):
+        inception_score(np.array([[np.nan, 0.5], [0.5, 0.5]]))
+    with pytest.raises(InputError, match="split_size is 0"):
+        inception_score(np.full((4, 2), 0.5), split_size=0)
+
+
 def test_kernel_distance_is_unbiased_between_halves_of_one_distribution():
     distances = [
         kernel_distance(normal(f"a{i}", 60, 8), normal(f"b{i}", 60, 8), 1, 60, seed=0)[0]
@@ -152,8 +322,95 @@ def test_precision_and_recall_of_known_layouts():
 def test_precision_and_recall_do_not_depend_on_the_rows_at_once(monkeypatch):
     a, b = normal("a", 50, 3), normal("b", 40, 3) + 1
     whole = precision_recall(a, b, neighbours=3)
-    monkeypatch.setattr("slimdit.metrics.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("slimdit.metrics.neighbours.ROWS_AT_ONCE", 7)
     assert precision_recall(a, b, neighbours=3) == whole
+
+
+def naive_manifold(reference, samples, k):
+    def balls(points):
+        distances = [sorted(np.linalg.norm(x - y) for y in points) for x in points]
+        return [(x, own[k]) for x, own in zip(points, distances, strict=True)]  # own[0] is to x
+
+    def held(points, others):
+        of_others = balls(others)
+        return np.array([[np.linalg.norm(x - y) <= r for y, r in of_others] for x in points])
+
+    in_reference, in_samples = held(samples, reference), held(reference, samples)
+    return (
+        in_reference.any(1).mean(),
+        in_samples.any(1).mean(),
+        in_reference.sum() / (k * len(samples)),
+        in_reference.any(0).mean(),
+    )
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("neighbours", [1, 3])
+def test_manifold_metrics_are_those_of_a_naive_loop(neighbours, offset, monkeypatch):
+    monkeypatch.setattr("slimdit.metrics.neighbours.ROWS_AT_ONCE", 7)
+    reference, samples = normal("a", 30, 4), normal("b", 40, 4) * 0.8 + 0.5
+    expected = naive_manifold(reference, samples, neighbours)
+    metrics = manifold_metrics(reference + offset, samples + offset, neighbours)
+    assert metrics == pytest.approx(expected, rel=1e-12)
+    assert precision_recall(reference, samples, neighbours) == metrics[:2]
+    assert density_coverage(reference, samples, neighbours) == metrics[2:]
+
+
+def test_density_and_coverage_of_known_layouts():
+    line = np.arange(6.0)[:, None]
+    # With one neighbour every ball reaches 1 to both sides: an inner point is in 3, an end in 2.
+    assert density_coverage(line, line, neighbours=1) == (16 / 6, 1.0)
+    assert density_coverage(line, line + 100, neighbours=3) == (0.0, 0.0)
+    assert density_coverage(line, np.full((9, 1), 0.5), neighbours=1) == (2.0, 2 / 6)
+
+
+def test_an_outlier_of_the_reference_raises_precision_but_hardly_density():
+    reference = np.vstack([normal("reference", 100, 2), [[40.0, 40.0]]])
+    samples = normal("samples", 100, 2) + 15.0
+    metrics = manifold_metrics(reference, samples, neighbours=3)
+    assert metrics.precision == 1.0
+    assert metrics.density < 0.5
+    assert metrics.coverage < 0.05
+
+
+def test_squared_distances_keep_their_digits_and_are_0_for_copies():
+    x = normal("x", 40, 64) + 1e6
+    ((_, distances),) = distance_blocks(x, x)
+    expected = np.square(x[:, None] - x).sum(2)
+    np.testing.assert_allclose(distances, expected, rtol=1e-10)
+    assert (distances[expected == 0] == 0).all()
+
+
+def test_copies_of_an_image_have_balls_without_extent():
+    image, others = normal("image", 64), normal("others", 50, 64)
+    metrics = manifold_metrics(np.vstack([others, image]), np.tile(image, (9, 1)), neighbours=3)
+    assert (metrics.precision, metrics.recall) == (1.0, 1 / 51)
+
+
+def test_memorisation_of_new_images_and_of_copies():
+    train, held_out, new = normal("t", 400, 5), normal("h", 400, 5), normal("n", 400, 5)
+    as_new = memorisation(train, new, held_out)
+    assert as_new.median_distance_ratio == pytest.approx(1.0, abs=0.1)
+    assert as_new.share_closer_than_held_out == pytest.approx(0.05, abs=0.03)
+    assert memorisation(train, train[:100], held_out) == (0.0, 1.0)
+    half = memorisation(train, np.vstack([train[:200] + 1e-6, new[:200]]), held_out)
+    assert half.share_closer_than_held_out == pytest.approx(0.525, abs=0.02)
+    assert half.median_distance_ratio < as_new.median_distance_ratio
+
+
+def test_memorisation_of_known_layouts():
+    train, held_out = np.array([[0.0], [10.0]]), np.array([[2.0], [12.0]])
+    samples = np.array([[1.0], [11.0], [7.0], [1.0]])
+    assert memorisation(train, samples, held_out) == (0.5, 3 / 4)
+
+
+def test_held_out_images_of_the_training_set_are_refused():
+    train = normal("train", 40, 3)
+    held_out = np.vstack([normal("held_out", 30, 3), train[:4]])
+    with pytest.raises(InputError, match="has images of train, 4 of 34"):
+        memorisation(train, normal("samples", 10, 3), held_out)
+    with pytest.raises(InputError, match="train has 3 features and held_out has 2"):
+        memorisation(train, normal("samples", 10, 3), held_out[:, :2])
 
 
 def test_probe_reads_classes_that_a_line_separates():
@@ -183,8 +440,11 @@ BAD = {
         frechet_distance,
         lambda a, b: kernel_distance(a, b, 2, 2, 0),
         lambda a, b: precision_recall(a, b, 1),
+        lambda a, b: manifold_metrics(a, b, 1),
+        lambda a, b: density_coverage(a, b, 1),
+        lambda a, b: memorisation(a, b, a),
     ],
-    ids=["frechet", "kernel", "precision_recall"],
+    ids=["frechet", "kernel", "precision_recall", "manifold", "density_coverage", "memorisation"],
 )
 def test_bad_features_are_refused(metric, message):
     with pytest.raises(InputError, match=message):
@@ -194,6 +454,10 @@ def test_bad_features_are_refused(metric, message):
 
 
 def test_bad_options_are_refused():
+    with pytest.raises(InputError, match="mean_dtype is 'float16'"):
+        frechet_distance(GOOD, GOOD, mean_dtype="float16")
+    with pytest.raises(InputError, match="with 6 images it should be 1 to 5"):
+        density_coverage(GOOD, GOOD[:2], neighbours=6)
     with pytest.raises(InputError, match="it should be 1 to 5"):
         precision_recall(GOOD, GOOD, neighbours=6)
     with pytest.raises(InputError, match="0 subsets"):
@@ -212,3 +476,15 @@ def test_bad_labels_are_refused():
     probe = linear_probe(GOOD, np.repeat([0, 1], 3))
     with pytest.raises(InputError, match="label 4 is not among the 2 classes"):
         class_accuracy(probe, GOOD, np.full(6, 4))
+
+
+def test_evaluation_is_about_other_code_when_a_metric_changes(tmp_path):
+    scripts = tmp_path / "scripts"
+    source = Path(__file__).parents[1] / "workflow" / "scripts"
+    shutil.copytree(source, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    digests = {code_digest("evaluate", {}, scripts)}
+    metrics = sorted((scripts / "slimdit" / "metrics").glob("*.py"))
+    for path in metrics:
+        path.write_text(path.read_text() + "\nCHANGED = True\n")
+        digests.add(code_digest("evaluate", {}, scripts))
+    assert len(digests) == 1 + len(metrics)

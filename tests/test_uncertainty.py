@@ -1,0 +1,193 @@
+"""Corrections and intervals of Fréchet distances, against simulated truth."""
+
+import numpy as np
+import pytest
+
+from slimdit.errors import InputError
+from slimdit.metrics import (
+    PreparedReference,
+    extrapolated_frechet_distance,
+    frechet_distance,
+    frechet_distance_spread,
+    paired_difference,
+)
+from slimdit.metrics.groups import balanced_groups
+from slimdit.randomness import stream
+
+
+def normal(what, *shape, index=0):
+    return stream(0, what, index).normal(size=shape)
+
+
+def pair(num_images, num_features, index, shared=0.8):
+    """Two sets of one distribution whose images i are alike: correlation shared^2."""
+    both = shared * normal("both", num_images, num_features, index=index)
+    own = np.sqrt(1 - shared**2)
+    return tuple(both + own * normal(side, num_images, num_features, index=index) for side in "ab")
+
+
+def test_groups_have_equal_sizes_and_equally_many_of_each_label():
+    labels = np.arange(103) % 7
+    groups = balanced_groups(103, 4, stream(0, "groups"), labels)
+    counts = np.array([np.bincount(labels[groups == g], minlength=7) for g in range(4)])
+    assert np.ptp(counts, axis=0).max() <= 1
+    assert np.ptp(counts.sum(1)) <= 1
+    unlabelled = balanced_groups(103, 4, stream(0, "groups"))
+    assert sorted(np.bincount(unlabelled)) == [25, 26, 26, 26]
+    assert (groups == balanced_groups(103, 4, stream(0, "groups"), labels)).all()
+    assert (groups != balanced_groups(103, 4, stream(1, "groups"), labels)).any()
+
+
+def test_extrapolation_removes_most_of_the_bias():
+    num_features = 20
+    truth = num_features * (0.1**2 + 0.3**2)
+    estimates = [
+        extrapolated_frechet_distance(
+            normal("a", 400, num_features, index=i),
+            1.3 * normal("b", 400, num_features, index=i) + 0.1,
+            seed=i,
+        )
+        for i in range(30)
+    ]
+    raw, corrected = np.mean(estimates, axis=0)
+    assert raw > 1.2 * truth
+    assert abs(corrected - truth) < 0.15 * (raw - truth)
+
+
+def test_extrapolation_is_twice_the_whole_less_the_halves():
+    a, b = normal("a", 40, 3), normal("b", 60, 3) + 1
+    labels = np.repeat([0, 1], 20)
+    a[20:] += 9
+    estimate = extrapolated_frechet_distance(a, b, seed=3, labels_a=labels)
+    assert estimate.raw == frechet_distance(a, b)
+    half_a = balanced_groups(40, 2, stream(3, "frechet-halves", 0), labels)
+    half_b = balanced_groups(60, 2, stream(3, "frechet-halves", 1))
+    halves = [frechet_distance(a[half_a == i], b[half_b == i]) for i in range(2)]
+    assert estimate.corrected == pytest.approx(2 * estimate.raw - np.mean(halves), rel=1e-12)
+    assert np.bincount(labels[half_a == 0]).tolist() == [10, 10]
+
+
+def test_spread_is_that_of_other_samples():
+    reference = PreparedReference(normal("reference", 300, 6))
+    spreads = [
+        frechet_distance_spread(normal("x", 150, 6, index=i) + 0.4, reference, seed=i)
+        for i in range(60)
+    ]
+    distances, errors = np.array(spreads).T
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(np.std(distances), rel=0.25)
+
+
+@pytest.mark.parametrize("num_images", [12, 60])
+def test_errors_are_those_of_distances_without_each_group(num_images):
+    reference, labels = normal("reference", 40, 16), np.arange(num_images) % 2
+    a, b = (normal(side, num_images, 16) for side in "ab")
+    groups = balanced_groups(num_images, 5, stream(7, "jackknife-groups"), labels)
+    of_a, of_b = (
+        np.array([frechet_distance(x[groups != g], reference) for g in range(5)]) for x in (a, b)
+    )
+    spread = frechet_distance_spread(a, reference, seed=7, labels=labels, num_groups=5)
+    assert spread.distance == pytest.approx(frechet_distance(a, reference), rel=1e-9)
+    assert spread.standard_error == pytest.approx(np.sqrt(4 * np.var(of_a)), rel=1e-7)
+    paired = paired_difference(a, b, reference, seed=7, labels=labels, num_groups=5)
+    assert paired.standard_error == pytest.approx(np.sqrt(4 * np.var(of_a - of_b)), rel=1e-7)
+    assert paired.high - paired.low == pytest.approx(2 * 2.7764451 * paired.standard_error)
+
+
+@pytest.mark.parametrize(("num_images", "num_features"), [(120, 4), (30, 40)])
+def test_interval_holds_no_difference_in_19_of_20(num_images, num_features):
+    held = [
+        not paired_difference(
+            *pair(num_images, num_features, index=i),
+            normal("reference", num_images, num_features, index=i),
+            seed=i,
+            num_groups=15,
+        ).significant
+        for i in range(100)
+    ]
+    assert np.mean(held) >= 0.88
+
+
+def test_interval_holds_the_true_difference():
+    reference = PreparedReference(normal("reference", 4000, 4))
+    truth = 4 * 0.3**2
+    held = []
+    for i in range(100):
+        a, b = pair(200, 4, index=i)
+        result = paired_difference(a + 0.3, b, reference, seed=i)
+        held.append(result.low <= truth <= result.high)
+    assert np.mean(held) >= 0.88
+
+
+def test_a_clear_difference_is_found():
+    reference, labels = normal("reference", 300, 5), np.arange(200) % 10
+    for i in range(20):
+        a, b = pair(200, 5, index=i)
+        result = paired_difference(a + 0.5, b, reference, seed=i, labels=labels)
+        assert result.significant
+        assert result.low > 0
+        assert result.difference == result.distance_a - result.distance_b
+        assert result.distance_a == pytest.approx(frechet_distance(a + 0.5, reference), rel=1e-9)
+
+
+def test_pairs_of_like_images_have_a_narrow_interval():
+    reference = PreparedReference(normal("reference", 300, 5))
+    alike, unlike = (
+        paired_difference(*pair(200, 5, index=0, shared=shared), reference, seed=0)
+        for shared in (0.999, 0.0)
+    )
+    assert alike.standard_error < 0.3 * unlike.standard_error
+
+
+def test_same_features_have_no_difference():
+    x, reference = normal("x", 50, 4), normal("reference", 50, 4)
+    result = paired_difference(x, x, reference, seed=0)
+    assert (result.difference, result.standard_error, result.significant) == (0.0, 0.0, False)
+
+
+def test_results_depend_on_the_seed_alone():
+    (a, b), reference = pair(100, 4, index=0), normal("reference", 100, 4)
+    for estimate in (
+        lambda seed: extrapolated_frechet_distance(a, b, seed),
+        lambda seed: frechet_distance_spread(a, reference, seed),
+        lambda seed: paired_difference(a, b, reference, seed),
+    ):
+        assert estimate(1) == estimate(1)
+        assert estimate(1) != estimate(2)
+
+
+GOOD = normal("good", 50, 2)
+BAD = {
+    "not finite": np.where(GOOD > 1, np.nan, GOOD),
+    r"shape \(50,\)": GOOD[:, 0],
+    r"shape \(1, 2\)": GOOD[:1],
+    "same extractor": GOOD[:, :1],
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        lambda x: extrapolated_frechet_distance(x, GOOD, 0),
+        lambda x: extrapolated_frechet_distance(GOOD, x, 0),
+        lambda x: frechet_distance_spread(x, GOOD, 0),
+        lambda x: frechet_distance_spread(x, PreparedReference(GOOD), 0),
+        lambda x: paired_difference(GOOD, x, GOOD, 0),
+        lambda x: paired_difference(GOOD, GOOD, x, 0),
+    ],
+)
+def test_bad_features_are_refused(estimate, message):
+    with pytest.raises(InputError, match=message):
+        estimate(BAD[message])
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(InputError, match="features_a has 50 images and features_b has 40"):
+        paired_difference(GOOD, GOOD[:40], GOOD, seed=0)
+    for num_groups in (1, 26):
+        with pytest.raises(InputError, match=f"50 images were to be divided among {num_groups}"):
+            frechet_distance_spread(GOOD, GOOD, seed=0, num_groups=num_groups)
+    with pytest.raises(InputError, match="one for each of the 50 images"):
+        paired_difference(GOOD, GOOD, GOOD, seed=0, labels=np.zeros(49))
+    with pytest.raises(InputError, match="3 images were to be divided"):
+        extrapolated_frechet_distance(GOOD, GOOD[:3], seed=0)
