@@ -4,13 +4,21 @@ STUDY ?= photos
 CONFIG = $(if $(filter photos,$(STUDY)),,--configfile configs/$(STUDY).yaml)
 BIN = .venv/bin
 
-.PHONY: setup study docs test lint format clean
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: setup setup-dev study docs test lint format clean
 
 setup: .venv/installed
 
-.venv/installed: requirements.txt requirements-dev.txt
+.venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	$(PIP) -r requirements.txt
+	touch $@
+
+setup-dev: .venv/installed-dev
+
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-inception.txt
+	$(PIP) -r requirements.txt -r requirements-dev.txt
 	touch $@
 
 study: setup
@@ -22,16 +30,16 @@ study: setup
 docs: study
 	$(BIN)/python docs/copy_results.py $(STUDY)
 
-test: setup lint
+test: setup-dev lint
 	$(BIN)/python -m pytest -q --durations=10
 
-lint: setup
+lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-format: setup
+format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow

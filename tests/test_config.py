@@ -75,7 +75,8 @@ def test_conda_and_pip_pin_the_same_versions():
     def pins(lines):
         return dict(line.split("==") for line in lines if "==" in line)
 
-    pip = pins((ROOT / "requirements.txt").read_text().splitlines())
+    names = ("requirements.txt", "requirements-inception.txt")
+    pip = pins(line for name in names for line in (ROOT / name).read_text().splitlines())
     for path in (ROOT / "envs").glob("*.yaml"):
         dependencies = yaml.safe_load(path.read_text())["dependencies"]
         conda = pins(next(entry["pip"] for entry in dependencies if isinstance(entry, dict)))

@@ -6,7 +6,7 @@ import skimage.data
 from PIL import Image
 
 from slimdit.errors import InputError
-from slimdit.features import EXTRACTORS, build_extractor, efficientnet_lite0
+from slimdit.features import build_extractor, efficientnet_lite0
 from slimdit.randomness import stream
 
 CATS = range(281, 286)  # tabby, tiger, Persian, Siamese, Egyptian
@@ -82,13 +82,12 @@ def test_odd_and_oblong_images(extractor):
     assert extractor.features(noise_images(1, 65, 97), 1)["spatial"].shape == (1, 448)
 
 
-@pytest.mark.parametrize("name", EXTRACTORS)
-def test_description_names_the_columns_and_says_fid_of_inception_alone(name):
-    description = build_extractor(name).describe()
-    assert description["name"] == name
+def test_description_names_the_columns_and_does_not_say_fid(extractor):
+    description = extractor.describe()
+    assert description["name"] == "efficientnet-lite0"
     assert len(description["weights_sha256"]) == 64
     for text in (description["fd_column"], description["fd_label"], description["sfd_label"]):
-        assert ("fid" in text.lower()) == ("inception" in name)
+        assert "fid" not in text.lower()
 
 
 def test_description_holds_the_options():

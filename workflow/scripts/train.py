@@ -24,6 +24,7 @@ def train(
     import torch
 
     from slimdit.devices import device
+    from slimdit.events import event_writer
     from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
@@ -69,9 +70,7 @@ def train(
     batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
     objective = Objective(model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0))
 
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(events, purge_step=run.step + 1) as writer:
+    with event_writer(events, purge_step=run.step + 1) as writer:
 
         def write_scalars(entry):
             for term in TERMS:

@@ -9,7 +9,17 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("torch", "torchao", "diffusers", "fvcore", "numpy", "scikit-learn", "snakemake")
+PACKAGES = (
+    "torch",
+    "torchao",
+    "diffusers",
+    "fvcore",
+    "numpy",
+    "scikit-learn",
+    "snakemake",
+    "tensorflow",
+    "tensorflow-cpu",
+)
 
 
 def origin(**extra) -> dict:
@@ -69,4 +79,7 @@ def _device() -> str:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()
+    tensorflow = sys.modules.get("tensorflow")
+    for gpu in tensorflow.config.list_physical_devices("GPU") if tensorflow else ():
+        return tensorflow.config.experimental.get_device_details(gpu)["device_name"]
     return "cpu"

@@ -1,12 +1,16 @@
 """Feature extractors by name: what the images of a study are compared in."""
 
+import importlib
 import inspect
 
 from slimdit.errors import InputError
-from slimdit.features.efficientnet_lite0 import EfficientNetLite0
 from slimdit.features.extractor import Extractor
 
-EXTRACTORS = {"efficientnet-lite0": EfficientNetLite0}
+# Name to module and class, imported when built: they bring PyTorch or TensorFlow.
+EXTRACTORS = {
+    "efficientnet-lite0": ("efficientnet_lite0", "EfficientNetLite0"),
+    "inception-2015": ("inception_2015", "Inception2015"),
+}
 
 
 def build_extractor(name: str, **options) -> Extractor:
@@ -14,10 +18,15 @@ def build_extractor(name: str, **options) -> Extractor:
     if name not in EXTRACTORS:
         known = ", ".join(sorted(EXTRACTORS))
         raise InputError(f"extractor {name!r} is unknown; it should be one of: {known}.")
-    known = inspect.signature(EXTRACTORS[name]).parameters
+    module, kind = EXTRACTORS[name]
+    extractor = getattr(importlib.import_module(f"{__name__}.{module}"), kind)
+    known = inspect.signature(extractor).parameters
     for option in options:
         if option not in known:
             raise InputError(
                 f"extractor {name!r} has no option {option!r}; its options are: {', '.join(known)}."
             )
-    return EXTRACTORS[name](**options)
+    for option, parameter in known.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise InputError(f"extractor {name!r} lacks its option {option!r}; give it a value.")
+    return extractor(**options)

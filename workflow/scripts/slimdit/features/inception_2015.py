@@ -1,0 +1,102 @@
+"""Inception as published in 2015, the network that FID and sFID are defined by.
+
+Heusel et al. (2017) compute FID from the frozen graph `classify_image_graph_def.pb`; which tensors
+are read, and how, is that of OpenAI's evaluator (guided-diffusion 22e0df8,
+evaluations/evaluator.py), whose numbers papers report. The graph resizes the images itself.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from slimdit.errors import InputError
+from slimdit.features.extractor import Extractor
+from slimdit.files import sha256_of
+
+GRAPH_NAME = "classify_image_graph_def.pb"
+GRAPH_MD5 = "e6bb154e85f5d4331c22abcddb5dcf31"
+GRAPH_SIZE_BYTES = 95_673_916
+
+BACKENDS = ("tensorflow", "torch")
+IMAGES, POOLED, SPATIAL = "ExpandDims:0", "pool_3:0", "mixed_6/conv:0"
+SPATIAL_CHANNELS = 7
+CLASS_LOGITS = "softmax/logits/MatMul"
+
+
+class Inception2015(Extractor):
+    """Pooled features (B, 2048) of pool_3, spatial ones (B, 2023): 7 channels of mixed_6/conv.
+
+    Spatial features are flattened in (H, W, C) order. `backend` computes them: "tensorflow", or
+    "torch", which agrees to rounding. A graph with another `md5` than the published one can be
+    asked for, as tests do; its distances are then named after that md5, not FID.
+    """
+
+    name = "inception-2015"
+    fd_column = "fid"
+    sfd_column = "sfid"
+    fd_label = "FID"
+    sfd_label = "sFID"
+
+    def __init__(self, graph: str, backend: str = "tensorflow", md5: str = GRAPH_MD5):
+        if backend not in BACKENDS:
+            raise InputError(
+                f"backend of {self.name} is {backend!r}; "
+                f"it should be one of: {', '.join(BACKENDS)}."
+            )
+        check_graph(graph, md5)
+        self.graph_md5, self.backend = md5, backend
+        self.weights_sha256 = sha256_of(graph)
+        if md5 != GRAPH_MD5:
+            self.fd_column, self.sfd_column = "fd_graph", "sfd_graph"
+            self.fd_label, self.sfd_label = f"FD (graph {md5[:8]})", f"sFD (graph {md5[:8]})"
+
+        from slimdit.features.frozen_graph import FrozenGraph
+
+        frozen = FrozenGraph(graph)
+        self.class_weights = frozen.constant(frozen.node(CLASS_LOGITS).input[1])  # (2048, 1008)
+        if backend == "tensorflow":
+            from slimdit.features.tensorflow_graph import TensorFlowGraph
+
+            self.network = TensorFlowGraph(graph, IMAGES, (POOLED, SPATIAL))
+        else:
+            from slimdit.devices import device
+            from slimdit.features.torch_graph import TorchGraph
+
+            self.network = TorchGraph(frozen, IMAGES, (POOLED, SPATIAL), device())
+
+    @property
+    def options(self) -> dict:
+        return {"graph_md5": self.graph_md5, "backend": self.backend, **self.network.options}
+
+    def batch_features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pooled, spatial = self.network(images.astype(np.float32))  # (B, 1, 1, D), (B, H, W, C)
+        spatial = spatial[..., :SPATIAL_CHANNELS]
+        return pooled.reshape(len(images), -1), spatial.reshape(len(images), -1)
+
+    def class_probabilities(self, pooled: np.ndarray) -> np.ndarray:
+        """Probabilities (B, 1008) for the Inception Score from pooled features, in float64.
+
+        The evaluator leaves the classifier's bias out, and so does this.
+        """
+        logits = np.asarray(pooled, dtype=np.float64) @ self.class_weights.astype(np.float64)
+        exponentials = np.exp(logits - logits.max(1, keepdims=True))
+        return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def check_graph(path: str | Path, md5: str = GRAPH_MD5) -> None:
+    """Raises InputError where `path` is not the file with that md5."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist; make it by the rule fetch_inception_graph, "
+            f"or set evaluation.extractor.graph to your {GRAPH_NAME}."
+        )
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != md5:
+        size_bytes = f" and {GRAPH_SIZE_BYTES} bytes" if md5 == GRAPH_MD5 else ""
+        raise InputError(
+            f"{path} has the md5 {found} and {path.stat().st_size} bytes; "
+            f"{GRAPH_NAME} should have the md5 {md5}{size_bytes}."
+        )
