@@ -20,6 +20,7 @@ def results(tmp_path_factory):
     """A run of three rows: a trained one, a distilled one with its teacher, a compressed one."""
     folder = tmp_path_factory.mktemp("tiny")
     targets = [f"{RUN.format(row)}/quality.json" for row in ROWS]
+    targets += [f"{RUN.format('Q-S2')}/difference.json"]
     targets += [f"results/tiny/variants/{row}/speed.json" for row in ("S2-med-4", "Q-S2")]
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"),
@@ -39,6 +40,7 @@ def read(results, path):
 def test_quality_is_measured_and_says_where_it_comes_from(results, row):
     quality = read(results, f"{RUN.format(row)}/quality.json")
     assert all(np.isfinite(value) for value in quality["metrics"].values())
+    assert quality["metrics"]["fd_std_over_sets"] > 0
     assert quality["extractor"]["fd_column"] == "fd_efficientnet_lite0"
     assert {"commit", "dirty", "versions", "device", "time", "code"} <= quality["origin"].keys()
 

@@ -23,6 +23,8 @@ EVALUATION = {
     "neighbours": 3,
     "kid_subsets": 5,
     "kid_subset_size": 12,
+    "score_split_size": 5000,
+    "copies_per_class": 8,
     "seed": 0,
 }
 
@@ -83,6 +85,7 @@ def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION):
         samples_json=tmp_path / "samples.json",
         reference_features=study / "reference-features.npz",
         quality=tmp_path / "quality.json",
+        features=tmp_path / "features.npz",
         variant="S2-base",
         seed=0,
         evaluation=json.dumps(evaluation),
@@ -179,7 +182,7 @@ def test_samples_that_do_not_fit_are_refused(study, crops, tmp_path):
         run_evaluate(study, tmp_path, images, np.where(labels == 2, 7, labels))
     with pytest.raises(InputError, match="uint8"):
         run_evaluate(study, tmp_path, images / 255, labels)
-    with pytest.raises(InputError, match=r"arr_0 of .* has shape \(64, 64, 3\)"):
+    with pytest.raises(InputError, match=r"arr_0 of .* of shape \(64, 64, 3\)"):
         run_evaluate(study, tmp_path, images[0], labels)
 
 
@@ -188,7 +191,7 @@ def test_samples_without_labels_are_refused(study, crops, tmp_path):
     write_npz(samples, arr_0=crops[0])
     write_json(samples_json, {"samples_sha256": sha256_of(samples), "sampling": {}})
     features, quality = study / "reference-features.npz", tmp_path / "quality.json"
-    rest = ("S2-base", 0, json.dumps(EVALUATION), "abc")
+    rest = (tmp_path / "features.npz", "S2-base", 0, json.dumps(EVALUATION), "abc")
     with pytest.raises(InputError, match="no arr_0 or arr_1"):
         evaluate(samples, samples_json, features, quality, *rest)
     write_json(samples_json, {"samples_sha256": "0" * 64, "sampling": {}})

@@ -21,6 +21,8 @@ EXTRACTOR = {
     "sfd_column": "sfd_net",
     "fd_label": "FD (Net)",
     "sfd_label": "sFD (Net)",
+    "score_column": "score_net",
+    "score_label": "Score (Net)",
 }
 
 

@@ -179,7 +179,7 @@ def test_another_file_is_refused_by_its_md5(tiny):
 
 
 def test_a_missing_graph_and_bad_options_are_refused(tiny, tmp_path):
-    with pytest.raises(InputError, match="rule fetch_inception_graph, or set evaluation"):
+    with pytest.raises(InputError, match=r"option graph should be your .*fetch_inception_graph"):
         build(tiny, graph=str(tmp_path / "none.pb"))
     with pytest.raises(InputError, match="'jax'; it should be one of: tensorflow, torch"):
         build(tiny, backend="jax")
@@ -259,7 +259,12 @@ def test_the_code_of_the_extractor_counts_for_those_who_use_it(tmp_path, changed
 
 def test_the_graph_is_fetched_and_checked(tiny, tmp_path):
     source = Path(tiny["graph"])
-    good = {"url": source.as_uri(), "md5": tiny["md5"], "size": source.stat().st_size}
+    good = {
+        "code": "digest",
+        "url": source.as_uri(),
+        "md5": tiny["md5"],
+        "size": source.stat().st_size,
+    }
     graph = tmp_path / "graph.pb"
     fetch_inception_graph(graph, **good)
     assert graph.read_bytes() == source.read_bytes()
@@ -269,7 +274,7 @@ def test_the_graph_is_fetched_and_checked(tiny, tmp_path):
         ({"md5": "0" * 32}, f"md5 {tiny['md5']}; it should give .* md5 {'0' * 32}"),
         ({"size": 10}, "it should give 10 bytes"),
         ({"url": (tmp_path / "none.pb").as_uri()}, "none.pb cannot be downloaded"),
-        ({"url": "nowhere"}, "nowhere cannot be downloaded .* evaluation.extractor.graph"),
+        ({"url": "nowhere"}, "nowhere cannot be downloaded .* extractors.inception-2015.graph"),
     ):
         with pytest.raises(InputError, match=message):
             fetch_inception_graph(graph, **{**good, **wrong})

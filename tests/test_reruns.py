@@ -9,9 +9,12 @@ import pytest
 import yaml
 from planning import plan
 
+from slimdit.study import Study
+
 ROOT = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 VARIANTS = list(CONFIG["variants"])
+STUDY = Study(CONFIG)
 DERIVED = {name: block["from"] for name, block in CONFIG["variants"].items() if "from" in block}
 STUDENTS = {
     name: block["distill"]["teacher"]
@@ -23,7 +26,16 @@ RESULTS = {"tables", "figures"}
 
 def row(variant):
     """The jobs of one variant's row once it has weights, without their making."""
-    return {f"{rule}:{variant}" for rule in ("sample", "evaluate", "measure_speed")}
+    return {f"{rule}:{variant}" for rule in ("sample", "evaluate", "measure_speed")} | compared(
+        variant
+    )
+
+
+def compared(variant):
+    """The comparisons that the variant's samples take part in."""
+    return {
+        f"compare:{child}" for child in STUDY.compared if variant in (child, STUDY.parent(child))
+    }
 
 
 def made(variant):
@@ -96,13 +108,14 @@ def test_a_shared_hyperparameter_retrains_all_but_those_that_override_it(project
 def test_sampling_count_samples_anew_and_trains_nothing(project):
     edit_config(project, lambda c: c["sampling"].update(num_samples=26))
     expected = {f"{rule}:{v}" for rule in ("sample", "evaluate") for v in VARIANTS}
+    expected |= {f"compare:{v}" for v in STUDY.compared}
     assert set(plan(project)) == expected | RESULTS
 
 
 def test_a_new_variant_is_the_only_one_trained(project):
     block = {"group": "Own", "backbone": "S", "patch_size": 2, "attention": {"name": "shallow"}}
     edit_config(project, lambda c: c["variants"].update({"My-own": block}))
-    expected = {"train:My-own", "count_cost:My-own"} | row("My-own") | RESULTS
+    expected = {"train:My-own", "count_cost:My-own", "compare:My-own"} | row("My-own") | RESULTS
     assert set(plan(project)) == expected
 
 
@@ -183,9 +196,9 @@ def test_the_autoencoder_reruns_everything_made_from_it(project):
 
 
 def test_the_papers_study_has_all_its_jobs(tmp_path):
-    """13 trained and 8 derived variants, each sampled, evaluated, counted and timed."""
+    """13 trained and 8 derived variants, all sampled, evaluated, counted, timed; 17 compared."""
     project = tmp_path / "fresh"
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "results", "__pycache__"))
     jobs = plan(project, (project / "config.yaml", project / "configs/imagenet200.yaml"))
     assert len([job for job in jobs if job.startswith("train:")]) == 13
-    assert len(jobs) == 3 + 13 + 8 + 4 * 21 + 2
+    assert len(jobs) == 4 + 13 + 8 + 4 * 21 + 17 + 2

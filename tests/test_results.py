@@ -11,7 +11,7 @@ from slimdit.errors import InputError
 from slimdit.files import write_csv, write_json
 from slimdit.markdown import bracket, number, with_count
 from slimdit.paper import PAPER_COLUMNS, paper_values
-from slimdit.results import change_percent, mean_and_std, read_rows
+from slimdit.results import METRICS, change_percent, mean_and_std, read_rows
 from slimdit.table_rows import NONE, NOT_MEASURED, NOT_REPORTED
 from tables import tables
 
@@ -30,6 +30,8 @@ EFFICIENTNET = {
     "sfd_column": "sfd_efficientnet_lite0",
     "fd_label": "FD (EfficientNet-Lite0)",
     "sfd_label": "sFD (EfficientNet-Lite0)",
+    "score_column": "classifier_score_efficientnet_lite0",
+    "score_label": "Classifier score (EfficientNet-Lite0)",
 }
 INCEPTION = {
     "name": "inception2015",
@@ -37,6 +39,8 @@ INCEPTION = {
     "sfd_column": "sfid",
     "fd_label": "FID",
     "sfd_label": "sFID",
+    "score_column": "inception_score",
+    "score_label": "IS",
 }
 ROWS = [
     {"variant": "S2-base", "group": "Base", "parent": None, "label": "S/2-base"},
@@ -50,6 +54,7 @@ class Files:
     def __init__(self, folder):
         self.folder = folder
         self.paths = {"architecture": [], "speed": [], "quality": [], "training": []}
+        self.paths["difference"] = []
 
     def add(self, kind, name, content):
         path = self.folder / f"{kind}-{name}.json"
@@ -79,8 +84,10 @@ class Files:
         self.add("speed", variant, content)
 
     def add_quality(self, variant, fd, seed=0, extractor=EFFICIENTNET, num_samples=650):
-        metrics = {"fd": fd, "sfd": fd / 2, "kid": 0.01, "kid_std": 0.002}
-        metrics |= {"precision": 0.7, "recall": 0.5, "class_accuracy": 0.9}
+        metrics = {
+            f"{metric}{suffix}": 0.5 for metric, suffixes in METRICS.items() for suffix in suffixes
+        }
+        metrics |= {"fd": fd, "sfd": fd / 2, "kid": 0.01, "precision": 0.7, "class_accuracy": 0.9}
         content = {
             "variant": variant,
             "seed": seed,
@@ -92,6 +99,11 @@ class Files:
             "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]},
         }
         self.add("quality", f"{variant}-{seed}", content)
+
+    def add_difference(self, variant, low, high, seed=0):
+        interval = {"difference": (low + high) / 2, "low": low, "high": high}
+        content = {"variant": variant, "seed": seed, "paired": True, **interval}
+        self.add("difference", f"{variant}-{seed}", content)
 
     def add_training(self, variant, loss, seed=0, **terms):
         final = {"final_mse": loss, "final_vb": 0.01, "final_distillation": None}
@@ -135,6 +147,34 @@ def test_changes_are_percents_of_the_parents_values(files):
     assert "21.0 (+5.0%)" in text
     assert "80.0 (-20.0%)" in text
     assert "| 20.0 |" in text  # the base row and unchanged values have no bracket
+
+
+@pytest.mark.parametrize(
+    ("intervals", "significant", "cell"),
+    [
+        ([(0.5, 1.5)], "yes", "21.0 (+5.0%)"),
+        ([(-0.5, 2.5)], "no", "21.0 (+5.0% ~)"),
+        ([(0.5, 1.5), (-1.5, -0.5)], "no", "(+5.0% ~)"),
+    ],
+)
+def test_a_change_within_the_noise_is_marked(files, intervals, significant, cell):
+    for seed, interval in enumerate(intervals):
+        files.add_quality("S2-base", fd=20.0, seed=seed)
+        files.add_quality("Q-S2", fd=21.0, seed=seed)
+        files.add_difference("Q-S2", *interval, seed=seed)
+    table1, _, text = files.tables()
+    assert table1["Q-S2"]["fd_difference_significant"] == significant
+    assert table1["S2-base"]["fd_difference_significant"] == NONE
+    assert cell in text
+
+
+def test_unpaired_samples_have_no_interval(files):
+    files.add_quality("S2-base", fd=20.0)
+    files.add_quality("Q-S2", fd=21.0)
+    files.add("difference", "Q-S2-0", {"variant": "Q-S2", "seed": 0, "paired": False})
+    table1, _, text = files.tables()
+    assert table1["Q-S2"]["fd_difference_low"] == NOT_MEASURED
+    assert "21.0 (+5.0%)" in text and "within the noise" not in text
 
 
 def test_several_seeds_give_mean_and_standard_deviation(files):

@@ -23,8 +23,12 @@ except InputError as error:
 
 DATA = config["data"]
 AUTOENCODER = config["autoencoder"]
-EVALUATION = canonical(config["evaluation"])
-EXTRACTOR = {config["evaluation"]["extractor"]["name"].replace("-", "_")}
+EVALUATION = canonical(STUDY.evaluation)
+EXTRACTOR = {STUDY.evaluation["extractor"]["name"].replace("-", "_")}
+EXTRACTOR_ENV = "../../envs/slimdit.yaml"
+if STUDY.evaluation["extractor"].get("backend") == "tensorflow":
+    EXTRACTOR_ENV = "../../envs/inception.yaml"
+GRAPH = STUDY.evaluation["extractor"].get("graph")
 
 
 def one_of(names):
@@ -109,6 +113,11 @@ def autoencoder_report():
     return [f"{AUTOENCODER['source']}/autoencoder.json"] if AUTOENCODER["train"] else []
 
 
+def extractor_graph(wildcards):
+    """The frozen graph, where the extractor is one."""
+    return {"graph": GRAPH} if GRAPH else {}
+
+
 def checkpoint_of(variant, wildcards):
     folder = f"results/{wildcards.study}/variants/{variant}/seed-{wildcards.seed}"
     return f"{folder}/checkpoint.safetensors"
@@ -123,6 +132,15 @@ def teacher_checkpoint(wildcards):
 
 def parent_checkpoint(wildcards):
     return checkpoint_of(STUDY.block(wildcards.variant)["from"], wildcards)
+
+
+def parent(wildcards):
+    return STUDY.parent(wildcards.variant)
+
+
+def parent_features(wildcards):
+    folder = f"results/{wildcards.study}/variants/{parent(wildcards)}/seed-{wildcards.seed}"
+    return f"{folder}/features.npz"
 
 
 def first_checkpoint(wildcards):

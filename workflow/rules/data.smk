@@ -110,9 +110,31 @@ rule encode_latents:
         "../scripts/encode_latents.py"
 
 
+if GRAPH and config["inception_graph_url"]:
+
+    rule fetch_inception_graph:
+        output:
+            graph=GRAPH,
+        log:
+            f"results/{STUDY.name}/logs/fetch_inception_graph.log",
+        conda:
+            "../../envs/inception.yaml"
+        threads: 1
+        resources:
+            mem_mb=500,
+        params:
+            url=config["inception_graph_url"],
+            code=code_of("fetch_inception_graph"),
+        message:
+            "Downloading the Inception graph"
+        script:
+            "../scripts/fetch_inception_graph.py"
+
+
 rule make_reference:
     input:
         unpack(cut_images),
+        unpack(extractor_graph),
         subset="results/{study}/data/subset.csv",
     output:
         reference="results/{study}/data/reference.npz",
@@ -120,7 +142,7 @@ rule make_reference:
     log:
         "results/{study}/logs/make_reference.log",
     conda:
-        "../../envs/slimdit.yaml"
+        EXTRACTOR_ENV
     threads: 1
     resources:
         mem_mb=4000,

@@ -36,15 +36,17 @@ rule sample:
 
 rule evaluate:
     input:
+        unpack(extractor_graph),
         samples="results/{study}/variants/{variant}/seed-{seed}/samples.npz",
         samples_json="results/{study}/variants/{variant}/seed-{seed}/samples.json",
         reference_features="results/{study}/data/reference-features.npz",
     output:
         quality="results/{study}/variants/{variant}/seed-{seed}/quality.json",
+        features="results/{study}/variants/{variant}/seed-{seed}/features.npz",
     log:
         "results/{study}/logs/evaluate/{variant}-seed-{seed}.log",
     conda:
-        "../../envs/slimdit.yaml"
+        EXTRACTOR_ENV
     threads: 1
     resources:
         mem_mb=4000,
@@ -57,6 +59,34 @@ rule evaluate:
         "Evaluating {wildcards.variant}, seed {wildcards.seed}"
     script:
         "../scripts/evaluate.py"
+
+
+rule compare:
+    input:
+        features="results/{study}/variants/{variant}/seed-{seed}/features.npz",
+        parent_features=parent_features,
+        reference_features="results/{study}/data/reference-features.npz",
+    output:
+        difference="results/{study}/variants/{variant}/seed-{seed}/difference.json",
+    log:
+        "results/{study}/logs/compare/{variant}-seed-{seed}.log",
+    wildcard_constraints:
+        variant=one_of(STUDY.compared),
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        variant="{variant}",
+        parent=parent,
+        seed=wildcard_seed,
+        evaluation=EVALUATION,
+        code=code_of("compare"),
+    message:
+        "Comparing {wildcards.variant} with its parent, seed {wildcards.seed}"
+    script:
+        "../scripts/compare.py"
 
 
 rule count_cost:

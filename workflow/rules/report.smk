@@ -37,6 +37,7 @@ rule tables:
         architecture=variant_files("architecture.json"),
         speed=variant_files("speed.json"),
         quality=run_files("quality.json", STUDY.variants),
+        difference=run_files("difference.json", STUDY.compared),
         training=run_files("training.json", STUDY.trained),
         autoencoder=autoencoder_report(),
     output:

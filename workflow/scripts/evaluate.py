@@ -1,4 +1,4 @@
-"""Quality of one run's samples: distances to the reference, coverage and class accuracy."""
+"""Quality of one run's samples: distances to the reference, their spread, class accuracy."""
 
 import json
 import logging
@@ -7,58 +7,64 @@ import numpy as np
 
 from slimdit.errors import InputError
 from slimdit.features import build_extractor
-from slimdit.files import load_npz, read_json, sha256_of, write_json
-from slimdit.metrics import (
-    class_accuracy,
-    frechet_distance,
-    kernel_distance,
-    linear_probe,
-    precision_recall,
-)
+from slimdit.files import load_npz, read_json, sha256_of, write_json, write_npz
+from slimdit.image_sets import checked_images
+from slimdit.metrics import PreparedReference, class_accuracy, linear_probe
 from slimdit.provenance import origin
+from slimdit.quality import quality as measure
+
+MEASURES = ("neighbours", "kid_subsets", "kid_subset_size", "score_split_size", "seed")
 
 log = logging.getLogger(__name__)
 
 
-def evaluate(samples, samples_json, reference_features, quality, variant, seed, evaluation, code):
-    """Write `quality`: the metrics of `samples` (.npz) against `reference_features`.
+def evaluate(
+    samples,
+    samples_json,
+    reference_features,
+    quality,
+    features,
+    variant,
+    seed,
+    evaluation,
+    code,
+    graph=None,
+):
+    """Write `quality`, the metrics of `samples` (.npz) against `reference_features`.
 
-    `samples_json` says how the samples were made. FD, KID, precision, recall and class accuracy
-    use pooled features, sFD spatial ones.
+    `samples_json` says how the samples were made. sFD uses spatial features, all else pooled ones,
+    which with their labels go to `features` (.npz). `graph` is the extractor's, where it has one.
     """
     evaluation = json.loads(evaluation)
     samples_sha256 = sha256_of(samples)
     made = read_json(samples_json)
     if made["samples_sha256"] != samples_sha256:
         raise InputError(f"{samples_json} is about other samples than {samples}; sample anew.")
-    images, labels = read_samples(samples)
+    images, labels, other_sets = read_samples(samples)
     extractor = build_extractor(**evaluation["extractor"])
     reference = read_reference(reference_features, extractor.describe(), images.shape[1:3])
 
-    features = extractor.features(images, evaluation["batch_size"], f"{variant} features")
-    kid, kid_std = kernel_distance(
-        reference["pooled"],
-        features["pooled"],
-        evaluation["kid_subsets"],
-        evaluation["kid_subset_size"],
-        evaluation["seed"],
+    made_features = extractor.features(images, evaluation["batch_size"], f"{variant} features")
+    pooled = made_features["pooled"]
+    metrics = measure(
+        reference,
+        {
+            **made_features,
+            "labels": labels,
+            "probabilities": extractor.class_probabilities(pooled),
+        },
+        **{key: evaluation[key] for key in MEASURES},
     )
-    precision, recall = precision_recall(
-        reference["pooled"], features["pooled"], evaluation["neighbours"]
-    )
+    distances = distances_of(other_sets, extractor, reference, evaluation["batch_size"])
+    for name, others in distances.items():
+        if others:
+            metrics[f"{name}_std_over_sets"] = float(np.std([metrics[name], *others], ddof=1))
     probe = linear_probe(reference["pooled"], reference["labels"])
-    metrics = {
-        "fd": frechet_distance(reference["pooled"], features["pooled"]),
-        "sfd": frechet_distance(reference["spatial"], features["spatial"]),
-        "kid": kid,
-        "kid_std": kid_std,
-        "precision": precision,
-        "recall": recall,
-        "class_accuracy": class_accuracy(probe, features["pooled"], labels),
-    }
+    metrics["class_accuracy"] = class_accuracy(probe, pooled, labels)
     held_out_accuracy = class_accuracy(
         probe, reference["held_out_pooled"], reference["held_out_labels"]
     )
+    write_npz(features, pooled=pooled, labels=labels)
     write_json(
         quality,
         {
@@ -72,7 +78,9 @@ def evaluate(samples, samples_json, reference_features, quality, variant, seed, 
                 "held_out_accuracy": held_out_accuracy,
                 "num_held_out": len(reference["held_out_labels"]),
             },
+            "num_train": len(reference["train_pooled"]),
             "samples_sha256": samples_sha256,
+            "features_sha256": sha256_of(features),
             "sampling": made["sampling"],
             "evaluation": evaluation,
             "origin": origin(code=code),
@@ -81,17 +89,26 @@ def evaluate(samples, samples_json, reference_features, quality, variant, seed, 
     log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
 
 
-def read_samples(path) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, H, W, 3) and prompted labels (N,) of an .npz that OpenAI's evaluator reads."""
+def distances_of(sets, extractor, reference, batch_size) -> dict[str, list[float]]:
+    """FD and sFD of each further set (K, N, H, W, 3)."""
+    kinds = {"fd": "pooled", "sfd": "spatial"}
+    prepared = {name: PreparedReference(reference[kind]) for name, kind in kinds.items()}
+    distances = {name: [] for name in kinds}
+    for images in sets:
+        features = extractor.features(images, batch_size, "features of another set")
+        for name, kind in kinds.items():
+            distances[name].append(prepared[name].distance(features[kind]))
+    return distances
+
+
+def read_samples(path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images (N, H, W, 3) and prompted labels (N,) of an .npz that OpenAI's evaluator reads, and
+    further sets of them (K, N, H, W, 3)."""
     arrays = load_npz(path)
     if not {"arr_0", "arr_1"} <= arrays.keys():
         raise InputError(f"{path} has no arr_0 or arr_1; they should be the images and labels.")
-    if arrays["arr_0"].ndim != 4:
-        raise InputError(
-            f"arr_0 of {path} has shape {arrays['arr_0'].shape}; "
-            "it should be (number, height, width, 3)."
-        )
-    return arrays["arr_0"], arrays["arr_1"]
+    images = checked_images(arrays["arr_0"], path)
+    return images, arrays["arr_1"], arrays.get("other_sets", ())
 
 
 def read_reference(path, extractor: dict, sample_size: tuple[int, int]) -> dict[str, np.ndarray]:

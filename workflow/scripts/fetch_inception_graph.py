@@ -6,17 +6,18 @@ import logging
 import urllib.request
 
 from slimdit.errors import InputError
+from slimdit.features.inception_2015 import GRAPH_MD5, GRAPH_SIZE_BYTES
 from slimdit.files import atomic_path
 from slimdit.progress import Progress
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60
-INSTEAD = "try again, or set evaluation.extractor.graph to a file that you have"
+INSTEAD = "try again, or set extractors.inception-2015.graph to a file that you have"
 
 log = logging.getLogger(__name__)
 
 
-def fetch_inception_graph(graph, url, md5, size):
+def fetch_inception_graph(graph, url, code, md5=GRAPH_MD5, size=GRAPH_SIZE_BYTES):
     """Download `url` to `graph`; raises InputError unless it has that md5 and `size` in bytes."""
     with atomic_path(graph) as temporary:
         found_md5, found_size = download(url, temporary, size)

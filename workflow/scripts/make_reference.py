@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,26 @@ log = logging.getLogger(__name__)
 
 
 def make_reference(
-    subset, reference, features, images_root, image_size, evaluation, code, images=None
+    subset,
+    reference,
+    features,
+    images_root,
+    image_size,
+    evaluation,
+    code,
+    images=None,
+    graph=None,
 ):
     """Write the reference and held-out images of `subset` and their features.
 
     `images` is the image folder again where a rule makes it; paths are relative to `images_root`.
+    `graph` is the extractor's, again, where it has one.
 
     `reference` holds arr_0 and arr_1 (images uint8 (N, H, W, 3) and labels, ordered by label),
     held_out_images and held_out_labels. `features` holds pooled, spatial and labels of the
-    reference, held_out_pooled and held_out_labels, and as JSON in `meta` what made them.
+    reference, held_out_pooled and held_out_labels, train_pooled of the training images that copies
+    are looked for among (`copies_per_class` of each class, the reference's first), and as JSON in
+    `meta` what made them.
     """
     evaluation = json.loads(evaluation)
     rows = sorted(read_csv(subset), key=lambda row: int(row["label"]))
@@ -36,6 +48,7 @@ def make_reference(
     for name, its_rows in chosen.items():
         if not its_rows:
             raise InputError(f"{subset} has no {name} images; it should have some of each class.")
+    others = other_training_rows(rows, evaluation["copies_per_class"])
     extractor = build_extractor(**evaluation["extractor"])
 
     arrays = {name: read_images(r, images_root, image_size, name) for name, r in chosen.items()}
@@ -54,6 +67,11 @@ def make_reference(
     batch_size = evaluation["batch_size"]
     of_reference = extractor.features(arrays["reference"], batch_size, "reference features")
     of_held_out = extractor.features(arrays["held_out"], batch_size, "held-out features")
+    of_train = [of_reference["pooled"]]
+    if others:
+        images_of_others = read_images(others, images_root, image_size, "training")
+        of_others = extractor.features(images_of_others, batch_size, "training features")
+        of_train.append(of_others["pooled"])
     meta = {
         "extractor": extractor.describe(),
         "image_size": image_size,
@@ -67,9 +85,21 @@ def make_reference(
         labels=labels["reference"],
         held_out_pooled=of_held_out["pooled"],
         held_out_labels=labels["held_out"],
+        train_pooled=np.concatenate(of_train),
         meta=np.array(json.dumps(meta, sort_keys=True)),
     )
     log.info("%d reference, %d held-out images", *(len(its_rows) for its_rows in chosen.values()))
+
+
+def other_training_rows(rows: list[dict], copies_per_class: int) -> list[dict]:
+    """Training images besides the reference, which bring each class to `copies_per_class`."""
+    chosen, num_of_class = [], Counter(row["label"] for row in rows if row["reference"] == "1")
+    for row in rows:
+        is_other = row["split"] == "train" and row["reference"] != "1"
+        if is_other and num_of_class[row["label"]] < copies_per_class:
+            num_of_class[row["label"]] += 1
+            chosen.append(row)
+    return chosen
 
 
 def read_images(rows: list[dict], images_root, image_size: int, description: str) -> np.ndarray:

@@ -39,7 +39,10 @@ def sample(
     weights=None,
     model_config=None,
 ):
-    """sampling: what `Generator` takes, and {"num_samples", "labels", "batch_size", "prompts"}."""
+    """sampling: what `Generator` takes, and {"num_samples", "num_sets", "labels", "batch_size",
+    "prompts"}. Set 0 is what `samples` holds as arr_0; further sets of the same labels, from other
+    noise, are in `other_sets` (num_sets - 1, N, H, W, 3).
+    """
     import torch
 
     from slimdit.autoencoders import decode_images, load_autoencoder
@@ -67,18 +70,21 @@ def sample(
     key = fingerprint(
         [sampling, num_timesteps, code, sha256_of(checkpoint), sha256_of(latents_manifest)]
     )
-    shape = (len(labels), manifest["image_size"], manifest["image_size"], 3)
+    all_labels = np.tile(labels, options["num_sets"])
+    shape = (len(all_labels), manifest["image_size"], manifest["image_size"], 3)
     array = ResumableArray(Path(state) / f"{key}.npy", shape, np.uint8)
-    todo, started_s = len(labels) - array.done, time.monotonic()
+    todo, started_s = len(all_labels) - array.done, time.monotonic()
     array.fill(
-        lambda start, stop: images(np.arange(start, stop), labels[start:stop], "image"),
+        lambda start, stop: images(np.arange(start, stop), all_labels[start:stop], "image"),
         options["batch_size"],
         "sample",
         "image",
     )
     wall_s = time.monotonic() - started_s
 
-    write_npz(samples, arr_0=array.values, arr_1=labels)
+    sets = array.values.reshape(options["num_sets"], len(labels), *shape[1:])
+    others = {"other_sets": sets[1:]} if len(sets) > 1 else {}
+    write_npz(samples, arr_0=sets[0], arr_1=labels, **others)
     chosen = images(np.arange(len(prompt_labels)), prompt_labels, "prompt")
     write_npz(
         prompts,
@@ -86,7 +92,7 @@ def sample(
         arr_1=prompt_labels,
         names=np.array([manifest["classes"][label] for label in prompt_labels]),
     )
-    write_grid(grid, array.values, labels)
+    write_grid(grid, sets[0], labels)
     write_json(
         report,
         {

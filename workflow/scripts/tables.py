@@ -17,6 +17,7 @@ def tables(
     paper,
     speed_batch_size,
     code,
+    difference,
     table1_csv,
     table1_md,
     table2_csv,
@@ -25,7 +26,9 @@ def tables(
     """Inputs are lists of JSON files; `rows` and `paper` are JSON strings: the rows in table order
     and the paper's own values by variant ({} for none). `code` is a digest, a reason to rerun;
     `autoencoder` the report of the study's own, if it trained one."""
-    study = read_study(read_rows(rows), architecture, speed, quality, training, speed_batch_size)
+    study = read_study(
+        read_rows(rows), architecture, speed, quality, training, speed_batch_size, difference
+    )
     paper = json.loads(paper)
     write_csv(table1_csv, *table1(study, paper))
     autoencoders = [read_json(path) for path in autoencoder]

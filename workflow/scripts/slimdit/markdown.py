@@ -5,18 +5,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from slimdit.results import PEAK_MEMORY_KINDS, Result, Study
+from slimdit.results import DIFFERENCE, PEAK_MEMORY_KINDS, Result, Study
 from slimdit.table_rows import NOT_MEASURED, NOT_REPORTED
+
+NOISE = " ~"  # behind a change within the noise
 
 
 @dataclass(frozen=True)
 class Column:
-    """A printed column: its heading, the value's name in a Result and what one unit of it is."""
+    """A printed column: its heading, the value's name in a Result and what one unit of it is.
+
+    within_noise: the value that says "no" where a change is within the noise.
+    """
 
     heading: str
     value: str
     unit: float = 1.0
     changes: bool = True
+    within_noise: str | None = None
     paper: str | None = None
 
 
@@ -64,11 +70,11 @@ def number(value: float, like: float | None = None) -> str:
     return f"{value:.{decimals}f}"
 
 
-def bracket(change_percent: float | None) -> str:
-    """` (-10.1%)`; nothing where there is no change to give."""
+def bracket(change_percent: float | None, mark: str = "") -> str:
+    """` (-10.1%)`, the mark before the bracket's end; nothing where there is no change to give."""
     if not change_percent:
         return ""
-    return f" ({change_percent:+.1f}%)"
+    return f" ({change_percent:+.1f}%{mark})"
 
 
 def with_count(label: str, num_samples: int) -> str:
@@ -112,11 +118,18 @@ def _columns(study: Study, as_paper: bool) -> list[Column]:
         Column("Params (M) [active]", "total_params", 1e6, paper="total_params_million"),
         Column("Size (MB)", "weight_bytes", 1e6),
         Column(f"Peak memory ({memory_name})", "peak_memory_bytes", memory, paper="peak_memory_gb"),
-        Column(distance(extractor.fd_label), extractor.fd_column, paper="fid"),
+        Column(
+            distance(extractor.fd_label),
+            extractor.fd_column,
+            paper="fid",
+            within_noise=f"{DIFFERENCE}_significant",
+        ),
         Column(distance(extractor.sfd_label), extractor.sfd_column, paper="sfid"),
         Column("KID", "kid", changes=False),
         Column("Precision", "precision", changes=False),
         Column("Recall", "recall", changes=False),
+        Column("Density", "density", changes=False),
+        Column("Coverage", "coverage", changes=False),
         Column("Class accuracy (%)", "class_accuracy", 0.01, changes=False),
         Column(macs_name, "macs", macs, paper="gmacs"),
         Column("Throughput, eager (it/s)", "iterations_per_s_eager"),
@@ -137,7 +150,8 @@ def _measured_cell(study: Study, variant: str, column: Column) -> str:
     if column.value == "total_params":
         text += _active(result)
     if column.changes:
-        text += bracket(study.change_percent(variant, column.value))
+        is_noise = column.within_noise and result.values.get(column.within_noise) == "no"
+        text += bracket(study.change_percent(variant, column.value), NOISE if is_noise else "")
     return text
 
 
@@ -229,6 +243,16 @@ def _quality_conditions(study: Study) -> Iterable[str]:
         f"Quality: features of {name}{checksum}, {first['num_samples']} samples a run against "
         f"{first['num_reference']} reference images, {_seeds(study.quality)}."
     )
+    errors = [run["metrics"]["fd_standard_error"] for run in study.quality]
+    yield (
+        f"{study.extractor.fd_label}: the standard error over other samples is "
+        f"{number(min(errors))} to {number(max(errors))}."
+    )
+    if any(result.values.get(DIFFERENCE) is not None for result in study.results.values()):
+        yield (
+            f"'{NOISE.strip()}' marks a change within the noise: the 95 % interval of the "
+            "difference, from pairs of samples with the same noise and label, holds 0."
+        )
     probe = first.get("probe")
     if probe:
         yield (
@@ -273,7 +297,7 @@ def _sampling(run: dict) -> str:
     return ", ".join(
         f"{key.replace('_', ' ')} {value}"
         for key, value in sorted(settings.items())
-        if key not in ("num_samples", "batch_size", "prompts", "options")
+        if key not in ("num_samples", "num_sets", "batch_size", "prompts", "options")
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,22 @@ MODES = ("eager", "compiled")
 TIMES = ("latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s")
 COSTS = ("total_params", "active_params", "macs", "weight_bytes")
 TERMS = ("loss", "mse", "vb", "distillation", "balance")
+DISTANCE_PARTS = ("", "_float32_mean", "_corrected", "_standard_error", "_std_over_sets")
+# Metrics of quality.json, each with what else is known of it.
+METRICS = {
+    "fd": DISTANCE_PARTS,
+    "sfd": DISTANCE_PARTS,
+    "kid": ("", "_std"),
+    "precision": ("",),
+    "recall": ("",),
+    "density": ("",),
+    "coverage": ("",),
+    "classifier_score": ("", "_std", "_corrected"),
+    "class_accuracy": ("",),
+    "nearest_train_distance_ratio": ("",),
+    "share_closer_than_held_out": ("",),
+}
+DIFFERENCE = "fd_difference"  # of pooled features against the parent, in pairs of samples
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
     "cpu_peak_rss_growth": "growth of peak resident memory on the CPU",
@@ -37,12 +53,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Extractor:
-    """The column names and printed names of the Fréchet distances under one feature extractor."""
+    """The column names and printed names of the metrics that are named by their extractor."""
 
-    fd_column: str
-    sfd_column: str
-    fd_label: str
-    sfd_label: str
+    fd_column: str = "fd"
+    sfd_column: str = "sfd"
+    fd_label: str = "FD"
+    sfd_label: str = "sFD"
+    score_column: str = "classifier_score"
+    score_label: str = "Classifier score"
+
+    @property
+    def quality_columns(self) -> dict[str, str]:
+        """Columns of the tables to the names of their metrics in quality.json."""
+        own = {"fd": self.fd_column, "sfd": self.sfd_column, "classifier_score": self.score_column}
+        return {
+            f"{column}{suffix}": f"{metric}{suffix}"
+            for metric, suffixes in METRICS.items()
+            for column in [own.get(metric, metric)]
+            for suffix in suffixes
+        }
 
 
 @dataclass
@@ -151,8 +180,8 @@ def read_by_variant(paths: list[str], rows: list[Row]) -> dict[str, list[dict]]:
 def extractor_of(quality: list[dict]) -> Extractor:
     """The one extractor of all quality files; only the Inception graph's may be called FID."""
     if not quality:
-        return Extractor("fd", "sfd", "FD", "sFD")
-    names = ("fd_column", "sfd_column", "fd_label", "sfd_label")
+        return Extractor()
+    names = [each.name for each in fields(Extractor)]
     extractors = {tuple(run["extractor"][name] for name in names) for run in quality}
     if len(extractors) > 1:
         raise InputError(
@@ -184,12 +213,14 @@ def read_study(
     quality: list[str],
     training: list[str],
     speed_batch_size: int,
+    difference: list[str] = (),
 ) -> Study:
     """Read every JSON file of a study; all but `rows` and the batch size are lists of paths."""
     architectures = read_by_variant(architecture, rows)
     speeds = read_by_variant(speed, rows)
     qualities = read_by_variant(quality, rows)
     trainings = read_by_variant(training, rows)
+    differences = read_by_variant(difference, rows)
     all_quality = [run for runs in qualities.values() for run in runs]
     extractor = extractor_of(all_quality)
 
@@ -201,6 +232,7 @@ def read_study(
         timed = speeds[row.variant][0] if speeds[row.variant] else {"measurements": []}
         result.values.update(_speed_values(timed["measurements"], speed_batch_size))
         _add_quality(result, qualities[row.variant], extractor)
+        result.values.update(_difference_values(differences[row.variant]))
         results[row.variant] = result
     return Study(
         results,
@@ -221,21 +253,29 @@ def _speed_values(measurements: list[dict], batch_size: int) -> dict[str, float 
 
 
 def _add_quality(result: Result, runs: list[dict], extractor: Extractor) -> None:
-    names = {
-        extractor.fd_column: "fd",
-        extractor.sfd_column: "sfd",
-        "kid": "kid",
-        "precision": "precision",
-        "recall": "recall",
-        "class_accuracy": "class_accuracy",
-    }
-    for column, metric in names.items():
+    for column, metric in extractor.quality_columns.items():
         mean, std = mean_and_std([run["metrics"].get(metric) for run in runs])
         result.values[column] = mean
-        if std is not None:
+        if std is not None and metric in METRICS:
             result.stds[column] = std
-    subset_stds = [run["metrics"].get("kid_std") for run in runs]
-    result.values["kid_std_over_subsets"] = mean_and_std(subset_stds)[0]
+
+
+def _difference_values(runs: list[dict]) -> dict[str, float | str | None]:
+    """Means over seeds; significant where each seed's interval leaves out 0, on the same side."""
+    paired = bool(runs) and all(run["paired"] for run in runs)
+    parts = (
+        {part: [run[part] for run in runs] for part in ("difference", "low", "high")}
+        if paired
+        else {}
+    )
+    mean = {part: mean_and_std(parts.get(part, []))[0] for part in ("difference", "low", "high")}
+    one_side = paired and (min(parts["low"]) > 0 or max(parts["high"]) < 0)
+    return {
+        DIFFERENCE: mean["difference"],
+        f"{DIFFERENCE}_low": mean["low"],
+        f"{DIFFERENCE}_high": mean["high"],
+        f"{DIFFERENCE}_significant": ("yes" if one_side else "no") if paired else None,
+    }
 
 
 def read_losses(path: str | Path) -> dict[str, np.ndarray]:

@@ -35,6 +35,7 @@ class Study:
         self.name = config["study"]
         self.variants: dict[str, dict] = config["variants"]
         self.seeds: list[int] = config["seeds"]
+        _known("evaluation.extractor", [config["evaluation"]["extractor"]], config["extractors"])
         for variant in self.variants:
             self._check(variant)
 
@@ -45,6 +46,10 @@ class Study:
     @property
     def derived(self) -> list[str]:
         return [name for name, block in self.variants.items() if "from" in block]
+
+    @property
+    def compared(self) -> list[str]:
+        return [name for name in self.variants if self.parent(name)]
 
     def block(self, variant: str) -> dict:
         return self.variants[variant]
@@ -83,6 +88,13 @@ class Study:
 
     def sampling(self, variant: str) -> dict:
         return self.config["sampling"] | self.block(variant).get("sampling", {})
+
+    @property
+    def evaluation(self) -> dict:
+        """How samples are evaluated, with the options of the chosen extractor."""
+        evaluation = self.config["evaluation"]
+        name = evaluation["extractor"]
+        return evaluation | {"extractor": {"name": name, **self.config["extractors"][name]}}
 
     def parent(self, variant: str) -> str | None:
         """The row that this one's changes are measured against; None for a base row."""

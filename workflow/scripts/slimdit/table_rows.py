@@ -3,6 +3,8 @@
 from slimdit.paper import PAPER_COLUMNS
 from slimdit.results import (
     COSTS,
+    DIFFERENCE,
+    METRICS,
     MODES,
     TERMS,
     TIMES,
@@ -25,7 +27,7 @@ def table1(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str],
     eager mode.
     """
     distances = (study.extractor.fd_column, study.extractor.sfd_column)
-    metrics = (*distances, "kid", "precision", "recall", "class_accuracy")
+    metrics = study.extractor.quality_columns
     changing = {
         "total_params",
         "active_params",
@@ -40,10 +42,8 @@ def table1(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str],
         "active_params",
         "peak_memory_bytes",
         "peak_memory_kind",
-        *distances,
-        "kid",
-        "kid_std_over_subsets",
-        *metrics[3:],
+        *metrics,
+        *(f"{DIFFERENCE}{part}" for part in ("", "_low", "_high", "_significant")),
         "macs",
         "weight_bytes",
         "speed_batch_size",
@@ -61,8 +61,8 @@ def table1(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str],
         }
         values = {**result.values, "speed_batch_size": study.speed_batch_size}
         for column in measured:
-            record[column] = _cell(values[column])
-            if column in metrics and study.several_seeds:
+            record[column] = NONE if _needs_parent(row, column) else _cell(values[column])
+            if study.several_seeds and metrics.get(column) in METRICS:
                 record[f"{column}_std_over_seeds"] = _cell(result.stds.get(column))
             if column in changing:
                 record[f"{column}_change_percent"] = _change_cell(study, variant, column)
@@ -127,6 +127,10 @@ def _cell(value: float | str | None) -> str:
     if isinstance(value, str):
         return value
     return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
+
+
+def _needs_parent(row: Row, column: str) -> bool:
+    return column.startswith(DIFFERENCE) and row.parent is None
 
 
 def _change_cell(study: Study, variant: str, column: str) -> str:

@@ -55,6 +55,8 @@ class EfficientNetLite0(Extractor):
     sfd_column = "sfd_efficientnet_lite0"
     fd_label = "FD (EfficientNet-Lite0)"
     sfd_label = "sFD (EfficientNet-Lite0)"
+    score_column = "classifier_score_efficientnet_lite0"
+    score_label = "Classifier score (EfficientNet-Lite0)"
 
     def __init__(self, input_size: int | None = 128):
         if input_size is not None and input_size < MIN_INPUT_SIZE:

@@ -9,11 +9,11 @@ from slimdit.progress import Progress
 
 
 class Extractor(ABC):
-    """A frozen network with two layers to read: pooled features and a flattened spatial map.
+    """A frozen classifier with two layers to read: pooled features and a flattened spatial map.
 
     A subclass sets the attributes below and computes one batch at a time. The columns and labels
-    name the Fréchet distances of its two kinds of features; "FID" and "sFID" belong to the
-    Inception-2015 graph alone.
+    name the Fréchet distances of its two kinds of features, and the score of its classes; "FID",
+    "sFID" and "IS" belong to the Inception-2015 graph alone.
     """
 
     name: str
@@ -22,6 +22,8 @@ class Extractor(ABC):
     sfd_column: str
     fd_label: str
     sfd_label: str
+    score_column: str
+    score_label: str
 
     @property
     @abstractmethod
@@ -31,6 +33,16 @@ class Extractor(ABC):
     @abstractmethod
     def batch_features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 images (B, H, W, 3) to float32 pooled (B, D) and spatial (B, S) features."""
+
+    @abstractmethod
+    def class_logits(self, pooled: np.ndarray) -> np.ndarray:
+        """Logits (B, classes) of the classifier on pooled features (B, D)."""
+
+    def class_probabilities(self, pooled: np.ndarray) -> np.ndarray:
+        """Softmax of the logits, (B, classes) float64: what the Inception Score is made of."""
+        logits = np.asarray(self.class_logits(pooled), dtype=np.float64)
+        exponentials = np.exp(logits - logits.max(1, keepdims=True))
+        return exponentials / exponentials.sum(1, keepdims=True)
 
     def describe(self) -> dict:
         """Identity of the features: two sets can be compared if their descriptions are equal."""
@@ -42,6 +54,8 @@ class Extractor(ABC):
             "sfd_column": self.sfd_column,
             "fd_label": self.fd_label,
             "sfd_label": self.sfd_label,
+            "score_column": self.score_column,
+            "score_label": self.score_label,
         }
 
     def features(

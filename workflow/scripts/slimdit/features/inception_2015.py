@@ -37,6 +37,8 @@ class Inception2015(Extractor):
     sfd_column = "sfid"
     fd_label = "FID"
     sfd_label = "sFID"
+    score_column = "inception_score"
+    score_label = "IS"
 
     def __init__(self, graph: str, backend: str = "tensorflow", md5: str = GRAPH_MD5):
         if backend not in BACKENDS:
@@ -50,6 +52,8 @@ class Inception2015(Extractor):
         if md5 != GRAPH_MD5:
             self.fd_column, self.sfd_column = "fd_graph", "sfd_graph"
             self.fd_label, self.sfd_label = f"FD (graph {md5[:8]})", f"sFD (graph {md5[:8]})"
+            self.score_column = "classifier_score_graph"
+            self.score_label = f"Classifier score (graph {md5[:8]})"
 
         from slimdit.features.frozen_graph import FrozenGraph
 
@@ -74,14 +78,9 @@ class Inception2015(Extractor):
         spatial = spatial[..., :SPATIAL_CHANNELS]
         return pooled.reshape(len(images), -1), spatial.reshape(len(images), -1)
 
-    def class_probabilities(self, pooled: np.ndarray) -> np.ndarray:
-        """Probabilities (B, 1008) for the Inception Score from pooled features, in float64.
-
-        The evaluator leaves the classifier's bias out, and so does this.
-        """
-        logits = np.asarray(pooled, dtype=np.float64) @ self.class_weights.astype(np.float64)
-        exponentials = np.exp(logits - logits.max(1, keepdims=True))
-        return exponentials / exponentials.sum(1, keepdims=True)
+    def class_logits(self, pooled: np.ndarray) -> np.ndarray:
+        """Logits (B, 1008) float64, without the classifier's bias as in the evaluator."""
+        return np.asarray(pooled, dtype=np.float64) @ self.class_weights.astype(np.float64)
 
 
 def check_graph(path: str | Path, md5: str = GRAPH_MD5) -> None:
@@ -89,8 +88,8 @@ def check_graph(path: str | Path, md5: str = GRAPH_MD5) -> None:
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"{path} does not exist; make it by the rule fetch_inception_graph, "
-            f"or set evaluation.extractor.graph to your {GRAPH_NAME}."
+            f"{path} does not exist; the extractor's option graph should be your {GRAPH_NAME}, "
+            "or the file that the rule fetch_inception_graph makes."
         )
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "md5").hexdigest()

@@ -64,14 +64,14 @@ def frechet_distance_spread(
     reference: np.ndarray | PreparedReference,
     seed: int,
     labels=None,
-    num_groups: int = NUM_GROUPS,
+    num_groups: int | None = None,
 ) -> DistanceSpread:
     """Distance of features (N, D) to the reference, and its standard error over other samples.
 
     Delete-group jackknife: sqrt((G - 1) / G sum_g (FD_g - mean)^2), FD_g the distance without the
-    g-th of G random groups, which with labels (N,) have equally many images of each class. The
-    reference counts as given. It says nothing of the bias, and is too wide where the bias is most
-    of the distance.
+    g-th of G random groups (20, or as many as have two images), which with labels (N,) have
+    equally many images of each class. The reference counts as given. It says nothing of the bias,
+    and is too wide where the bias is most of the distance.
     """
     features, reference = _checked_to_reference(features, reference, "features")
     groups = _deletion_groups(len(features), num_groups, seed, labels)
@@ -86,7 +86,7 @@ def paired_difference(
     reference: np.ndarray | PreparedReference,
     seed: int,
     labels=None,
-    num_groups: int = NUM_GROUPS,
+    num_groups: int | None = None,
 ) -> PairedDifference:
     """Distance of A less distance of B, where image i of both has the same noise and label.
 
@@ -108,7 +108,7 @@ def paired_difference(
     distance_a, distance_b = of_a.distance(), of_b.distance()
     difference = distance_a - distance_b
     error = _jackknife_error(_left_out_distances(of_a, groups) - _left_out_distances(of_b, groups))
-    margin = _t_quantile(num_groups - 1) * error
+    margin = _t_quantile(groups.max()) * error
     return PairedDifference(
         distance_a,
         distance_b,
@@ -127,7 +127,8 @@ def _checked_to_reference(features, reference, name: str) -> tuple[np.ndarray, P
     return features, PreparedReference(reference)
 
 
-def _deletion_groups(num_images: int, num_groups: int, seed: int, labels) -> np.ndarray:
+def _deletion_groups(num_images: int, num_groups: int | None, seed: int, labels) -> np.ndarray:
+    num_groups = num_groups or min(NUM_GROUPS, num_images // 2)
     _check_enough(num_images, num_groups)
     return balanced_groups(num_images, num_groups, stream(seed, "jackknife-groups"), labels)
 
