@@ -11,6 +11,7 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes too")
+    parser.addoption("--published", help="folder of OpenAI's published batches, to compare with")
 
 
 def pytest_collection_modifyitems(config, items):
