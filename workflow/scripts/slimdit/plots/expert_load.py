@@ -104,4 +104,4 @@ def _draw_training(axes, load: ExpertLoad) -> None:
     axes.set_ylim(0, 1.1 * busiest.max())
     axes.set_xlim(left=0)
     axes.set_ylabel("Busiest expert's load\n(1 = uniform)")
-    axes.legend(loc="upper right", borderaxespad=0, handlelength=1.2, labelcolor=GREY)
+    axes.legend(loc="lower right", borderaxespad=0, handlelength=1.2, labelcolor=GREY)
