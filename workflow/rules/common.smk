@@ -184,6 +184,11 @@ def sampling(wildcards):
     return canonical(STUDY.sampling(wildcards.variant))
 
 
+def num_timesteps(wildcards):
+    """Of the training of the weights that are sampled."""
+    return STUDY.training(STUDY.root(wildcards.variant))["num_timesteps"]
+
+
 def sample_code(wildcards):
     sampler = STUDY.sampling(wildcards.variant)["sampler"]
     return model_code("sample", wildcards.variant, samplers={sampler})

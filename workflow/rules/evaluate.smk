@@ -23,7 +23,7 @@ rule sample:
         variant="{variant}",
         seed=wildcard_seed,
         sampling=sampling,
-        num_timesteps=config["training"]["num_timesteps"],
+        num_timesteps=num_timesteps,
         source=AUTOENCODER["source"],
         revision=AUTOENCODER["revision"],
         state="results/{study}/state/sample/{variant}-seed-{seed}",

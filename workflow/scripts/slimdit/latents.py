@@ -17,7 +17,7 @@ class LatentCache:
     """Moments of every training image and its mirror image.
 
     moments: (M, 2 flips, 2 moments, C, H, W) float16; labels: (M,). The manifest carries the
-    shift and scale per channel that make latents zero-mean and of unit variance.
+    shift and scale per channel that latents are trained with.
 
     Raises InputError when the array is not what its manifest says.
     """
