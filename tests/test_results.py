@@ -168,6 +168,16 @@ def test_a_change_within_the_noise_is_marked(files, intervals, significant, cell
     assert cell in text
 
 
+def test_the_spread_over_sets_is_a_column_where_there_are_several(files):
+    files.add_quality("S2-base", fd=20.0)
+    assert files.tables()[0]["S2-base"]["fd_efficientnet_lite0_std_over_sets"] == "0.5"
+    content = json.loads(Path(files.paths["quality"][0]).read_text())
+    for metric in ("fd", "sfd"):
+        del content["metrics"][f"{metric}_std_over_sets"]
+    write_json(files.paths["quality"][0], content)
+    assert "fd_efficientnet_lite0_std_over_sets" not in files.tables()[0]["S2-base"]
+
+
 def test_unpaired_samples_have_no_interval(files):
     files.add_quality("S2-base", fd=20.0)
     files.add_quality("Q-S2", fd=21.0)

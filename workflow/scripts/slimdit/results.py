@@ -14,7 +14,8 @@ MODES = ("eager", "compiled")
 TIMES = ("latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s")
 COSTS = ("total_params", "active_params", "macs", "weight_bytes")
 TERMS = ("loss", "mse", "vb", "distillation", "balance")
-DISTANCE_PARTS = ("", "_float32_mean", "_corrected", "_standard_error", "_std_over_sets")
+OVER_SETS = "_std_over_sets"
+DISTANCE_PARTS = ("", "_float32_mean", "_corrected", "_standard_error", OVER_SETS)
 # Metrics of quality.json, each with what else is known of it.
 METRICS = {
     "fd": DISTANCE_PARTS,

@@ -6,6 +6,7 @@ from slimdit.results import (
     DIFFERENCE,
     METRICS,
     MODES,
+    OVER_SETS,
     TERMS,
     TIMES,
     Row,
@@ -23,11 +24,16 @@ UNDEFINED = "undefined"
 def table1(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str], list[dict]]:
     """Columns and records of table1.csv: one record per variant, no cell empty.
 
-    `<column>_std_over_seeds` exist when some variant has several seeds. Peak memory is that of the
+    `<column>_std_over_seeds` exist when some variant has several seeds, `<column>_std_over_sets`
+    when some was sampled in several sets. Peak memory is that of the
     eager mode.
     """
     distances = (study.extractor.fd_column, study.extractor.sfd_column)
-    metrics = study.extractor.quality_columns
+    metrics = {
+        column: metric
+        for column, metric in study.extractor.quality_columns.items()
+        if not metric.endswith(OVER_SETS) or _is_known(study, column)
+    }
     changing = {
         "total_params",
         "active_params",
@@ -127,6 +133,10 @@ def _cell(value: float | str | None) -> str:
     if isinstance(value, str):
         return value
     return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
+
+
+def _is_known(study: Study, column: str) -> bool:
+    return any(result.values.get(column) is not None for result in study.results.values())
 
 
 def _needs_parent(row: Row, column: str) -> bool:
