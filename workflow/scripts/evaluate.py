@@ -11,9 +11,8 @@ from slimdit.files import load_npz, read_json, sha256_of, write_json, write_npz
 from slimdit.image_sets import checked_images
 from slimdit.metrics import PreparedReference, class_accuracy, linear_probe
 from slimdit.provenance import origin
+from slimdit.quality import MEASURES
 from slimdit.quality import quality as measure
-
-MEASURES = ("neighbours", "kid_subsets", "kid_subset_size", "score_split_size", "seed")
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +54,9 @@ def evaluate(
         },
         **{key: evaluation[key] for key in MEASURES},
     )
-    distances = distances_of(other_sets, extractor, reference, evaluation["batch_size"])
-    for name, others in distances.items():
-        if others:
+    if len(other_sets):
+        distances = distances_of(other_sets, extractor, reference, evaluation["batch_size"])
+        for name, others in distances.items():
             metrics[f"{name}_std_over_sets"] = float(np.std([metrics[name], *others], ddof=1))
     probe = linear_probe(reference["pooled"], reference["labels"])
     metrics["class_accuracy"] = class_accuracy(probe, pooled, labels)

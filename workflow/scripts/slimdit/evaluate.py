@@ -19,7 +19,6 @@ from slimdit.quality import quality
 from slimdit.results import Extractor as Columns
 
 DISTANCES = {"pooled": "fd", "spatial": "sfd"}
-MEASURES = ("neighbours", "kid_subsets", "kid_subset_size", "score_split_size", "seed")
 MIN_IMAGES = 4  # two groups of two to leave out
 OF_STATISTICS, OF_IMAGES, OF_SAMPLES = "file statistics", "images", "samples alone"
 

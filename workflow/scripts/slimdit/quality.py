@@ -13,6 +13,8 @@ from slimdit.metrics import (
     memorisation,
 )
 
+MEASURES = ("neighbours", "kid_subsets", "kid_subset_size", "score_split_size", "seed")
+
 
 def quality(
     reference: dict[str, np.ndarray],
