@@ -1,7 +1,5 @@
 """Whether a difference between two variants is more than chance."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,10 +10,12 @@ from slimdit.randomness import stream
 LABELS = np.arange(60) % 3
 
 
-def run_compare(folder, of_variant, of_parent, parent_labels=LABELS):
+def run_compare(folder, of_variant, of_parent, parent_labels=LABELS, parent_noise=0):
     reference = stream(0, "reference").standard_normal((80, 5))
-    write_npz(folder / "variant.npz", pooled=of_variant, labels=LABELS)
-    write_npz(folder / "parent.npz", pooled=of_parent, labels=parent_labels)
+    noise = {"variant": np.array(0), "parent": np.array(parent_noise)}
+    sides = {"variant": (of_variant, LABELS), "parent": (of_parent, parent_labels)}
+    for side, (pooled, labels) in sides.items():
+        write_npz(folder / f"{side}.npz", pooled=pooled, labels=labels, noise_seed=noise[side])
     write_npz(folder / "reference.npz", pooled=reference)
     compare(
         features=folder / "variant.npz",
@@ -25,7 +25,7 @@ def run_compare(folder, of_variant, of_parent, parent_labels=LABELS):
         variant="Q-S2",
         parent="S2-base",
         seed=0,
-        evaluation=json.dumps({"seed": 0}),
+        groups_seed=0,
         code="abc",
     )
     return read_json(folder / "difference.json")
@@ -45,7 +45,16 @@ def test_a_clear_difference_is_significant_and_rounding_is_not(tmp_path, shift, 
     )
 
 
-def test_other_labels_make_no_pairs(tmp_path):
-    features = stream(0, "parent").standard_normal((60, 5))
-    found = run_compare(tmp_path, features, features, LABELS[::-1])
-    assert not found["paired"] and "labels" in found["reason"]
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [({"parent_labels": LABELS[::-1]}, "other labels"), ({"parent_noise": 1}, "other noise")],
+)
+def test_what_shares_no_noise_or_label_is_compared_as_independent(tmp_path, other, reason):
+    of_parent = stream(0, "parent").standard_normal((60, 5))
+    rounded = of_parent + 1e-3 * stream(0, "rounding").standard_normal((60, 5))
+    paired = run_compare(tmp_path, rounded, of_parent)
+    apart = run_compare(tmp_path, rounded, of_parent, **other)
+    assert "reason" not in paired
+    assert (apart["paired"], apart["reason"], apart["significant"]) == (False, reason, False)
+    assert apart["difference"] == paired["difference"]
+    assert apart["standard_error"] > 10 * paired["standard_error"]

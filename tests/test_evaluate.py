@@ -71,6 +71,7 @@ def run_make_reference(folder, subset, out):
         images_root=folder / "images",
         image_size=IMAGE_SIZE,
         evaluation=json.dumps(EVALUATION),
+        state=out / "state",
         code="abc",
     )
 
@@ -78,7 +79,7 @@ def run_make_reference(folder, subset, out):
 def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION):
     samples = tmp_path / "samples.npz"
     write_npz(samples, arr_0=images, arr_1=labels)
-    made = {"samples_sha256": sha256_of(samples), "sampling": {"steps": 20}}
+    made = {"samples_sha256": sha256_of(samples), "sampling": {"steps": 20, "seed": 5}}
     write_json(tmp_path / "samples.json", made)
     evaluate(
         samples=samples,
@@ -89,6 +90,7 @@ def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION):
         variant="S2-base",
         seed=0,
         evaluation=json.dumps(evaluation),
+        state=tmp_path / "state",
         code="abc",
     )
     return read_json(tmp_path / "quality.json")
@@ -148,7 +150,8 @@ def test_quality_of_real_crops_is_better_than_of_noise(study, crops, tmp_path):
     assert noisy["metrics"]["class_accuracy"] < 0.6
     assert real["probe"] == {"held_out_accuracy": 1.0, "num_held_out": 12}
     assert (real["num_samples"], real["num_reference"]) == (18, 24)
-    assert (real["variant"], real["seed"], real["sampling"]) == ("S2-base", 0, {"steps": 20})
+    assert (real["variant"], real["seed"]) == ("S2-base", 0)
+    assert real["sampling"] == {"steps": 20, "seed": 5}
     assert real["extractor"]["fd_label"] == "FD (EfficientNet-Lite0)"
     assert real["samples_sha256"] != noisy["samples_sha256"]
     assert real["origin"]["code"] == "abc"
@@ -191,7 +194,7 @@ def test_samples_without_labels_are_refused(study, crops, tmp_path):
     write_npz(samples, arr_0=crops[0])
     write_json(samples_json, {"samples_sha256": sha256_of(samples), "sampling": {}})
     features, quality = study / "reference-features.npz", tmp_path / "quality.json"
-    rest = (tmp_path / "features.npz", "S2-base", 0, json.dumps(EVALUATION), "abc")
+    rest = (tmp_path / "features.npz", "S2-base", 0, json.dumps(EVALUATION), tmp_path, "abc")
     with pytest.raises(InputError, match="no arr_0 or arr_1"):
         evaluate(samples, samples_json, features, quality, *rest)
     write_json(samples_json, {"samples_sha256": "0" * 64, "sampling": {}})

@@ -15,6 +15,7 @@ from tiny_graph import coarse_images, write_tiny_graph
 from slimdit import evaluate
 from slimdit.errors import InputError
 from slimdit.features import build_extractor
+from slimdit.features.efficientnet_lite0 import EfficientNetLite0
 from slimdit.files import read_json, sha256_of
 from slimdit.image_sets import checked_images, read_image_set
 from slimdit.metrics import Moments
@@ -65,6 +66,23 @@ def write_folder(root, images, names="{:03}.png"):
 def run(*arguments, out):
     assert evaluate.main([*map(str, arguments), *FLAGS, "--out", str(out)]) == 0
     return read_json(out)
+
+
+def test_features_that_are_kept_are_computed_once(files, tmp_path, monkeypatch):
+    arguments = (files / "real.npz", files / "made.npz", "--keep", tmp_path / "kept")
+    first = run(*arguments, out=files / "first.json")
+    num_computed = []
+    compute = EfficientNetLite0.batch_features
+
+    def counted(self, images):
+        num_computed.append(len(images))
+        return compute(self, images)
+
+    monkeypatch.setattr(EfficientNetLite0, "batch_features", counted)
+    assert run(*arguments, out=files / "second.json")["metrics"] == first["metrics"]
+    assert set(num_computed) == {1}  # which only says how many features there are
+    file = files / "real.npz"
+    assert evaluate.main([*map(str, arguments[:2]), "--keep", str(file)]) == 1
 
 
 def test_files_have_the_metrics_of_their_features(files, sets, extractor, capsys):
@@ -285,7 +303,7 @@ def test_statistics_of_another_extractor_are_refused(files, monkeypatch, capsys,
     ("options", "message"),
     [
         (["--option", "size=3"], "has no option 'size'"),
-        (["--option", "input_size=large"], "cannot be built with input_size='large'"),
+        (["--option", "input_size=large"], "input_size of efficientnet-lite0 is large"),
         (["--extractor", "inception-2015"], "lacks its option 'graph'"),
     ],
 )

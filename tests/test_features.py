@@ -69,6 +69,30 @@ def test_features_do_not_depend_on_the_batch(extractor):
             np.testing.assert_allclose(together[name], alone[name], rtol=1e-4, atol=1e-4)
 
 
+def test_kept_features_are_not_computed_again(extractor, tmp_path, monkeypatch):
+    images, kept = noise_images(7, 64, 64), tmp_path / "kept.npy"
+    whole = extractor.features(images, batch_size=2)
+    compute, batches = type(extractor).batch_features, []
+
+    def killed_at_the_third(self, batch):
+        batches.append(len(batch))
+        if len(batches) == 4:  # the first asks how many features there are
+            raise KeyboardInterrupt
+        return compute(self, batch)
+
+    monkeypatch.setattr(type(extractor), "batch_features", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        extractor.features(images, 2, kept=kept)
+    again = extractor.features(images, 2, kept=kept)
+    assert batches == [1, 2, 2, 2, 1, 2, 1]
+    for name in whole:
+        np.testing.assert_array_equal(again[name], whole[name])
+    extractor.features(images, 2, kept=kept)
+    assert batches[7:] == [1]
+    extractor.features(images[::-1], 2, kept=kept)
+    assert batches[8:] == [1, 2, 2, 2, 1]
+
+
 def test_images_of_the_input_size_are_not_resized():
     images = noise_images(2, 64, 64)
     resized = build_extractor("efficientnet-lite0", input_size=64).features(images, 2)
@@ -118,8 +142,10 @@ def test_bad_options_are_refused(extractor):
         build_extractor("inception")
     with pytest.raises(InputError, match="no option 'size'; its options are: input_size"):
         build_extractor("efficientnet-lite0", size=64)
-    with pytest.raises(InputError, match="at least 32"):
+    with pytest.raises(InputError, match="null or a whole number from 32"):
         build_extractor("efficientnet-lite0", input_size=16)
+    with pytest.raises(InputError, match=r"input_size of efficientnet-lite0 is 64\.5"):
+        build_extractor("efficientnet-lite0", input_size=64.5)
     with pytest.raises(InputError, match="batch_size is 0"):
         extractor.features(noise_images(1, 64, 64), batch_size=0)
 

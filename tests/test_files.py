@@ -121,8 +121,8 @@ def fill(array, calls, fail_at=None):
 def test_interrupted_array_goes_on_after_its_last_whole_batch(tmp_path):
     path, calls = tmp_path / "state" / "a.npy", []
     with pytest.raises(RuntimeError):
-        fill(ResumableArray(path, (8,), np.int64), calls, fail_at=3)
-    array = ResumableArray(path, (8,), np.int64)
+        fill(ResumableArray(path, "key", (8,), np.int64), calls, fail_at=3)
+    array = ResumableArray(path, "key", (8,), np.int64)
     assert array.done == 3
     fill(array, calls)
     assert calls == [(0, 3), (3, 6), (3, 6), (6, 8)]
@@ -133,6 +133,13 @@ def test_interrupted_array_goes_on_after_its_last_whole_batch(tmp_path):
 
 def test_array_without_its_counter_starts_over(tmp_path):
     path = tmp_path / "a.npy"
-    fill(ResumableArray(path, (8,), np.int64), [])
+    fill(ResumableArray(path, "key", (8,), np.int64), [])
     path.with_suffix(".json").unlink()
-    assert ResumableArray(path, (8,), np.int64).done == 0
+    assert ResumableArray(path, "key", (8,), np.int64).done == 0
+
+
+def test_array_of_something_else_starts_over(tmp_path):
+    path = tmp_path / "a.npy"
+    fill(ResumableArray(path, "key", (8,), np.int64), [])
+    other = ResumableArray(path, "another key", (5,), np.int64)
+    assert other.done == 0 and other.values.shape == (5,)

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,30 @@ def test_values_of_the_evaluator(tiny, backend):
         assert score == pytest.approx(GOLDEN["values"][column], rel=1e-6)
 
 
+@needs_tensorflow
+def test_fidelity_of_the_evaluator_is_that_of_half_precision(tiny):
+    """Its squared distances, in float16, give its precision and recall; in float64 they differ."""
+    import tensorflow as tf
+
+    extractor = build(tiny, backend="tensorflow")
+    sets = [extractor.features(images, batch_size=64)["pooled"] for images in evaluated_images()]
+
+    def distances(x, y):
+        x, y = (tf.constant(features, tf.float16) for features in (x, y))
+        squares_x, squares_y = (tf.reduce_sum(tf.square(side), 1) for side in (x, y))
+        product = tf.matmul(x, y, transpose_b=True)
+        return tf.maximum(squares_x[:, None] - 2 * product + squares_y, 0).numpy()
+
+    def share(points, others):
+        """Of `points` in any ball of `others`, of radius to the third of the other images."""
+        radii = np.sort(distances(others, others), axis=1)[:, 3].astype(np.float32)
+        return (distances(others, points) <= radii[:, None]).any(0).mean()
+
+    reference, samples = sets
+    assert share(samples, reference) == pytest.approx(GOLDEN["values"]["precision"], abs=1e-9)
+    assert share(reference, samples) == pytest.approx(GOLDEN["values"]["recall"], abs=1e-9)
+
+
 def test_fid_is_said_of_the_published_graph_alone(tiny, monkeypatch):
     other = build(tiny, backend="torch").describe()
     assert other["fd_label"] == f"FD (graph {tiny['md5'][:8]})"
@@ -255,6 +280,23 @@ def test_the_code_of_the_extractor_counts_for_those_who_use_it(tmp_path, changed
     after = digests()
     assert before[0] != after[0]
     assert (before[1] != after[1]) == (changed == "extractor")
+
+
+@pytest.mark.parametrize("changed", ["features/inception_2015", "quality", "metrics/kernel"])
+def test_what_a_download_and_a_comparison_do_not_use_does_not_concern_them(changed, tmp_path):
+    shutil.copytree(SCRIPTS, tmp_path, dirs_exist_ok=True)
+    scripts = ("fetch_inception_graph", "compare", "evaluate")
+
+    def digests():
+        return [
+            code_digest(script, {"features": {"inception_2015"}}, tmp_path) for script in scripts
+        ]
+
+    before = digests()
+    with open(tmp_path / "slimdit" / f"{changed}.py", "a") as file:
+        file.write("\nANOTHER = 1\n")
+    after = digests()
+    assert before[:2] == after[:2] and before[2] != after[2]
 
 
 def test_the_graph_is_fetched_and_checked(tiny, tmp_path):

@@ -100,9 +100,9 @@ class Files:
         }
         self.add("quality", f"{variant}-{seed}", content)
 
-    def add_difference(self, variant, low, high, seed=0):
+    def add_difference(self, variant, low, high, seed=0, paired=True):
         interval = {"difference": (low + high) / 2, "low": low, "high": high}
-        content = {"variant": variant, "seed": seed, "paired": True, **interval}
+        content = {"variant": variant, "seed": seed, "paired": paired, **interval}
         self.add("difference", f"{variant}-{seed}", content)
 
     def add_training(self, variant, loss, seed=0, **terms):
@@ -178,10 +178,18 @@ def test_the_spread_over_sets_is_a_column_where_there_are_several(files):
     assert "fd_efficientnet_lite0_std_over_sets" not in files.tables()[0]["S2-base"]
 
 
-def test_unpaired_samples_have_no_interval(files):
+def test_independent_samples_are_named(files):
     files.add_quality("S2-base", fd=20.0)
     files.add_quality("Q-S2", fd=21.0)
-    files.add("difference", "Q-S2-0", {"variant": "Q-S2", "seed": 0, "paired": False})
+    files.add_difference("Q-S2", -0.5, 2.5, paired=False)
+    table1, _, text = files.tables()
+    assert table1["Q-S2"]["fd_difference_paired"] == "no"
+    assert "21.0 (+5.0% ~)" in text and "(for Q-S/2 from independent samples)" in text
+
+
+def test_without_a_comparison_no_change_is_within_the_noise(files):
+    files.add_quality("S2-base", fd=20.0)
+    files.add_quality("Q-S2", fd=21.0)
     table1, _, text = files.tables()
     assert table1["Q-S2"]["fd_difference_low"] == NOT_MEASURED
     assert "21.0 (+5.0%)" in text and "within the noise" not in text

@@ -23,6 +23,10 @@ BASE = {"backbone": "S", "patch_size": 2}
         ({"backbone": "S"}, r"variants\.new\.patch_size is missing"),
         ({"patch_size": 2}, r"variants\.new\.backbone is missing"),
         (
+            BASE | {"sampling": {"num_samples": 9}},
+            r"variants\.new\.sampling\.num_samples would make a row that cannot be compared",
+        ),
+        (
             BASE | {"patch_size": 5},
             r"variants\.new\.patch_size 5 does not divide the latent's side",
         ),

@@ -9,6 +9,7 @@ from slimdit.metrics import (
     extrapolated_frechet_distance,
     frechet_distance,
     frechet_distance_spread,
+    independent_difference,
     paired_difference,
 )
 from slimdit.metrics.groups import balanced_groups
@@ -91,6 +92,19 @@ def test_errors_are_those_of_distances_without_each_group(num_images):
     paired = paired_difference(a, b, reference, seed=7, labels=labels, num_groups=5)
     assert paired.standard_error == pytest.approx(np.sqrt(4 * np.var(of_a - of_b)), rel=1e-7)
     assert paired.high - paired.low == pytest.approx(2 * 2.7764451 * paired.standard_error)
+
+
+def test_errors_of_independent_samples_add_up_in_squares():
+    a, b = normal("a", 90, 4), normal("b", 90, 4) + 0.1
+    reference, labels = normal("reference", 100, 4), np.arange(90) % 3
+    found = independent_difference(a, b, reference, 7, labels, None)
+    sides = [frechet_distance_spread(x, reference, 7, y) for x, y in ((a, labels), (b, None))]
+    assert found.difference == sides[0].distance - sides[1].distance
+    assert found.standard_error == np.hypot(*(side.standard_error for side in sides))
+    assert found.high - found.low == pytest.approx(2 * 2.0930241 * found.standard_error)
+    assert found.significant == (not found.low <= 0 <= found.high)
+    with pytest.raises(InputError, match="only between as many"):
+        independent_difference(a, b[:80], reference, 7)
 
 
 @pytest.mark.parametrize(("num_images", "num_features"), [(120, 4), (30, 40)])

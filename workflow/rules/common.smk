@@ -1,5 +1,6 @@
 # What rules read from the config: canonical strings, so that equal settings are equal params.
 
+import functools
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 from slimdit.code_digest import code_digest
 from slimdit.errors import InputError
+from slimdit.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.files import canonical_json as canonical
 from slimdit.paper import paper_values
 from slimdit.study import Study
@@ -114,8 +116,20 @@ def autoencoder_report():
 
 
 def extractor_graph(wildcards):
-    """The frozen graph, where the extractor is one."""
-    return {"graph": GRAPH} if GRAPH else {}
+    """The frozen graph, where the extractor is one; the user's own is checked before any job."""
+    if not GRAPH:
+        return {}
+    if not config["inception_graph_url"]:
+        check_own_graph()
+    return {"graph": GRAPH}
+
+
+@functools.cache
+def check_own_graph():
+    try:
+        check_graph(GRAPH, STUDY.evaluation["extractor"].get("md5", GRAPH_MD5))
+    except InputError as error:
+        raise WorkflowError(f"config: extractors: {error}") from None
 
 
 def checkpoint_of(variant, wildcards):

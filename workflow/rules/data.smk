@@ -150,6 +150,7 @@ rule make_reference:
         images_root=DATA["images"],
         image_size=DATA["image_size"],
         evaluation=EVALUATION,
+        state="results/{study}/state/reference",
         code=code_of("make_reference", features=EXTRACTOR),
     message:
         "Making the reference set and its features"

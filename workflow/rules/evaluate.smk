@@ -54,6 +54,7 @@ rule evaluate:
         variant="{variant}",
         seed=wildcard_seed,
         evaluation=EVALUATION,
+        state="results/{study}/state/evaluate/{variant}-seed-{seed}",
         code=code_of("evaluate", features=EXTRACTOR),
     message:
         "Evaluating {wildcards.variant}, seed {wildcards.seed}"
@@ -81,7 +82,7 @@ rule compare:
         variant="{variant}",
         parent=parent,
         seed=wildcard_seed,
-        evaluation=EVALUATION,
+        groups_seed=STUDY.evaluation["seed"],
         code=code_of("compare"),
     message:
         "Comparing {wildcards.variant} with its parent, seed {wildcards.seed}"

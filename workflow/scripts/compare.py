@@ -1,11 +1,9 @@
 """Whether a variant's distance to the reference differs from its parent's by more than chance."""
 
-import json
-
 import numpy as np
 
 from slimdit.files import load_npz, sha256_of, write_json
-from slimdit.metrics import paired_difference
+from slimdit.metrics.uncertainty import independent_difference, paired_difference
 from slimdit.provenance import origin
 
 
@@ -17,31 +15,41 @@ def compare(
     variant,
     parent,
     seed,
-    evaluation,
+    groups_seed,
     code,
 ):
     """Write `difference`: FD of the variant less FD of its parent, on pooled features.
 
-    Image i of both has the same noise and label, so that what chance does to both cancels. Where
-    the two were asked for other images, there is no such pair, and it says so.
+    Where image i of both has the same noise and label, what chance does to both cancels. Otherwise
+    the two are independent, and `reason` says what they do not share. groups_seed: of the groups
+    of images that are left out for the interval.
     """
-    evaluation = json.loads(evaluation)
     of_variant, of_parent = load_npz(features), load_npz(parent_features)
+    reference = load_npz(reference_features)["pooled"]
+    sides = of_variant["pooled"], of_parent["pooled"]
+    labels, parent_labels = of_variant["labels"], of_parent["labels"]
     content = {"variant": variant, "parent": parent, "seed": seed}
-    labels = of_variant["labels"]
-    if np.array_equal(labels, of_parent["labels"]):
-        reference = load_npz(reference_features)["pooled"]
-        found = paired_difference(
-            of_variant["pooled"], of_parent["pooled"], reference, evaluation["seed"], labels
-        )
-        content |= {"paired": True, **found._asdict()}
+    reason = not_shared(of_variant, of_parent)
+    if reason is None:
+        found = paired_difference(*sides, reference, groups_seed, labels)
     else:
-        content |= {"paired": False, "reason": "other labels or another number of samples"}
+        found = independent_difference(*sides, reference, groups_seed, labels, parent_labels)
+        content["reason"] = reason
     sources = {
         "features_sha256": sha256_of(features),
         "parent_features_sha256": sha256_of(parent_features),
     }
+    content |= {"paired": reason is None, **found._asdict()}
     write_json(difference, content | {"origin": origin(code=code, **sources)})
+
+
+def not_shared(of_variant, of_parent) -> str | None:
+    """What image i of both does not have in common; None where it has noise and label."""
+    if not np.array_equal(of_variant["labels"], of_parent["labels"]):
+        return "other labels"
+    if of_variant["noise_seed"] != of_parent["noise_seed"]:
+        return "other noise"
+    return None
 
 
 if __name__ == "__main__":

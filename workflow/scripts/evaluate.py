@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 
@@ -26,13 +27,16 @@ def evaluate(
     variant,
     seed,
     evaluation,
+    state,
     code,
     graph=None,
 ):
     """Write `quality`, the metrics of `samples` (.npz) against `reference_features`.
 
     `samples_json` says how the samples were made. sFD uses spatial features, all else pooled ones,
-    which with their labels go to `features` (.npz). `graph` is the extractor's, where it has one.
+    which with their labels and the seed of the samples' noise go to `features` (.npz). `state` is
+    a folder where features are kept, so that another metric does not compute them again. `graph`
+    is the extractor's, where it has one.
     """
     evaluation = json.loads(evaluation)
     samples_sha256 = sha256_of(samples)
@@ -43,7 +47,12 @@ def evaluate(
     extractor = build_extractor(**evaluation["extractor"])
     reference = read_reference(reference_features, extractor.describe(), images.shape[1:3])
 
-    made_features = extractor.features(images, evaluation["batch_size"], f"{variant} features")
+    def features_of(images, index):
+        description = f"{variant} features, set {index}"
+        kept = Path(state) / f"set-{index}.npy"
+        return extractor.features(images, evaluation["batch_size"], description, kept)
+
+    made_features = features_of(images, 0)
     pooled = made_features["pooled"]
     metrics = measure(
         reference,
@@ -55,7 +64,8 @@ def evaluate(
         **{key: evaluation[key] for key in MEASURES},
     )
     if len(other_sets):
-        distances = distances_of(other_sets, extractor, reference, evaluation["batch_size"])
+        of_other_sets = (features_of(each, i) for i, each in enumerate(other_sets, start=1))
+        distances = distances_of(of_other_sets, reference)
         for name, others in distances.items():
             metrics[f"{name}_std_over_sets"] = float(np.std([metrics[name], *others], ddof=1))
     probe = linear_probe(reference["pooled"], reference["labels"])
@@ -63,7 +73,8 @@ def evaluate(
     held_out_accuracy = class_accuracy(
         probe, reference["held_out_pooled"], reference["held_out_labels"]
     )
-    write_npz(features, pooled=pooled, labels=labels)
+    noise_seed = np.array(made["sampling"]["seed"])
+    write_npz(features, pooled=pooled, labels=labels, noise_seed=noise_seed)
     write_json(
         quality,
         {
@@ -88,13 +99,12 @@ def evaluate(
     log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
 
 
-def distances_of(sets, extractor, reference, batch_size) -> dict[str, list[float]]:
-    """FD and sFD of each further set (K, N, H, W, 3)."""
+def distances_of(sets, reference) -> dict[str, list[float]]:
+    """FD and sFD of the features of each set."""
     kinds = {"fd": "pooled", "sfd": "spatial"}
     prepared = {name: PreparedReference(reference[kind]) for name, kind in kinds.items()}
     distances = {name: [] for name in kinds}
-    for images in sets:
-        features = extractor.features(images, batch_size, "features of another set")
+    for features in sets:
         for name, kind in kinds.items():
             distances[name].append(prepared[name].distance(features[kind]))
     return distances

@@ -6,7 +6,7 @@ import logging
 import urllib.request
 
 from slimdit.errors import InputError
-from slimdit.features.inception_2015 import GRAPH_MD5, GRAPH_SIZE_BYTES
+from slimdit.features.published_graph import GRAPH_MD5, GRAPH_SIZE_BYTES
 from slimdit.files import atomic_path
 from slimdit.progress import Progress
 

@@ -24,6 +24,7 @@ def make_reference(
     images_root,
     image_size,
     evaluation,
+    state,
     code,
     images=None,
     graph=None,
@@ -31,6 +32,7 @@ def make_reference(
     """Write the reference and held-out images of `subset` and their features.
 
     `images` is the image folder again where a rule makes it; paths are relative to `images_root`.
+    `state` is a folder where features are kept while they come.
     `graph` is the extractor's, again, where it has one.
 
     `reference` holds arr_0 and arr_1 (images uint8 (N, H, W, 3) and labels, ordered by label),
@@ -64,14 +66,16 @@ def make_reference(
         held_out_labels=labels["held_out"],
     )
 
-    batch_size = evaluation["batch_size"]
-    of_reference = extractor.features(arrays["reference"], batch_size, "reference features")
-    of_held_out = extractor.features(arrays["held_out"], batch_size, "held-out features")
+    def features_of(images, name):
+        kept = Path(state) / f"{name}.npy"
+        return extractor.features(images, evaluation["batch_size"], f"{name} features", kept)
+
+    of_reference = features_of(arrays["reference"], "reference")
+    of_held_out = features_of(arrays["held_out"], "held-out")
     of_train = [of_reference["pooled"]]
     if others:
         images_of_others = read_images(others, images_root, image_size, "training")
-        of_others = extractor.features(images_of_others, batch_size, "training features")
-        of_train.append(of_others["pooled"])
+        of_train.append(features_of(images_of_others, "training")["pooled"])
     meta = {
         "extractor": extractor.describe(),
         "image_size": image_size,

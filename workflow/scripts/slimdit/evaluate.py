@@ -11,7 +11,7 @@ import numpy as np
 
 from slimdit.errors import InputError
 from slimdit.features import EXTRACTORS, build_extractor
-from slimdit.files import write_json
+from slimdit.files import fingerprint, write_json
 from slimdit.image_sets import ImageSet, read_image_set
 from slimdit.metrics import Moments, frechet_distance_from_statistics
 from slimdit.provenance import origin
@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         out = None if options.out is None else _checked_out(options.out)
+        if options.keep is not None:
+            _make_folder(Path(options.keep), "--keep")
         result = evaluate(**{k: v for k, v in vars(options).items() if k != "out"})
         if out is None:
             json.dump(result, sys.stdout, indent=1, sort_keys=True, allow_nan=False)
@@ -72,6 +74,11 @@ def parser() -> argparse.ArgumentParser:
         type=_at_least(1),
         help="crop and resize the images of folders to this many pixels squared",
     )
+    result.add_argument(
+        "--keep",
+        metavar="FOLDER",
+        help="keep features in this folder: a reference is computed once, a killed run goes on",
+    )
     result.add_argument("--out", help="JSON file to write instead of stdout")
     return result
 
@@ -83,14 +90,16 @@ def evaluate(
     extractor_options: list[tuple[str, object]],
     batch_size: int,
     image_size: int | None,
+    keep: str | Path | None = None,
     **measures: int,
 ) -> dict:
     """Metrics of two image sets and where they come from, as JSON values.
 
     `metrics` are named as in a study's tables. `sources` says what of the reference each compares
     the samples with: its statistics, where it has some, for the distance of that kind of features,
-    or its images. Without images it gives those distances alone. measures: those of `quality`.
-    Raises InputError for bad files before the extractor is built.
+    or its images. Without images it gives those distances alone. keep: folder of features that
+    are not computed again. measures: those of `quality`. Raises InputError for bad files before
+    the extractor is built.
     """
     real = read_image_set(reference, image_size, statistics_suffice=True)
     made = read_image_set(samples, image_size)
@@ -98,11 +107,12 @@ def evaluate(
     built = _built(extractor, dict(extractor_options))
     _check_features(built, real, made)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    of_samples = _features(built, made, batch_size, "samples")
+    of_samples = _features(built, made, batch_size, "samples", keep)
     metrics, sources = {}, {}
     if real.images is not None:
         of_samples["probabilities"] = built.class_probabilities(of_samples["pooled"])
-        metrics = quality(_features(built, real, batch_size, "reference"), of_samples, **measures)
+        of_reference = _features(built, real, batch_size, "reference", keep)
+        metrics = quality(of_reference, of_samples, **measures)
         sources = {
             name: OF_SAMPLES if name.startswith("classifier_score") else OF_IMAGES
             for name in metrics
@@ -140,8 +150,9 @@ def table(result: dict) -> str:
     )
 
 
-def _features(extractor, images: ImageSet, batch_size: int, description: str) -> dict:
-    features = extractor.features(images.images, batch_size, f"{description} features")
+def _features(extractor, images: ImageSet, batch_size: int, description: str, keep) -> dict:
+    kept = keep and Path(keep) / f"{images.sha256[:16]}-{fingerprint(extractor.describe())}.npy"
+    features = extractor.features(images.images, batch_size, f"{description} features", kept)
     return features if images.labels is None else {**features, "labels": images.labels}
 
 
@@ -191,11 +202,15 @@ def _checked_out(path: str) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; --out should be a JSON file.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error}); give --out another place.") from None
+    _make_folder(path.parent, "--out")
     return path
+
+
+def _make_folder(path: Path, option: str) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be made ({error}); give {option} another place.") from None
 
 
 def _option(text: str) -> tuple[str, object]:

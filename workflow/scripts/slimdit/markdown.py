@@ -248,10 +248,13 @@ def _quality_conditions(study: Study) -> Iterable[str]:
         f"{study.extractor.fd_label}: the standard error over other samples is "
         f"{number(min(errors))} to {number(max(errors))}."
     )
-    if any(result.values.get(DIFFERENCE) is not None for result in study.results.values()):
+    paired = {r.row.label: r.values[f"{DIFFERENCE}_paired"] for r in study.results.values()}
+    if set(paired.values()) != {None}:
+        apart = [label for label, is_paired in paired.items() if is_paired == "no"]
+        but = f" (for {_and(apart)} from independent samples)" if apart else ""
         yield (
             f"'{NOISE.strip()}' marks a change within the noise: the 95 % interval of the "
-            "difference, from pairs of samples with the same noise and label, holds 0."
+            f"difference, from pairs of samples with the same noise and label{but}, holds 0."
         )
     probe = first.get("probe")
     if probe:

@@ -30,7 +30,8 @@ METRICS = {
     "nearest_train_distance_ratio": ("",),
     "share_closer_than_held_out": ("",),
 }
-DIFFERENCE = "fd_difference"  # of pooled features against the parent, in pairs of samples
+DIFFERENCE = "fd_difference"  # of pooled features against the parent
+DIFFERENCE_PARTS = ("", "_low", "_high", "_significant", "_paired")
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
     "cpu_peak_rss_growth": "growth of peak resident memory on the CPU",
@@ -263,20 +264,19 @@ def _add_quality(result: Result, runs: list[dict], extractor: Extractor) -> None
 
 def _difference_values(runs: list[dict]) -> dict[str, float | str | None]:
     """Means over seeds; significant where each seed's interval leaves out 0, on the same side."""
-    paired = bool(runs) and all(run["paired"] for run in runs)
-    parts = (
-        {part: [run[part] for run in runs] for part in ("difference", "low", "high")}
-        if paired
-        else {}
+    if not runs:
+        return {f"{DIFFERENCE}{part}": None for part in DIFFERENCE_PARTS}
+    parts = {part: [run[part] for run in runs] for part in ("difference", "low", "high")}
+    mean = {part: mean_and_std(values)[0] for part, values in parts.items()}
+    one_side = min(parts["low"]) > 0 or max(parts["high"]) < 0
+    values = (
+        mean["difference"],
+        mean["low"],
+        mean["high"],
+        "yes" if one_side else "no",
+        "yes" if all(run["paired"] for run in runs) else "no",
     )
-    mean = {part: mean_and_std(parts.get(part, []))[0] for part in ("difference", "low", "high")}
-    one_side = paired and (min(parts["low"]) > 0 or max(parts["high"]) < 0)
-    return {
-        DIFFERENCE: mean["difference"],
-        f"{DIFFERENCE}_low": mean["low"],
-        f"{DIFFERENCE}_high": mean["high"],
-        f"{DIFFERENCE}_significant": ("yes" if one_side else "no") if paired else None,
-    }
+    return {f"{DIFFERENCE}{p}": value for p, value in zip(DIFFERENCE_PARTS, values, strict=True)}
 
 
 def read_losses(path: str | Path) -> dict[str, np.ndarray]:

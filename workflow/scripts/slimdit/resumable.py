@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slimdit.errors import InputError
 from slimdit.files import atomic_path, read_json, write_json
 from slimdit.progress import Progress
 
@@ -13,16 +14,17 @@ from slimdit.progress import Progress
 class ResumableArray:
     """A .npy file on disk and a count of the rows that are done, beside it.
 
-    Rows are synced to disk before they are counted: a counted row is a whole one.
+    Rows are synced to disk before they are counted: a counted row is a whole one. `key` says what
+    the rows are a function of: an array that was begun under another key is begun anew.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype):
+    def __init__(self, path: Path, key: str, shape: tuple[int, ...], dtype):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.counter = path, path.with_suffix(".json")
-        if not (path.exists() and self.counter.exists()):
+        self.path, self.counter, self.key = path, path.with_suffix(".json"), key
+        if not self._is_begun():
             self.counter.unlink(missing_ok=True)
             np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
-            write_json(self.counter, {"done": 0})
+            self._count(0)
         self.values = np.lib.format.open_memmap(path, "r+")
 
     @property
@@ -39,7 +41,7 @@ class ResumableArray:
                 stop = min(start + batch_size, total)
                 self.values[start:stop] = make(start, stop)
                 self.values.flush()
-                write_json(self.counter, {"done": stop})
+                self._count(stop)
                 progress.update(stop - start)
 
     def copy_to(self, path: str | Path) -> None:
@@ -49,3 +51,12 @@ class ResumableArray:
     def remove(self) -> None:
         self.path.unlink()
         self.counter.unlink()
+
+    def _is_begun(self) -> bool:
+        try:
+            return self.path.exists() and read_json(self.counter)["key"] == self.key
+        except InputError:
+            return False
+
+    def _count(self, done: int) -> None:
+        write_json(self.counter, {"done": done, "key": self.key})

@@ -22,6 +22,7 @@ VARIANT_KEYS = {
     "group",
 }
 DERIVED_KEYS = {"from", "apply", "sampling", "group"}
+SHARED_SAMPLING = ("num_samples", "prompts")  # rows are compared only with these in common
 
 
 class Study:
@@ -148,6 +149,12 @@ class Study:
         _known(f"key of {where}", block.keys(), VARIANT_KEYS)
         for key in ("training", "sampling"):
             _known(f"key of {where}.{key}", block.get(key, {}), self.config[key])
+        for key in SHARED_SAMPLING:
+            if key in block.get("sampling", {}):
+                raise InputError(
+                    f"{where}.sampling.{key} would make a row that cannot be compared; "
+                    f"set sampling.{key}, which all variants share."
+                )
         if "group" not in block:
             raise InputError(f"{where}.group is missing; name its heading in the table.")
         if "from" in block:

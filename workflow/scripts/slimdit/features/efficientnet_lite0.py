@@ -59,10 +59,11 @@ class EfficientNetLite0(Extractor):
     score_label = "Classifier score (EfficientNet-Lite0)"
 
     def __init__(self, input_size: int | None = 128):
-        if input_size is not None and input_size < MIN_INPUT_SIZE:
+        is_whole = isinstance(input_size, int) and not isinstance(input_size, bool)
+        if input_size is not None and not (is_whole and input_size >= MIN_INPUT_SIZE):
             raise InputError(
                 f"input_size of {self.name} is {input_size}; "
-                f"it should be null or at least {MIN_INPUT_SIZE}."
+                f"it should be null or a whole number from {MIN_INPUT_SIZE}."
             )
         self.input_size = input_size
         self.device = device()
@@ -79,7 +80,7 @@ class EfficientNetLite0(Extractor):
 
     @torch.inference_mode()
     def batch_features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        x = torch.from_numpy(images).to(self.device)
         x = x.permute(0, 3, 1, 2).float()  # (B, 3, H, W), channels last in memory
         if self.input_size is not None and x.shape[2:] != (self.input_size, self.input_size):
             size = (self.input_size, self.input_size)

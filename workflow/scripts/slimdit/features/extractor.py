@@ -1,11 +1,20 @@
 """What every feature extractor is: images in, pooled and spatial features out."""
 
+import contextlib
+import hashlib
+import tempfile
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
 
+from slimdit.code_digest import code_digest
 from slimdit.errors import InputError
-from slimdit.progress import Progress
+from slimdit.files import fingerprint
+from slimdit.provenance import origin
+from slimdit.resumable import ResumableArray
+
+SCRIPTS = Path(__file__).parents[2]
 
 
 class Extractor(ABC):
@@ -59,12 +68,18 @@ class Extractor(ABC):
         }
 
     def features(
-        self, images: np.ndarray, batch_size: int, description: str = "features"
+        self,
+        images: np.ndarray,
+        batch_size: int,
+        description: str = "features",
+        kept: str | Path | None = None,
     ) -> dict[str, np.ndarray]:
         """Features of uint8 images (N, H, W, 3): {"pooled": (N, D), "spatial": (N, S)} float32.
 
-        Image i has the same features in any batch, to rounding. Raises InputError for images of
-        another shape or type, and for none.
+        Image i has the same features in any batch, to rounding. kept: a .npy file that batches are
+        written to as they come, so that a killed process goes on there and what is done is not
+        computed again, as long as images, extractor, code, library versions and device are the
+        same. Raises InputError for images of another shape or type, and for none.
         """
         images = np.asanyarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
@@ -76,12 +91,38 @@ class Extractor(ABC):
             raise InputError("there are no images to extract features from; give at least one.")
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it should be at least 1.")
-        pooled, spatial = [], []
-        with Progress(len(images), description, unit="images") as progress:
-            for start in range(0, len(images), batch_size):
-                batch = images[start : start + batch_size]
-                pooled_batch, spatial_batch = self.batch_features(batch)
-                pooled.append(pooled_batch)
-                spatial.append(spatial_batch)
-                progress.update(len(batch))
-        return {"pooled": np.concatenate(pooled), "spatial": np.concatenate(spatial)}
+
+        def batch(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+            return self.batch_features(np.array(images[start:stop], order="C"))
+
+        num_pooled, num_spatial = (values.shape[1] for values in batch(0, 1))
+        with contextlib.ExitStack() as stack:
+            if kept is None:
+                kept = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "features.npy"
+            shape = (len(images), num_pooled + num_spatial)
+            array = ResumableArray(Path(kept), self._key(images), shape, np.float32)
+            array.fill(
+                lambda start, stop: np.concatenate(batch(start, stop), axis=1),
+                batch_size,
+                description,
+                "images",
+            )
+            values = array.values
+            return {
+                "pooled": np.array(values[:, :num_pooled]),
+                "spatial": np.array(values[:, num_pooled:]),
+            }
+
+    def _key(self, images: np.ndarray) -> str:
+        """Names all that the features of `images` are a function of."""
+        conditions = origin()
+        return fingerprint(
+            [
+                hashlib.sha256(np.ascontiguousarray(images)).hexdigest(),
+                list(images.shape),
+                self.describe(),
+                code_digest(type(self).__module__, {}, SCRIPTS),
+                conditions["versions"],
+                conditions["device"],
+            ]
+        )

@@ -5,18 +5,12 @@ are read, and how, is that of OpenAI's evaluator (guided-diffusion 22e0df8,
 evaluations/evaluator.py), whose numbers papers report. The graph resizes the images itself.
 """
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 
 from slimdit.errors import InputError
 from slimdit.features.extractor import Extractor
+from slimdit.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.files import sha256_of
-
-GRAPH_NAME = "classify_image_graph_def.pb"
-GRAPH_MD5 = "e6bb154e85f5d4331c22abcddb5dcf31"
-GRAPH_SIZE_BYTES = 95_673_916
 
 BACKENDS = ("tensorflow", "torch")
 IMAGES, POOLED, SPATIAL = "ExpandDims:0", "pool_3:0", "mixed_6/conv:0"
@@ -81,21 +75,3 @@ class Inception2015(Extractor):
     def class_logits(self, pooled: np.ndarray) -> np.ndarray:
         """Logits (B, 1008) float64, without the classifier's bias as in the evaluator."""
         return np.asarray(pooled, dtype=np.float64) @ self.class_weights.astype(np.float64)
-
-
-def check_graph(path: str | Path, md5: str = GRAPH_MD5) -> None:
-    """Raises InputError where `path` is not the file with that md5."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"{path} does not exist; the extractor's option graph should be your {GRAPH_NAME}, "
-            "or the file that the rule fetch_inception_graph makes."
-        )
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != md5:
-        size_bytes = f" and {GRAPH_SIZE_BYTES} bytes" if md5 == GRAPH_MD5 else ""
-        raise InputError(
-            f"{path} has the md5 {found} and {path.stat().st_size} bytes; "
-            f"{GRAPH_NAME} should have the md5 {md5}{size_bytes}."
-        )

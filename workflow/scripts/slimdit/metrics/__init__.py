@@ -23,22 +23,23 @@ from slimdit.metrics.manifold import (
 from slimdit.metrics.moments import Moments
 from slimdit.metrics.probe import class_accuracy, linear_probe
 from slimdit.metrics.uncertainty import (
+    DistanceDifference,
     DistanceSpread,
     ExtrapolatedDistance,
-    PairedDifference,
     extrapolated_frechet_distance,
     frechet_distance_spread,
+    independent_difference,
     paired_difference,
 )
 
 __all__ = [
+    "DistanceDifference",
     "DistanceSpread",
     "ExtrapolatedDistance",
     "InceptionScore",
     "Manifold",
     "Memorisation",
     "Moments",
-    "PairedDifference",
     "PreparedReference",
     "class_accuracy",
     "cross_term_by_eigenvalues",
@@ -49,6 +50,7 @@ __all__ = [
     "frechet_distance_from_statistics",
     "frechet_distance_spread",
     "inception_score",
+    "independent_difference",
     "kernel_distance",
     "linear_probe",
     "manifold_metrics",

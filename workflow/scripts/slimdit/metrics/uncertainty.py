@@ -29,7 +29,7 @@ class DistanceSpread(NamedTuple):
     standard_error: float
 
 
-class PairedDifference(NamedTuple):
+class DistanceDifference(NamedTuple):
     distance_a: float
     distance_b: float
     difference: float
@@ -87,7 +87,7 @@ def paired_difference(
     seed: int,
     labels=None,
     num_groups: int | None = None,
-) -> PairedDifference:
+) -> DistanceDifference:
     """Distance of A less distance of B, where image i of both has the same noise and label.
 
     Delete-group jackknife as in frechet_distance_spread, of the difference, with the same images
@@ -105,11 +105,41 @@ def paired_difference(
     a, reference = _checked_to_reference(a, reference, "features_a")
     groups = _deletion_groups(len(a), num_groups, seed, labels)
     of_a, of_b = reference.project(a), reference.project(b)
-    distance_a, distance_b = of_a.distance(), of_b.distance()
-    difference = distance_a - distance_b
     error = _jackknife_error(_left_out_distances(of_a, groups) - _left_out_distances(of_b, groups))
-    margin = _t_quantile(groups.max()) * error
-    return PairedDifference(
+    return _difference(of_a.distance(), of_b.distance(), error, groups.max())
+
+
+def independent_difference(
+    features_a: np.ndarray,
+    features_b: np.ndarray,
+    reference: np.ndarray | PreparedReference,
+    seed: int,
+    labels_a=None,
+    labels_b=None,
+) -> DistanceDifference:
+    """Distance of A less distance of B, which share neither noise nor labels.
+
+    As paired_difference, but the standard error is the root of the sum of both sides' squares, and
+    the interval has the smaller of their degrees of freedom: it is wider. Raises InputError for
+    different numbers of images, whose biases differ.
+    """
+    a, b = checked_pair(features_a, features_b, "features_a", "features_b")
+    if len(a) != len(b):
+        raise InputError(
+            f"features_a has {len(a)} images and features_b has {len(b)}; distances can be "
+            "compared only between as many."
+        )
+    a, reference = _checked_to_reference(a, reference, "features_a")
+    of_a = frechet_distance_spread(a, reference, seed, labels_a)
+    of_b = frechet_distance_spread(b, reference, seed, labels_b)
+    error = float(np.hypot(of_a.standard_error, of_b.standard_error))
+    return _difference(of_a.distance, of_b.distance, error, _num_groups(len(a)) - 1)
+
+
+def _difference(distance_a, distance_b, error: float, degrees_of_freedom) -> DistanceDifference:
+    difference = distance_a - distance_b
+    margin = _t_quantile(degrees_of_freedom) * error
+    return DistanceDifference(
         distance_a,
         distance_b,
         difference,
@@ -128,9 +158,13 @@ def _checked_to_reference(features, reference, name: str) -> tuple[np.ndarray, P
 
 
 def _deletion_groups(num_images: int, num_groups: int | None, seed: int, labels) -> np.ndarray:
-    num_groups = num_groups or min(NUM_GROUPS, num_images // 2)
+    num_groups = num_groups or _num_groups(num_images)
     _check_enough(num_images, num_groups)
     return balanced_groups(num_images, num_groups, stream(seed, "jackknife-groups"), labels)
+
+
+def _num_groups(num_images: int) -> int:
+    return min(NUM_GROUPS, num_images // 2)
 
 
 def _left_out_distances(projection, groups: np.ndarray) -> np.ndarray:
