@@ -70,7 +70,7 @@ def test_features_do_not_depend_on_the_batch(extractor):
 
 
 def test_kept_features_are_not_computed_again(extractor, tmp_path, monkeypatch):
-    images, kept = noise_images(7, 64, 64), tmp_path / "kept.npy"
+    images, kept = noise_images(7, 64, 64), tmp_path / "kept"
     whole = extractor.features(images, batch_size=2)
     compute, batches = type(extractor).batch_features, []
 
@@ -82,14 +82,14 @@ def test_kept_features_are_not_computed_again(extractor, tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(extractor), "batch_features", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        extractor.features(images, 2, kept=kept)
-    again = extractor.features(images, 2, kept=kept)
+        extractor.features(images, 2, keep=kept)
+    again = extractor.features(images, 2, keep=kept)
     assert batches == [1, 2, 2, 2, 1, 2, 1]
     for name in whole:
         np.testing.assert_array_equal(again[name], whole[name])
-    extractor.features(images, 2, kept=kept)
+    extractor.features(images, 2, keep=kept)
     assert batches[7:] == [1]
-    extractor.features(images[::-1], 2, kept=kept)
+    extractor.features(images[::-1], 2, keep=kept)
     assert batches[8:] == [1, 2, 2, 2, 1]
 
 

@@ -118,28 +118,99 @@ def fill(array, calls, fail_at=None):
     array.fill(make, 3, "fill", "row")
 
 
+def array_in(folder, key="key", shape=(8,)):
+    return ResumableArray(folder, key, shape, np.int64)
+
+
 def test_interrupted_array_goes_on_after_its_last_whole_batch(tmp_path):
-    path, calls = tmp_path / "state" / "a.npy", []
+    folder, calls = tmp_path / "state", []
     with pytest.raises(RuntimeError):
-        fill(ResumableArray(path, "key", (8,), np.int64), calls, fail_at=3)
-    array = ResumableArray(path, "key", (8,), np.int64)
+        fill(array_in(folder), calls, fail_at=3)
+    array = array_in(folder)
     assert array.done == 3
     fill(array, calls)
     assert calls == [(0, 3), (3, 6), (3, 6), (6, 8)]
     assert array.values.tolist() == list(range(8))
     array.remove()
-    assert os.listdir(tmp_path / "state") == []
+    assert os.listdir(folder) == []
 
 
-def test_array_without_its_counter_starts_over(tmp_path):
-    path = tmp_path / "a.npy"
-    fill(ResumableArray(path, "key", (8,), np.int64), [])
-    path.with_suffix(".json").unlink()
-    assert ResumableArray(path, "key", (8,), np.int64).done == 0
+def test_arrays_of_other_keys_are_left_as_they_are(tmp_path):
+    fill(array_in(tmp_path), [])
+    assert array_in(tmp_path, "another").done == 0
+    assert array_in(tmp_path).done == 8
 
 
-def test_array_of_something_else_starts_over(tmp_path):
-    path = tmp_path / "a.npy"
-    fill(ResumableArray(path, "key", (8,), np.int64), [])
-    other = ResumableArray(path, "another key", (5,), np.int64)
-    assert other.done == 0 and other.values.shape == (5,)
+def flip_bit(path, offset):
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "done"),
+    [
+        (lambda array: array.journal.unlink(), 0),
+        (lambda array: array.path.unlink(), 0),
+        (lambda array: array.path.write_bytes(b""), 0),
+        (lambda array: array.path.write_bytes(array.path.read_bytes()[:-8]), 6),
+        (lambda array: flip_bit(array.path, -1), 6),
+        (lambda array: flip_bit(array.path, -8 * 4), 3),
+        (lambda array: flip_bit(array.path, -8 * 8), 0),
+        (lambda array: flip_bit(array.journal, -3), 6),
+        (lambda array: array.journal.write_text(array.journal.read_text()[:-4]), 6),
+        (lambda array: array.journal.write_text("9 abc\n"), 0),
+        (lambda array: array.journal.write_bytes(b"\xff\x00"), 0),
+    ],
+    ids=[
+        *("no journal", "no array", "empty array", "cut array", "last row", "middle row"),
+        *("first row", "journal bit", "cut journal", "more rows", "no text"),
+    ],
+)
+def test_what_is_damaged_is_made_anew(tmp_path, damage, done):
+    array = array_in(tmp_path)
+    fill(array, [])
+    del array.values  # unmapped
+    damage(array)
+    again, calls = array_in(tmp_path), []
+    assert again.done == done
+    fill(again, calls)
+    assert again.values.tolist() == list(range(8))
+    assert array_in(tmp_path).done == 8
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")]
+)
+def test_a_batch_that_does_not_fit_in_memory_is_made_in_halves(tmp_path, error):
+    made = []
+
+    def make(start, stop):
+        if stop - start > 2:
+            raise error
+        made.append((start, stop))
+        return np.arange(start, stop)
+
+    array = array_in(tmp_path)
+    array.fill(make, 5, "fill", "row")
+    assert made == [(0, 2), (2, 3), (3, 5), (5, 6), (6, 8)]
+    assert array.values.tolist() == list(range(8))
+
+
+def test_one_row_that_does_not_fit_and_any_other_error_are_raised(tmp_path):
+    def make(start, stop):
+        raise MemoryError if start == 0 else RuntimeError("of another kind")
+
+    with pytest.raises(MemoryError):
+        array_in(tmp_path).fill(make, 4, "fill", "row")
+    with pytest.raises(RuntimeError, match="of another kind"):
+        array_in(tmp_path).fill(lambda start, stop: make(1, 2), 4, "fill", "row")
+
+
+def test_what_killed_processes_left_is_cleared_away(tmp_path):
+    left_over = tmp_path / ".a.json.1234.tmp.json"
+    left_over.write_text("half")
+    other = tmp_path / ".b.json.1234.tmp.json"
+    other.write_text("of another file")
+    write_json(tmp_path / "a.json", 1)
+    assert sorted(os.listdir(tmp_path)) == [other.name, "a.json"]

@@ -19,17 +19,17 @@ from slimdit import loop
 from slimdit.errors import InputError
 from slimdit.files import read_csv, read_json
 from slimdit.latents import LatentBatches, LatentCache
+from slimdit.states import States
 from slimdit.training import TERMS, Hyperparameters, Objective
 from slimdit.variants import build_model, load_variant, save_variant
 from train import expert_load, final_terms, train
 
 STEPS = 6
-TRAINING = PHOTOS.config["training"] | {
+TRAINING = {k: v for k, v in PHOTOS.config["training"].items() if k != "save_every_steps"} | {
     "steps": STEPS,
     "batch_size": 4,
     "learning_rate": 1e-3,
     "log_every_steps": 2,
-    "save_every_steps": 3,
     "precision": "float32",
     "compile": "off",
 }
@@ -41,7 +41,7 @@ def job(tmp_path):
     """Arguments of `train` for a variant; runs of the same folder share their state."""
     array, manifest = write_latent_cache(tmp_path, num_images=10)
 
-    def arguments(variant, run="run", **changes):
+    def arguments(variant, run="run", save_every_steps=3, **changes):
         folder = tmp_path / run
         folder.mkdir(exist_ok=True)
         teacher = PHOTOS.teacher(variant)
@@ -54,6 +54,7 @@ def job(tmp_path):
             "variant": variant,
             "structure": json.dumps(tiny(PHOTOS.structure(variant))),
             "training": json.dumps(TRAINING | changes),
+            "save_every_steps": save_every_steps,
             "distill": json.dumps(PHOTOS.block(variant).get("distill", {})),
             "seed": 0,
             "state": str(folder / "state"),
@@ -86,9 +87,13 @@ def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
     monkeypatch.setattr(loop.Progress, "update", dying_update)
 
 
+def states(arguments):
+    """Files of the saved states, the newest first."""
+    return sorted(Path(arguments["state"]).glob("*.safetensors"), reverse=True)
+
+
 def state_step(arguments):
-    (path,) = os.scandir(arguments["state"])
-    with safe_open(path.path, "pt") as file:
+    with safe_open(states(arguments)[0], "pt") as file:
         return int(file.metadata()["step"])
 
 
@@ -210,21 +215,61 @@ def test_loss_that_is_not_finite_keeps_the_last_good_state(job, log_every_steps)
     ):
         train(**arguments)
     assert state_step(arguments) == 1
-    (path,) = os.scandir(arguments["state"])
-    assert all(tensor.isfinite().all() for tensor in load_file(path.path).values())
+    (path,) = states(arguments)
+    assert all(tensor.isfinite().all() for tensor in load_file(path).values())
 
 
-@pytest.mark.parametrize("content", [b"", b"no state", None])
-def test_damaged_state_is_an_input_error(job, monkeypatch, content):
-    arguments = job("S4-base")
+def damage(path, kind):
+    content = bytearray(path.read_bytes())
+    if kind == "one bit":
+        content[-100] ^= 1
+    path.write_bytes({"empty": b"", "cut": content[:-100], "one bit": content}[kind])
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut", "one bit"])
+@pytest.mark.parametrize(("num_damaged", "goes_on_at"), [(1, 3), (2, 0)])
+def test_a_damaged_state_costs_the_steps_since_the_one_before(
+    job, monkeypatch, caplog, kind, num_damaged, goes_on_at
+):
+    unbroken = job("S4-base", "unbroken", steps=8)
+    broken = job("S4-base", "broken", save_every_steps=3, steps=8)
+    train(**unbroken)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt_at(patch, 4)
+        interrupt_at(patch, 7)
+        train(**broken)
+    assert len(states(broken)) == 2
+    for path in states(broken)[:num_damaged]:
+        damage(path, kind)
+    steps, step_of = [], Objective.__call__
+    monkeypatch.setattr(
+        Objective, "__call__", lambda self, step: steps.append(step) or step_of(self, step)
+    )
+    train(**broken)
+    assert steps[0] == goes_on_at
+    assert caplog.text.count("is damaged") == num_damaged
+    assert_same_results(unbroken, broken)
+
+
+def test_equal_runs_write_equal_checkpoints(job):
+    one, other = job("S4-base", "one"), job("S4-base", "other", save_every_steps=2)
+    for arguments in (one, other):
         train(**arguments)
-    (entry,) = os.scandir(arguments["state"])
-    path = Path(entry.path)
-    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(InputError, match=r"\.safetensors is damaged .* delete it to train"):
-        train(**arguments)
+    assert Path(one["checkpoint"]).read_bytes() == Path(other["checkpoint"]).read_bytes()
+
+
+def test_a_finished_run_keeps_its_last_state_alone(job):
+    arguments = job("S4-base")
+    train(**arguments)
+    assert len(states(arguments)) == 1 and state_step(arguments) == STEPS
+
+
+def test_a_step_that_does_not_fit_in_memory_says_so(job, monkeypatch):
+    def too_large(self, step):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(Objective, "__call__", too_large)
+    with pytest.raises(InputError, match=r"Step 1 does not fit in memory; make the batch_size"):
+        train(**job("S4-base"))
 
 
 @pytest.fixture
@@ -248,7 +293,7 @@ def teacher(tmp_path):
 
 def fitted(model, objective, tmp_path, steps=4):
     run = loop.Run(model, TERMS, 1e-3, 0.5)
-    loop.fit(run, steps, objective, tmp_path / "state.safetensors", 1, 100)
+    loop.fit(run, steps, objective, States(tmp_path, "key"), 1, 100)
     return run
 
 
@@ -347,7 +392,7 @@ def test_moving_average_follows_its_formula(objective, tmp_path):
     name = "final_layer.linear.weight"
     expected = run.average[name].clone()
     for step in range(3):
-        loop.fit(run, step + 1, losses, tmp_path / "state.safetensors", 1, 100)
+        loop.fit(run, step + 1, losses, States(tmp_path, "key"), 1, 100)
         expected = 0.9 * expected + 0.1 * run.parameters[name].detach()
     torch.testing.assert_close(run.average[name], expected)
     assert expected.abs().sum() > 0
@@ -358,7 +403,7 @@ def test_logged_losses_are_means_of_their_interval(objective, tmp_path):
     for log_every_steps in (1, 2):
         model, losses = objective("MoE-S2-8E2A")
         run = loop.Run(model, TERMS, 1e-3, 0.9)
-        loop.fit(run, 4, losses, tmp_path / "state.safetensors", log_every_steps, 100)
+        loop.fit(run, 4, losses, States(tmp_path, "key"), log_every_steps, 100)
         logs[log_every_steps] = [entry["loss"] for entry in run.history]
     singles = logs[1]
     assert logs[2] == pytest.approx([sum(singles[:2]) / 2, sum(singles[2:]) / 2], rel=1e-5)
@@ -383,4 +428,6 @@ def test_expert_load_is_listed_by_step_layer_and_expert(job):
 
 def test_hyperparameters_are_those_of_the_config():
     for variant in PHOTOS.trained:
-        assert asdict(Hyperparameters(**PHOTOS.training(variant))) == PHOTOS.training(variant)
+        options = PHOTOS.training(variant)
+        del options["save_every_steps"]  # says nothing of what comes out
+        assert asdict(Hyperparameters(**options)) == options

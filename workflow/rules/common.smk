@@ -16,7 +16,12 @@ from slimdit.errors import InputError
 from slimdit.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.files import canonical_json as canonical
 from slimdit.paper import paper_values
+from slimdit.runs import lift_stale_locks, register_run
 from slimdit.study import Study
+
+if workflow.is_main_process:
+    register_run()
+    lift_stale_locks()
 
 try:
     STUDY = Study(config)
@@ -169,8 +174,24 @@ def subset_choice(wildcards):
     return canonical({k: v for k, v in DATA.items() if k not in ("images", "photos", "image_size")})
 
 
+def identity(options):
+    """Options that say what comes out: how often it is saved on the way is none of them."""
+    return canonical({k: v for k, v in options.items() if k != "save_every_steps"})
+
+
 def training(wildcards):
-    return canonical(STUDY.training(wildcards.variant))
+    return identity(STUDY.training(wildcards.variant))
+
+
+# A param that is told the output is no reason to rerun.
+
+
+def save_every_steps(wildcards, output):
+    return STUDY.training(wildcards.variant)["save_every_steps"]
+
+
+def autoencoder_save_every_steps(wildcards, output):
+    return AUTOENCODER["train"]["save_every_steps"]
 
 
 def distill(wildcards):

@@ -67,7 +67,8 @@ if AUTOENCODER["train"]:
             images_root=DATA["images"],
             image_size=DATA["image_size"],
             latent_channels=AUTOENCODER["latent_channels"],
-            training=canonical(AUTOENCODER["train"]),
+            training=identity(AUTOENCODER["train"]),
+            save_every_steps=autoencoder_save_every_steps,
             state=f"results/{STUDY.name}/state/autoencoder",
             code=code_of("train_autoencoder"),
         message:

@@ -26,6 +26,7 @@ rule train:
         seed=wildcard_seed,
         structure=structure,
         training=training,
+        save_every_steps=save_every_steps,
         distill=distill,
         state="results/{study}/state/train/{variant}-seed-{seed}",
         events="results/{study}/tensorboard/{variant}-seed-{seed}",

@@ -5,12 +5,12 @@ import json
 
 def compress(parent, checkpoint, variant, seed, operations, code):
     from slimdit.files import sha256_of
-    from slimdit.provenance import origin
+    from slimdit.provenance import conditions
     from slimdit.variants import apply_operations, load_variant, read_metadata, save_variant
 
     operations, metadata = json.loads(operations), read_metadata(parent)
     model = apply_operations(load_variant(parent), operations)
-    where_from = origin(code=code, variant=variant, seed=seed, parent_sha256=sha256_of(parent))
+    where_from = conditions(code=code, variant=variant, seed=seed, parent_sha256=sha256_of(parent))
     save_variant(
         checkpoint, model, metadata["structure"], metadata["operations"] + operations, where_from
     )

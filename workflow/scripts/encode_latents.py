@@ -61,7 +61,7 @@ def encode_latents(
             )
         return moments.cpu().numpy()
 
-    array = ResumableArray(Path(state) / "latents.npy", key, shape, np.float16)
+    array = ResumableArray(state, key, shape, np.float16)
     array.fill(encode, batch_size, "encode latents", "image")
     shift, scale = normalization(array.values, normalize, latent_std, autoencoder)
     array.copy_to(latents)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from pathlib import Path
 
 import numpy as np
 
@@ -49,8 +48,7 @@ def evaluate(
 
     def features_of(images, index):
         description = f"{variant} features, set {index}"
-        kept = Path(state) / f"set-{index}.npy"
-        return extractor.features(images, evaluation["batch_size"], description, kept)
+        return extractor.features(images, evaluation["batch_size"], description, state)
 
     made_features = features_of(images, 0)
     pooled = made_features["pooled"]

@@ -12,7 +12,7 @@ from slimdit.features import build_extractor
 from slimdit.files import read_csv, sha256_of, write_npz
 from slimdit.images import load_image
 from slimdit.progress import Progress
-from slimdit.provenance import origin
+from slimdit.provenance import conditions
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,7 @@ def make_reference(
     )
 
     def features_of(images, name):
-        kept = Path(state) / f"{name}.npy"
-        return extractor.features(images, evaluation["batch_size"], f"{name} features", kept)
+        return extractor.features(images, evaluation["batch_size"], f"{name} features", state)
 
     of_reference = features_of(arrays["reference"], "reference")
     of_held_out = features_of(arrays["held_out"], "held-out")
@@ -80,7 +79,7 @@ def make_reference(
         "extractor": extractor.describe(),
         "image_size": image_size,
         "reference_sha256": sha256_of(reference),
-        "origin": origin(code=code),
+        "origin": conditions(code=code),
     }
     write_npz(
         features,

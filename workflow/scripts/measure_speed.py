@@ -14,6 +14,7 @@ def measure_speed(checkpoint, speed, variant, measurement, code):
 
     from slimdit.devices import device
     from slimdit.files import sha256_of, write_json
+    from slimdit.memory import is_out_of_memory
     from slimdit.provenance import origin
     from slimdit.speed import cannot_compile, compile_blocks, measure_forward, resident_bytes
     from slimdit.variants import build_operations, load_variant, read_metadata
@@ -25,16 +26,25 @@ def measure_speed(checkpoint, speed, variant, measurement, code):
     model = load_variant(checkpoint).to(on)
     measurements, not_measured = [], []
 
+    def skip(mode, batch_size, reason):
+        not_measured.append({"mode": mode, "batch_size": batch_size, "reason": reason})
+
     def measure(mode, batch_size):
         started_s = time.monotonic()
-        result = measure_forward(
-            model,
-            random_inputs(model, batch_size, on),
-            options["warmup_iterations"],
-            options["timed_iterations"],
-            on,
-            baseline_rss_bytes,
-        )
+        try:
+            result = measure_forward(
+                model,
+                random_inputs(model, batch_size, on),
+                options["warmup_iterations"],
+                options["timed_iterations"],
+                on,
+                baseline_rss_bytes,
+            )
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            skip(mode, batch_size, "does not fit in memory")
+            return
         measurements.append({"mode": mode, **result})
         wall_s = time.monotonic() - started_s
         log.info("%s, batch %d: %.2f ms (%.0f s)", mode, batch_size, result["latency_ms"], wall_s)
@@ -48,7 +58,7 @@ def measure_speed(checkpoint, speed, variant, measurement, code):
         if reason is None:
             measure("compiled", batch_size)
         else:
-            not_measured.append({"mode": "compiled", "batch_size": batch_size, "reason": reason})
+            skip("compiled", batch_size, reason)
     write_json(
         speed,
         {

@@ -2,7 +2,6 @@
 
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -72,7 +71,7 @@ def sample(
     )
     all_labels = np.tile(labels, options["num_sets"])
     shape = (len(all_labels), manifest["image_size"], manifest["image_size"], 3)
-    array = ResumableArray(Path(state) / "samples.npy", key, shape, np.uint8)
+    array = ResumableArray(state, key, shape, np.uint8)
     todo, started_s = len(all_labels) - array.done, time.monotonic()
     array.fill(
         lambda start, stop: images(np.arange(start, stop), all_labels[start:stop], "image"),

@@ -2,7 +2,6 @@
 
 import json
 import time
-from pathlib import Path
 
 
 def train(
@@ -14,6 +13,7 @@ def train(
     variant,
     structure,
     training,
+    save_every_steps,
     distill,
     seed,
     state,
@@ -28,7 +28,8 @@ def train(
     from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
-    from slimdit.provenance import origin
+    from slimdit.provenance import conditions, timed
+    from slimdit.states import States
     from slimdit.training import TERMS, Hyperparameters, Objective
     from slimdit.variants import build_model, load_variant, save_variant
 
@@ -50,7 +51,7 @@ def train(
             teacher and sha256_of(teacher),
         ]
     )
-    state_path = Path(state) / f"{key}.safetensors"
+    states = States(state, key)
 
     on = device()
     torch.set_float32_matmul_precision("high")
@@ -64,8 +65,8 @@ def train(
         hyper.adam_betas,
     )
     model.train()
-    if state_path.exists():
-        run.load(state_path)
+    if newest := states.newest():
+        run.load(newest)
     teacher_model = teacher and load_variant(teacher).to(on).requires_grad_(False)
     batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
     objective = Objective(model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0))
@@ -84,9 +85,9 @@ def train(
             run,
             hyper.steps,
             objective,
-            state_path,
+            states,
             hyper.log_every_steps,
-            hyper.save_every_steps,
+            save_every_steps,
             write_scalars,
         )
 
@@ -95,7 +96,7 @@ def train(
     rows = [
         {c: entry[c] if has_term.get(c, True) else "" for c in columns} for entry in run.history
     ]
-    where_from = origin(
+    where_from = conditions(
         code=code,
         variant=variant,
         seed=seed,
@@ -117,9 +118,10 @@ def train(
             "steps_per_s": steps_per_s,
             "wall_s": time.monotonic() - started_s,
             "expert_load": expert_load(run.history),
-            "origin": where_from,
+            "origin": timed(where_from),
         },
     )
+    states.finish()
 
 
 def final_terms(history, has_term, terms):

@@ -24,12 +24,13 @@ def train_autoencoder(
     image_size,
     latent_channels,
     training,
+    save_every_steps,
     state,
     code,
     images=None,
 ):
     """training: {"steps", "batch_size", "crop_size", "learning_rate", "channels", "kl_weight",
-    "free_nats", "ema_decay", "seed", "log_every_steps", "save_every_steps"}; the learning rate
+    "free_nats", "ema_decay", "seed", "log_every_steps"}; the learning rate
     falls to zero along a cosine. On random crops: MSE + kl_weight sum_c max(KL_c, free_nats), KL_c
     of channel c per latent pixel (free bits, Kingma et al. 2016): without the floor most channels
     collapse to noise, which the diffusion would have to model.
@@ -41,18 +42,19 @@ def train_autoencoder(
     from slimdit.files import atomic_path, sha256_of
     from slimdit.loop import Run, fit
     from slimdit.provenance import origin
+    from slimdit.states import States
 
     options = json.loads(training)
     key = fingerprint([training, image_size, latent_channels, code, sha256_of(subset)])
-    state_path = Path(state) / f"{key}.safetensors"
+    states = States(state, key)
     on = device()
     train_pictures, held_out_pictures = (
         load_split(subset, split, images_root, image_size) for split in ("train", "held_out")
     )
     model = build(options["channels"], latent_channels, image_size, options["seed"]).to(on)
     run = Run(model, TERMS, options["learning_rate"], options["ema_decay"])
-    if state_path.exists():
-        run.load(state_path)
+    if newest := states.newest():
+        run.load(newest)
 
     def losses(step):
         crops = draw_crops(train_pictures, options, step)
@@ -74,9 +76,9 @@ def train_autoencoder(
         run,
         options["steps"],
         losses,
-        state_path,
+        states,
         options["log_every_steps"],
-        options["save_every_steps"],
+        save_every_steps,
         learning_rate=learning_rate,
     )
     model = run.averaged_model().eval()

@@ -4,12 +4,13 @@ Snakemake counts GPUs but does not name them; a file lock per device does.
 """
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from slimdit.locks import try_lock
 
 POLL_S = 0.2
 
@@ -38,14 +39,13 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
         yield []
         return
     count = min(count, len(devices))
-    Path(lock_dir).mkdir(parents=True, exist_ok=True)
     previous = os.environ.get("CUDA_VISIBLE_DEVICES")
     held: dict[str, int] = {}
     try:
         while len(held) < count:
             for device in devices:
                 if device not in held and len(held) < count:
-                    descriptor = _try_lock(Path(lock_dir) / f"{device}.lock")
+                    descriptor = try_lock(Path(lock_dir) / f"{device}.lock")
                     if descriptor is not None:
                         held[device] = descriptor
             if len(held) < count:
@@ -62,16 +62,6 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
             os.environ["CUDA_VISIBLE_DEVICES"] = previous
         for descriptor in held.values():
             os.close(descriptor)
-
-
-def _try_lock(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def device():

@@ -11,7 +11,7 @@ import numpy as np
 
 from slimdit.errors import InputError
 from slimdit.features import EXTRACTORS, build_extractor
-from slimdit.files import fingerprint, write_json
+from slimdit.files import write_json
 from slimdit.image_sets import ImageSet, read_image_set
 from slimdit.metrics import Moments, frechet_distance_from_statistics
 from slimdit.provenance import origin
@@ -151,8 +151,7 @@ def table(result: dict) -> str:
 
 
 def _features(extractor, images: ImageSet, batch_size: int, description: str, keep) -> dict:
-    kept = keep and Path(keep) / f"{images.sha256[:16]}-{fingerprint(extractor.describe())}.npy"
-    features = extractor.features(images.images, batch_size, f"{description} features", kept)
+    features = extractor.features(images.images, batch_size, f"{description} features", keep)
     return features if images.labels is None else {**features, "labels": images.labels}
 
 

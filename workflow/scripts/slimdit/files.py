@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -15,27 +16,50 @@ import numpy as np
 
 from slimdit.errors import InputError
 
+TEMPORARY = ".tmp"
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it to disk and rename it to `path`."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
-    )
+    with temporary_path(path.parent, path.name, path.suffix) as temporary:
+        yield temporary
+        move_into_place(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_path(folder: Path, name: str, suffix: str = "") -> Iterator[Path]:
+    """Yield a path in `folder` that is gone afterwards, as are those of killed processes.
+
+    One process at a time may write `name`. suffix: how the path ends, for writers that go by it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob(f".{glob.escape(name)}.*{TEMPORARY}{glob.escape(suffix)}"):
+        left_over.unlink(missing_ok=True)
+    ending = f"{TEMPORARY}{suffix}"
+    descriptor, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=ending)
     os.close(descriptor)
-    temporary = Path(name)
+    temporary = Path(path)
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Rename within a folder, with the file and its name on disk before this returns."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def write_text(path: str | Path, text: str) -> None:

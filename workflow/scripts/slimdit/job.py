@@ -9,11 +9,14 @@ from collections.abc import Iterator
 
 from slimdit.devices import leased_gpus
 from slimdit.errors import InputError
+from slimdit.faults import sentence
+from slimdit.locks import sole_process
 
 
 @contextlib.contextmanager
 def job(snakemake) -> Iterator[None]:
-    """Run a rule's script: lines go to its log, bad input ends in one sentence and exit code 1.
+    """Run a rule's script: lines go to its log; bad input and what a machine lacks end in one
+    sentence and exit code 1.
 
     Thread counts are set before numpy or torch are imported by the script's function, and a GPU
     is leased for as long as the script runs when the rule asks for `gpu`.
@@ -29,12 +32,12 @@ def job(snakemake) -> Iterator[None]:
         format="%(asctime)s %(levelname)s %(message)s",
     )
     try:
-        with leased_gpus(int(snakemake.resources.get("gpu", 0))):
+        with sole_process(log_path), leased_gpus(int(snakemake.resources.get("gpu", 0))):
             yield
-    except InputError as error:
-        logging.error("%s", error)
-        print(f"{snakemake.rule}: {error}", file=sys.stderr)
+    except Exception as error:
+        message = str(error) if isinstance(error, InputError) else sentence(error)
+        logging.error("%s", message or traceback.format_exc())
+        if message is None:
+            raise
+        print(f"{snakemake.rule}: {message}", file=sys.stderr)
         sys.exit(1)
-    except Exception:
-        logging.error("%s", traceback.format_exc())
-        raise

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from slimdit.errors import InputError
-from slimdit.files import atomic_path
+from slimdit.memory import is_out_of_memory
 from slimdit.progress import Progress
+from slimdit.states import States
 
 
 class Run:
@@ -79,20 +80,14 @@ class Run:
                 tensors[f"adam.{key}.{name}"] = value
         tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
         metadata = {"step": str(self.step), "history": json.dumps(self.history)}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata)
+        save_file(tensors, path, metadata)
 
     @torch.no_grad()
     def load(self, path: Path) -> None:
-        """Restore what `save` wrote; raises InputError when the file is damaged."""
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{path} is damaged ({error}); delete it to train from the start."
-            ) from None
+        """Restore what `save` wrote."""
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self.step, self.history = int(metadata["step"]), json.loads(metadata["history"])
         self.window.load({n: t for n, t in tensors.items() if n.startswith("window.")})
         for name, parameter in self.parameters.items():
@@ -144,7 +139,7 @@ def fit(
     run: Run,
     steps: int,
     losses: Callable[[int], tuple[Tensor, list[Tensor]]],
-    state: Path,
+    states: States,
     log_every_steps: int,
     save_every_steps: int,
     on_log: Callable[[dict], None] = lambda entry: None,
@@ -153,8 +148,8 @@ def fit(
     """Train `run` to its last step; returns steps per second of this process's share.
 
     losses(step) gives the terms in the run's order, the first being what is minimised, and the
-    expert loads. Saves to `state` every so many steps and on SIGTERM. Raises InputError when the
-    loss stops being finite; the last saved state is then left as it is.
+    expert loads. Saves to `states` every so many steps and on SIGTERM. Raises InputError when the
+    loss stops being finite or a step does not fit in memory; what was saved is left as it is.
     """
     with (
         Progress(steps, "train", "step", run.step) as progress,
@@ -163,15 +158,16 @@ def fit(
         while run.step < steps:
             if learning_rate is not None:
                 run.set_learning_rate(learning_rate(run.step))
-            terms, expert_loads = losses(run.step)
-            terms[0].backward()
-            run.update(terms, expert_loads)
+            with memory_for(run.step):
+                terms, expert_loads = losses(run.step)
+                terms[0].backward()
+                run.update(terms, expert_loads)
 
             shown = {}
             if run.step % log_every_steps == 0 or run.step == steps:
                 entry = run.window.means(run.step)
                 run.window.reset()
-                check_finite(entry, log_every_steps, state)
+                check_finite(entry, log_every_steps, states)
                 run.history.append(entry)
                 on_log(entry)
                 shown = {"loss": f"{entry['loss']:.4f}"}
@@ -179,18 +175,30 @@ def fit(
 
             if run.step % save_every_steps == 0 or run.step == steps or terminated():
                 if run.window.count:
-                    check_finite(run.window.means(run.step), log_every_steps, state)
-                run.save(state)
+                    check_finite(run.window.means(run.step), log_every_steps, states)
+                states.save(run.step, run.save)
             if terminated() and run.step < steps:
                 raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")
         return progress.per_s
 
 
-def check_finite(entry: dict, interval_steps: int, state: Path) -> None:
+@contextmanager
+def memory_for(step: int) -> Iterator:
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"Step {step + 1} does not fit in memory; make the batch_size of this training smaller."
+        ) from None
+
+
+def check_finite(entry: dict, interval_steps: int, states: States) -> None:
     if not np.isfinite(entry["loss"]):
         raise InputError(
             f"The loss is {entry['loss']} within the {interval_steps} steps before step "
-            f"{entry['step']}; the last good state is {state}. Try a smaller "
+            f"{entry['step']}; the last good state is kept in {states.folder}. Try a smaller "
             "training.learning_rate, or training.precision: float32."
         )
 

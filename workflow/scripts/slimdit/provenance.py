@@ -23,10 +23,21 @@ PACKAGES = (
 
 
 def origin(**extra) -> dict:
-    """The conditions of a result: commit, time, machine and library versions, plus `extra`."""
+    """Where and when a result was made: its conditions and the time."""
+    return timed(conditions(**extra))
+
+
+def timed(conditions: dict) -> dict:
+    return conditions | {"time": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def conditions(**extra) -> dict:
+    """Commit, machine and library versions, plus `extra`.
+
+    Without the time: files that others are made from have equal bytes when they hold the same.
+    """
     return {
         **_commit(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": _versions(),
         "machine": platform.machine(),

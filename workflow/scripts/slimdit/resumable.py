@@ -1,47 +1,61 @@
 """An array filled batch by batch that survives being killed."""
 
+import hashlib
+import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from slimdit.errors import InputError
-from slimdit.files import atomic_path, read_json, write_json
+from slimdit.files import atomic_path, write_text
+from slimdit.memory import is_out_of_memory
 from slimdit.progress import Progress
+
+log = logging.getLogger(__name__)
 
 
 class ResumableArray:
-    """A .npy file on disk and a count of the rows that are done, beside it.
+    """A file `<folder>/<key>.npy`, and a journal of the rows that are done beside it.
 
-    Rows are synced to disk before they are counted: a counted row is a whole one. `key` says what
-    the rows are a function of: an array that was begun under another key is begun anew.
+    `key` says what the rows are a function of. Rows are synced to disk before the journal has
+    their end and their checksum: those that it has are whole, unless the file was damaged later,
+    which opening it finds.
     """
 
-    def __init__(self, path: Path, key: str, shape: tuple[int, ...], dtype):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.counter, self.key = path, path.with_suffix(".json"), key
-        if not self._is_begun():
-            self.counter.unlink(missing_ok=True)
-            np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
-            self._count(0)
-        self.values = np.lib.format.open_memmap(path, "r+")
-
-    @property
-    def done(self) -> int:
-        return read_json(self.counter)["done"]
+    def __init__(self, folder: str | Path, key: str, shape: tuple[int, ...], dtype):
+        self.path = Path(folder) / f"{key}.npy"
+        self.journal = self.path.with_suffix(".journal")
+        if not self._is_open():
+            self.journal.unlink(missing_ok=True)
+            with atomic_path(self.path) as temporary:
+                np.lib.format.open_memmap(temporary, "w+", dtype, shape).flush()
+                _allocate(temporary)
+            write_text(self.journal, "")
+            self.values = np.lib.format.open_memmap(self.path, "r+")
+        self.done = self._verified()
 
     def fill(
         self, make: Callable[[int, int], np.ndarray], batch_size: int, description: str, unit: str
     ) -> None:
-        """Fill the rows that are not done with make(start, stop), which gives those rows."""
+        """Fill the rows that are not done with make(start, stop), which gives those rows.
+
+        A batch that does not fit in memory is made in halves.
+        """
         total = len(self.values)
-        with Progress(total, description, unit, self.done) as progress:
+        with (
+            Progress(total, description, unit, self.done) as progress,
+            open(self.journal, "a", encoding="ascii") as journal,
+        ):
             for start in range(self.done, total, batch_size):
                 stop = min(start + batch_size, total)
-                self.values[start:stop] = make(start, stop)
+                self._fill(make, start, stop)
                 self.values.flush()
-                self._count(stop)
+                journal.write(f"{stop} {self._digest(start, stop)}\n")
+                journal.flush()
+                os.fsync(journal.fileno())
+                self.done = stop
                 progress.update(stop - start)
 
     def copy_to(self, path: str | Path) -> None:
@@ -50,13 +64,50 @@ class ResumableArray:
 
     def remove(self) -> None:
         self.path.unlink()
-        self.counter.unlink()
+        self.journal.unlink()
 
-    def _is_begun(self) -> bool:
+    def _fill(self, make, start: int, stop: int) -> None:
         try:
-            return self.path.exists() and read_json(self.counter)["key"] == self.key
-        except InputError:
-            return False
+            self.values[start:stop] = make(start, stop)
+            return
+        except Exception as error:
+            if stop - start == 1 or not is_out_of_memory(error):
+                raise
+        middle = (start + stop) // 2
+        log.warning("A batch of %d does not fit in memory; it is made in halves.", stop - start)
+        self._fill(make, start, middle)
+        self._fill(make, middle, stop)
 
-    def _count(self, done: int) -> None:
-        write_json(self.counter, {"done": done, "key": self.key})
+    def _is_open(self) -> bool:
+        if not (self.path.exists() and self.journal.exists()):
+            return False
+        try:
+            self.values = np.lib.format.open_memmap(self.path, "r+")
+        except (ValueError, OSError, EOFError):
+            return False
+        return True
+
+    def _verified(self) -> int:
+        """Rows that are as the journal says, from the first on; it is cut after them."""
+        lines, done = [], 0
+        for line in self.journal.read_text(encoding="ascii", errors="replace").splitlines():
+            stop, _, digest = line.partition(" ")
+            if not (stop.isdecimal() and done < int(stop) <= len(self.values)):
+                break
+            if self._digest(done, int(stop)) != digest:
+                log.warning("%s is damaged from row %d on, which is made anew.", self.path, done)
+                break
+            lines.append(line)
+            done = int(stop)
+        write_text(self.journal, "".join(f"{line}\n" for line in lines))
+        return done
+
+    def _digest(self, start: int, stop: int) -> str:
+        return hashlib.sha256(np.ascontiguousarray(self.values[start:stop])).hexdigest()
+
+
+def _allocate(path: Path) -> None:
+    """Claim the disk's space now: a full disk under a memory map kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -32,7 +32,6 @@ class Hyperparameters:
     precision: str  # "auto": bfloat16 autocast on CUDA, float32 on the CPU
     compile: str  # "auto": on CUDA
     log_every_steps: int
-    save_every_steps: int
 
 
 def on_cuda(choice: str, yes: str, device: torch.device) -> bool:

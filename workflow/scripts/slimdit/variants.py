@@ -17,6 +17,8 @@ from slimdit.initialization import initialize
 from slimdit.mlp import MLP
 from slimdit.surgery import SURGERY
 
+METADATA = "slimdit"
+
 
 def build_part(registry: dict, kind: str, options: dict, *arguments):
     """The part that `options` names: {"name": ..., **its own options}.
@@ -88,24 +90,21 @@ def save_variant(
 ) -> None:
     """Write weights, what they are weights of, and where they come from, as safetensors."""
     tensors = {name: t.contiguous().cpu() for name, t in flat_tensors(model).items()}
-    metadata = {
-        "structure": canonical_json(structure),
-        "operations": canonical_json(operations),
-        "origin": canonical_json(origin),
-    }
+    metadata = {"structure": structure, "operations": operations, "origin": origin}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        # One entry: safetensors writes several in no fixed order.
+        save_file(tensors, temporary, {METADATA: canonical_json(metadata)})
 
 
 def read_metadata(path: str | Path) -> dict:
     """{"structure", "operations", "origin"} of a checkpoint; raises InputError if it is none."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        return {key: json.loads(metadata[key]) for key in ("structure", "operations", "origin")}
+            metadata = json.loads((file.metadata() or {})[METADATA])
+        return {key: metadata[key] for key in ("structure", "operations", "origin")}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; it should be a checkpoint.") from None
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not a SlimDiT checkpoint ({error!r}); delete it to make it anew."
         ) from None

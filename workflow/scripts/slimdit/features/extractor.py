@@ -11,7 +11,7 @@ import numpy as np
 from slimdit.code_digest import code_digest
 from slimdit.errors import InputError
 from slimdit.files import fingerprint
-from slimdit.provenance import origin
+from slimdit.provenance import conditions
 from slimdit.resumable import ResumableArray
 
 SCRIPTS = Path(__file__).parents[2]
@@ -72,11 +72,11 @@ class Extractor(ABC):
         images: np.ndarray,
         batch_size: int,
         description: str = "features",
-        kept: str | Path | None = None,
+        keep: str | Path | None = None,
     ) -> dict[str, np.ndarray]:
         """Features of uint8 images (N, H, W, 3): {"pooled": (N, D), "spatial": (N, S)} float32.
 
-        Image i has the same features in any batch, to rounding. kept: a .npy file that batches are
+        Image i has the same features in any batch, to rounding. keep: a folder that batches are
         written to as they come, so that a killed process goes on there and what is done is not
         computed again, as long as images, extractor, code, library versions and device are the
         same. Raises InputError for images of another shape or type, and for none.
@@ -97,10 +97,9 @@ class Extractor(ABC):
 
         num_pooled, num_spatial = (values.shape[1] for values in batch(0, 1))
         with contextlib.ExitStack() as stack:
-            if kept is None:
-                kept = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "features.npy"
+            folder = keep or stack.enter_context(tempfile.TemporaryDirectory())
             shape = (len(images), num_pooled + num_spatial)
-            array = ResumableArray(Path(kept), self._key(images), shape, np.float32)
+            array = ResumableArray(folder, self._key(images), shape, np.float32)
             array.fill(
                 lambda start, stop: np.concatenate(batch(start, stop), axis=1),
                 batch_size,
@@ -115,14 +114,14 @@ class Extractor(ABC):
 
     def _key(self, images: np.ndarray) -> str:
         """Names all that the features of `images` are a function of."""
-        conditions = origin()
+        now = conditions()
         return fingerprint(
             [
                 hashlib.sha256(np.ascontiguousarray(images)).hexdigest(),
                 list(images.shape),
                 self.describe(),
                 code_digest(type(self).__module__, {}, SCRIPTS),
-                conditions["versions"],
-                conditions["device"],
+                now["versions"],
+                now["device"],
             ]
         )
