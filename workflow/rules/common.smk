@@ -16,12 +16,14 @@ from slimdit.errors import InputError
 from slimdit.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.files import canonical_json as canonical
 from slimdit.paper import paper_values
-from slimdit.runs import lift_stale_locks, register_run
+from slimdit.runs import lift_stale_locks, live_runs, register_run
 from slimdit.study import Study
 
 if workflow.is_main_process:
     register_run()
     lift_stale_locks()
+    for run in live_runs():
+        print(f"Snakemake is at work in this folder as process {run} too.", file=sys.stderr)
 
 try:
     STUDY = Study(config)

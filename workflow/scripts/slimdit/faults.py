@@ -13,11 +13,11 @@ def sentence(error: BaseException) -> str | None:
     """One sentence on a full or read-only disk or memory that ran out; None for other errors."""
     if is_out_of_memory(error):
         return f"This does not fit in memory ({error}); free some or use smaller batches: {KEPT}."
-    if not isinstance(error, OSError):
-        return None
-    place = error.filename or "the results folder or the temporary one"
-    if error.errno in FULL:
+    number, place = getattr(error, "errno", None), getattr(error, "filename", None)
+    # safetensors raises an error of its own.
+    if number in FULL or "os error 28" in str(error):
+        place = place or "results or temporary files"
         return f"There is no space left for {place}; free some: {KEPT}."
-    if error.errno in READ_ONLY:
+    if number in READ_ONLY:
         return f"{place} cannot be written ({error.strerror}); make it writable: {KEPT}."
     return None

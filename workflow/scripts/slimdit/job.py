@@ -25,6 +25,7 @@ def job(snakemake) -> Iterator[None]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = threads
     log_path = snakemake.log[0]
+    logging.raiseExceptions = False  # a full disk has no room for its lines either
     logging.basicConfig(
         filename=log_path,
         filemode="w",

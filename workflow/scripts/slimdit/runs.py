@@ -29,12 +29,23 @@ def lift_stale_locks() -> None:
 
     On another machine a process cannot be seen: locks then stay, as where nobody was noted.
     """
-    paths = [path for path in RUNS.glob("*.json") if read_json(path)["pid"] != os.getpid()]
-    if not paths or any(_may_be_alive(read_json(path)) for path in paths):
+    paths = _others()
+    if not paths or live_runs():
         return
     shutil.rmtree(LOCKS, ignore_errors=True)
     for path in paths:
         path.unlink(missing_ok=True)
+
+
+def live_runs() -> list[str]:
+    """Other processes that run Snakemake in this folder, for people to read."""
+    runs = [read_json(path) for path in _others()]
+    return [f"{run['pid']} on {run['host']}" for run in runs if _may_be_alive(run)]
+
+
+def _others() -> list[Path]:
+    own = f"{socket.gethostname()}-{os.getpid()}.json"
+    return [path for path in RUNS.glob("*.json") if path.name != own]
 
 
 def _identity(process: psutil.Process) -> dict:

@@ -1,0 +1,126 @@
+"""Locks of runs and jobs: those of the dead are lifted, those of the living respected."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kill_study import start
+
+from slimdit.errors import InputError
+from slimdit.files import write_json
+from slimdit.locks import sole_process
+from slimdit.runs import LOCKS, RUNS, lift_stale_locks, live_runs, register_run
+
+REGISTER = "from slimdit.runs import register_run; register_run(); print(flush=True); input()"
+SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    LOCKS.mkdir(parents=True)
+    (LOCKS / "0.output.lock").write_text("results/table.csv\n")
+    return LOCKS / "0.output.lock"
+
+
+@pytest.fixture
+def other_run(locked):
+    """A process of its own that has noted itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", REGISTER],
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_the_lock_of_a_killed_run_is_lifted(locked, other_run):
+    other_run.kill()
+    os.waitid(os.P_PID, other_run.pid, os.WEXITED | os.WNOWAIT)  # dead, and its parent busy
+    lift_stale_locks()
+    assert not locked.exists() and not list(RUNS.iterdir())
+
+
+def test_the_lock_of_a_living_run_stays(locked, other_run):
+    lift_stale_locks()
+    assert locked.exists()
+    assert live_runs() == [f"{other_run.pid} on {socket.gethostname()}"]
+
+
+def test_a_run_that_ends_is_noted_no_more(locked, other_run):
+    assert len(list(RUNS.iterdir())) == 1
+    other_run.communicate(b"\n")
+    assert not list(RUNS.iterdir())
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"host": "another-machine", "pid": 1, "started_s": 0.0},
+        None,
+    ],
+    ids=["of another machine", "of nobody"],
+)
+def test_a_lock_whose_owner_cannot_be_seen_stays(locked, run):
+    if run:
+        write_json(RUNS / "another-machine-1.json", run)
+    register_run()
+    lift_stale_locks()
+    assert locked.exists()
+
+
+def test_a_process_that_got_a_dead_ones_number_is_another(locked):
+    run = {"host": socket.gethostname(), "pid": os.getppid(), "started_s": 1.0}
+    write_json(RUNS / f"{socket.gethostname()}-{os.getppid()}.json", run)
+    lift_stale_locks()
+    assert not locked.exists()
+
+
+def test_two_processes_do_not_do_the_same_job(tmp_path):
+    hold = (
+        "import sys, time\nfrom slimdit.locks import sole_process\n"
+        "with sole_process('logs/train/a.log', sys.argv[1]):\n    print(flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+        stdout=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    with (
+        pytest.raises(InputError, match=rf"process {process.pid} is at work on it; wait for it"),
+        sole_process("logs/train/a.log", tmp_path),
+    ):
+        pytest.fail("both at once")
+    with sole_process("logs/train/b.log", tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    with sole_process("logs/train/a.log", tmp_path):
+        pass
+
+
+def test_a_second_run_in_the_folder_is_told_of_the_first(tmp_path):
+    first = start(tmp_path)
+    try:
+        while not list((tmp_path / LOCKS).glob("*.lock")):
+            assert first.poll() is None
+            time.sleep(0.1)
+        second = start(tmp_path)
+        assert second.wait() == 1
+        log = (tmp_path / "snakemake.log").read_text()
+        assert f"as process {first.pid} on {socket.gethostname()} too" in log
+        assert "cannot be locked" in log
+        assert first.poll() is None
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
