@@ -34,7 +34,7 @@ evaluation: {batch_size: 2}
 """
 TIMES = {"time", "wall_s", "steps_per_s", "images_per_s"}
 WORKING = ("/logs/", "/state/", "/tensorboard/")
-EARLIEST_S, LATEST_S = 2.0, 9.0
+EARLIEST_S, LATEST_S = 2.0, 8.0  # after a start
 SCRIPT = re.compile(r"\.snakemake/scripts/tmp\w+\.(\w+)\.py")
 OUT_OF_PATIENCE = 20  # runs in a row that end by themselves without finishing
 
@@ -84,27 +84,24 @@ def kill(process: subprocess.Popen, what: str) -> str:
     return next(iter(jobs.values()), "between jobs")
 
 
-def kill_until_done(folder: Path, num_kills: int, seed: int, say=print) -> dict:
-    """Run the study in `folder` with that many kills, then to its end; what was killed and when."""
-    draw = random.Random(seed)
-    kills, num_runs, failures = Counter(), 0, 0
+def run_study(folder: Path, most_kills: int = 0, draw: random.Random | None = None) -> Counter:
+    """Run the study in a new folder to its end, with at most so many kills; how often what was."""
+    folder.mkdir()
+    kills, failures = Counter(), 0
     while True:
-        process, num_runs = start(folder), num_runs + 1
-        if sum(kills.values()) < num_kills:
+        process = start(folder)
+        if kills.total() < most_kills:
             try:
                 process.wait(draw.uniform(EARLIEST_S, LATEST_S))
             except subprocess.TimeoutExpired:
                 what = draw.choice(("all", "job", "Snakemake"))
-                rule = kill(process, what)
-                kills[f"{what} in {rule}"] += 1
-                say(f"kill {sum(kills.values())}: {what} in {rule}")
+                kills[f"{what}, in {kill(process, what)}"] += 1
         if process.wait() == 0:
-            break
+            return kills
         failures = failures + 1 if process.returncode > 0 else 0
         if failures > OUT_OF_PATIENCE:
             raise RuntimeError(f"does not finish: {(folder / 'snakemake.log').read_text()[-3000:]}")
         time.sleep(0.5)
-    return {"kills": dict(sorted(kills.items())), "num_runs": num_runs}
 
 
 def without_times(value):
@@ -137,21 +134,26 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    draw, kills, num_rounds, num_different = random.Random(options.seed), Counter(), 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        unbroken, broken = Path(folder) / "unbroken", Path(folder) / "broken"
-        for each in (unbroken, broken):
-            each.mkdir()
-        started_s = time.monotonic()
-        kill_until_done(unbroken, 0, options.seed)
-        unbroken_s = time.monotonic() - started_s
-        report = kill_until_done(broken, options.kills, options.seed)
-        wall_s = time.monotonic() - started_s - unbroken_s
-        different = differences(unbroken, broken)
+        unbroken = Path(folder) / "unbroken"
+        run_study(unbroken)
         num_results = len(outputs(unbroken))
-    print(json.dumps(report, indent=1))
-    print(f"{num_results} results, of which differ: {', '.join(different) or 'none'}")
-    print(f"unbroken {unbroken_s:.0f} s, with {options.kills} kills {wall_s:.0f} s")
-    return len(different)
+        while kills.total() < options.kills:
+            num_rounds += 1
+            broken = Path(folder) / f"broken-{num_rounds}"
+            of_round = run_study(broken, options.kills - kills.total(), draw)
+            different = differences(unbroken, broken)
+            kills, num_different = kills + of_round, num_different + len(different)
+            print(
+                f"study {num_rounds}: {of_round.total()} kills; of {num_results} results differ: "
+                f"{', '.join(different) or 'none'}",
+                flush=True,
+            )
+    for what, count in sorted(kills.items()):
+        print(f"{count:3} {what}")
+    print(f"{kills.total()} kills in {num_rounds} studies, {num_different} results differ")
+    return min(num_different, 1)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,30 @@ def test_array_of_another_shape_than_its_manifest_is_an_input_error(paths):
         LatentCache(*paths)
 
 
+def test_damaged_array_is_an_input_error(paths):
+    content = bytearray(paths[0].read_bytes())
+    content[-5] ^= 1
+    paths[0].write_bytes(content)
+    with pytest.raises(InputError, match=r"latents\.npy is not what .*its sha256 differs"):
+        LatentCache(*paths)
+    paths[0].write_bytes(content[:-100])
+    with pytest.raises(InputError, match=r"latents\.npy is not an array of latents"):
+        LatentCache(*paths)
+
+
+def test_array_of_objects_is_refused_unread(paths):
+    np.save(paths[0], np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"latents\.npy is not an array of latents"):
+        LatentCache(*paths)
+
+
+@pytest.mark.parametrize("content", [[], "text", None, 3, {}, {"labels": 3}])
+def test_manifest_of_something_else_is_an_input_error(paths, content):
+    write_json(paths[1], content)
+    with pytest.raises(InputError, match=r"latents\.json has no shape, a list"):
+        LatentCache(*paths)
+
+
 @pytest.mark.parametrize("change", [{"input_size": 16}, {"in_channels": 3}])
 def test_latents_that_do_not_fit_the_model_are_an_input_error(cache, structure, change):
     with pytest.raises(InputError, match=r"S2-base: latents are .* but the model takes"):

@@ -2,9 +2,11 @@
 
 import copy
 import itertools
+import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from subjects import PHOTOS, random_tensor, randomized, tiny
 
 from slimdit.errors import InputError
@@ -145,6 +147,39 @@ def test_truncated_checkpoint_is_an_input_error(checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(InputError, match="is not a SlimDiT checkpoint"):
         load_variant(checkpoint)
+
+
+class Executed:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was executed",)
+
+
+@pytest.mark.parametrize("write", [pickle.dumps, lambda x: b"PK" + pickle.dumps(x)])
+def test_pickle_named_a_checkpoint_is_not_executed(tmp_path, write):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(write(Executed()))
+    with pytest.raises(InputError, match="is not a SlimDiT checkpoint"):
+        load_variant(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"slimdit": "[]"},
+        {"slimdit": "{}"},
+        {"slimdit": "no json"},
+        {"slimdit": '{"structure": {}, "operations": [], "origin": {}}'},
+        {"slimdit": '{"structure": {"depth": "x"}, "operations": [], "origin": {}}'},
+        {"slimdit": '{"structure": [], "operations": [], "origin": {}}'},
+        {"slimdit": '{"structure": 3, "operations": 3, "origin": 3}'},
+    ],
+)
+def test_crafted_metadata_are_an_input_error(tmp_path, metadata):
+    path = tmp_path / "checkpoint.safetensors"
+    save_file({"x": torch.zeros(1)}, path, metadata)
+    with pytest.raises(InputError, match="delete it to make it anew"):
+        load_variant(path)
 
 
 def test_checkpoint_of_another_structure_is_an_input_error(structure, checkpoint):

@@ -33,7 +33,12 @@ def encode_latents(
     autoencoder's own scaling_factor and shift_factor."""
     import torch
 
-    from slimdit.autoencoders import encode_moments, load_autoencoder, to_model_range
+    from slimdit.autoencoders import (
+        encode_moments,
+        load_autoencoder,
+        to_model_range,
+        weights_file,
+    )
     from slimdit.devices import device
     from slimdit.provenance import origin
 
@@ -42,9 +47,8 @@ def encode_latents(
     shape = (len(rows), 2, 2, latent_channels, side, side)
     on = device()
     autoencoder = load_autoencoder(source, revision, on)
-    key = fingerprint(
-        [sha256_of(subset), image_size, source, revision, weights and sha256_of(weights), code]
-    )
+    weights_sha256 = sha256_of(weights_file(source, revision))
+    key = fingerprint([sha256_of(subset), image_size, source, revision, weights_sha256, code])
 
     def encode(start, stop):
         batch = np.stack(
@@ -81,7 +85,7 @@ def encode_latents(
             "autoencoder": {
                 "source": source,
                 "revision": revision,
-                "weights_sha256": weights and sha256_of(weights),
+                "weights_sha256": weights_sha256,
             },
             "origin": origin(code=code),
         },

@@ -8,14 +8,38 @@ import torch
 from torch import Tensor
 
 from slimdit.errors import InputError
+from slimdit.files import sha256_of
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+SHA256_DIGITS = 64
+
+
+def weights_file(source: str | Path, revision: str | None) -> Path:
+    """The weights on this machine: a local folder's, or the hub's, downloaded once.
+
+    The hub's cache names a large file by the sha256 that the hub has of it. Raises InputError where
+    the file has another.
+    """
+    from huggingface_hub import hf_hub_download
+
+    if Path(source).is_dir():
+        return Path(source) / WEIGHTS
+    path = Path(hf_hub_download(str(source), WEIGHTS, revision=revision))
+    blob = path.resolve()
+    if len(blob.name) == SHA256_DIGITS and sha256_of(blob) != blob.name:
+        raise InputError(
+            f"{blob} is not what {source} has at {revision} (its sha256 should be its name); "
+            "delete it to download it again."
+        )
+    return path
 
 
 def load_autoencoder(source: str | Path, revision: str | None, device: torch.device):
     """A local folder in diffusers' layout, or a hub name with a pinned revision; frozen.
 
-    Raises InputError when the folder holds no known autoencoder, or a hub name has no revision.
+    Raises InputError when the folder holds no known autoencoder, a hub name has no revision, or
+    its weights are not those of the hub.
     """
     import diffusers
 
@@ -36,6 +60,7 @@ def load_autoencoder(source: str | Path, revision: str | None, device: torch.dev
             )
         name = diffusers.AutoencoderKL.load_config(source, revision=revision)["_class_name"]
         options = {"revision": revision}
+        weights_file(source, revision)
     if name not in CLASSES:
         raise InputError(f"autoencoder {source} is a {name}; known: {', '.join(CLASSES)}.")
     model = getattr(diffusers, name).from_pretrained(source, use_safetensors=True, **options)

@@ -13,6 +13,7 @@ from pathlib import Path
 from slimdit.locks import try_lock
 
 POLL_S = 0.2
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # what cuBLAS needs to repeat its bits
 
 
 def visible_devices() -> list[str]:
@@ -64,8 +65,17 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
             os.close(descriptor)
 
 
+def make_deterministic() -> None:
+    """From here on a GPU gives the same bits again, or raises for an operation that cannot.
+
+    To be called before CUDA starts. A CPU always does, with as many threads.
+    """
+    os.environ[WORKSPACE] = ":4096:8"
+
+
 def device():
     """The torch device of this job: the leased GPU, or the CPU."""
     import torch
 
+    torch.use_deterministic_algorithms(WORKSPACE in os.environ)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

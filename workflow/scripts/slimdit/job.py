@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 
-from slimdit.devices import leased_gpus
+from slimdit.devices import leased_gpus, make_deterministic
 from slimdit.errors import InputError
 from slimdit.faults import sentence
 from slimdit.locks import sole_process
@@ -24,6 +24,8 @@ def job(snakemake) -> Iterator[None]:
     threads = str(snakemake.threads)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = threads
+    if snakemake.config["deterministic"]:
+        make_deterministic()
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either
     logging.basicConfig(

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from slimdit.errors import InputError
-from slimdit.files import read_json
+from slimdit.files import read_json, sha256_of
 from slimdit.randomness import stream
 
 MEAN, STD = 0, 1
+OF_MANIFEST = {"shape": list, "labels": list, "classes": list, "shift": list, "scale": list}
+OF_MANIFEST |= {"sha256": str}
 
 
 class LatentCache:
@@ -23,13 +25,23 @@ class LatentCache:
     """
 
     def __init__(self, array: str | Path, manifest: str | Path):
-        self.manifest = read_json(manifest)
-        self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
+        self.manifest = read_manifest(manifest)
+        try:
+            self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{array} is not an array of latents ({error}); delete it to encode anew."
+            ) from None
         self.labels = np.array(self.manifest["labels"], dtype=np.int64)
         if list(self.moments.shape) != self.manifest["shape"]:
             raise InputError(
                 f"{array} has shape {self.moments.shape} but {manifest} says "
                 f"{self.manifest['shape']}; delete both to encode anew."
+            )
+        if sha256_of(array) != self.manifest["sha256"]:
+            raise InputError(
+                f"{array} is not what {manifest} is about (its sha256 differs); "
+                "delete both to encode anew."
             )
 
     def check(self, structure: dict, where: str) -> None:
@@ -46,6 +58,18 @@ class LatentCache:
                 f"{where}: labels reach {self.labels.max()} but data.num_classes is "
                 f"{structure['num_classes']}."
             )
+
+
+def read_manifest(path: str | Path) -> dict:
+    """What encode_latents wrote of its array; raises InputError for anything else."""
+    manifest = read_json(path)
+    for key, kind in OF_MANIFEST.items():
+        if not isinstance(manifest, dict) or not isinstance(manifest.get(key), kind):
+            raise InputError(
+                f"{path} has no {key}, a {kind.__name__}; it should be the manifest that the rule "
+                "encode_latents writes: delete it to encode anew."
+            )
+    return manifest
 
 
 class LatentBatches:

@@ -43,6 +43,7 @@ def conditions(**extra) -> dict:
         "machine": platform.machine(),
         "processor": _processor(),
         "device": _device(),
+        "deterministic": _is_deterministic(),
         "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         **extra,
     }
@@ -84,6 +85,12 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor()
+
+
+def _is_deterministic() -> bool:
+    """Whether the same job gives the same bits again."""
+    torch = sys.modules.get("torch")
+    return _device() == "cpu" or bool(torch and torch.are_deterministic_algorithms_enabled())
 
 
 def _device() -> str:

@@ -113,7 +113,12 @@ def read_metadata(path: str | Path) -> dict:
 def load_variant(path: str | Path) -> DiT:
     """The model of a checkpoint, on the CPU, ready for inference; needs no config."""
     metadata = read_metadata(path)
-    model = apply_operations(build_model(metadata["structure"], seed=0), metadata["operations"])
+    try:
+        model = apply_operations(build_model(metadata["structure"], seed=0), metadata["operations"])
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} has no structure of SlimDiT's ({error!r}); delete it to make it anew."
+        ) from None
     own = flat_tensors(model)
     with safe_open(path, "pt") as file, torch.no_grad():
         stored = set(file.keys())

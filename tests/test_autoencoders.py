@@ -1,0 +1,85 @@
+"""Autoencoders from folders and from the hub's cache."""
+
+import hashlib
+import json
+
+import huggingface_hub.constants
+import pytest
+import torch
+
+from slimdit.autoencoders import WEIGHTS, load_autoencoder, weights_file
+from slimdit.errors import InputError
+from train_autoencoder import build
+
+SOURCE, REVISION = "someone/autoencoder", "0123456789" * 4
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    build([8, 8], 4, 16, seed=0).save_pretrained(tmp_path / "autoencoder")
+    return tmp_path / "autoencoder"
+
+
+@pytest.fixture
+def blob(folder, tmp_path, monkeypatch):
+    """The weights in a hub's cache that has the folder's files, with no way to the hub."""
+    cache = tmp_path / "cache"
+    repository = cache / f"models--{SOURCE.replace('/', '--')}"
+    snapshot = repository / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    for file in folder.iterdir():
+        name = hashlib.sha256(file.read_bytes()).hexdigest()
+        file.rename(repository / "blobs" / name)
+        (snapshot / file.name).symlink_to(f"../../blobs/{name}")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return (snapshot / WEIGHTS).resolve()
+
+
+def test_a_local_folder_is_loaded_frozen(folder):
+    autoencoder = load_autoencoder(folder, None, CPU)
+    assert not any(parameter.requires_grad for parameter in autoencoder.parameters())
+    assert weights_file(folder, None) == folder / WEIGHTS
+
+
+def test_the_hubs_weights_are_those_that_it_names(blob):
+    assert weights_file(SOURCE, REVISION).resolve() == blob
+
+
+def test_other_weights_in_the_hubs_cache_are_refused(blob):
+    content = bytearray(blob.read_bytes())
+    content[-1] ^= 1
+    blob.write_bytes(content)
+    with pytest.raises(InputError, match=rf"is not what {SOURCE} has at {REVISION} .* delete it"):
+        weights_file(SOURCE, REVISION)
+
+
+def test_the_hub_without_a_revision_is_refused():
+    with pytest.raises(InputError, match=rf"revision is missing; pin the commit of {SOURCE}"):
+        load_autoencoder(SOURCE, None, CPU)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (None, "is not an autoencoder in diffusers' layout"),
+        ("no json", "is not an autoencoder in diffusers' layout"),
+        ({}, "is not an autoencoder in diffusers' layout"),
+        ({"_class_name": "UNet2DModel"}, "is a UNet2DModel; known: AutoencoderKL"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(tmp_path, config, message):
+    if config is not None:
+        text = config if isinstance(config, str) else json.dumps(config)
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_autoencoder(tmp_path, None, CPU)
+
+
+def test_pickled_weights_are_not_read(folder):
+    (folder / WEIGHTS).unlink()
+    torch.save({"x": torch.zeros(1)}, folder / "diffusion_pytorch_model.bin")
+    with pytest.raises(OSError, match="safetensors"):
+        load_autoencoder(folder, None, CPU)
