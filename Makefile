@@ -6,7 +6,7 @@ BIN = .venv/bin
 
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-dev study docs test lint format clean
+.PHONY: setup setup-dev study docs test lint audit kills format clean
 
 setup: .venv/installed
 
@@ -38,6 +38,15 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+# Known vulnerabilities of all that is installed; needs the network.
+audit: setup-dev
+	$(PIP) pip-audit==2.10.1
+	$(BIN)/pip-audit --local --skip-editable
+
+# A study killed 50 times against one that was not: minutes.
+kills: setup-dev
+	$(BIN)/python tests/kill_study.py --kills 50
 
 format: setup-dev
 	$(BIN)/ruff check --fix .

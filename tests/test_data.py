@@ -124,7 +124,7 @@ def test_selected_rows_carry_the_digests_of_their_files(images_root, tmp_path):
         "held_out_per_class": 1,
         "reference_per_class": 1,
     }
-    select_subset(tmp_path / "subset.csv", str(images_root), json.dumps(data), "code")
+    select_subset(tmp_path / "subset.csv", str(images_root), json.dumps(data), "", "code")
     rows = read_csv(tmp_path / "subset.csv")
     assert list(rows[0]) == ["path", "class", "label", "split", "reference", "sha256"]
     assert len(rows) == 6

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from planning import plan
 
+from slimdit.randomness import stream
 from slimdit.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ STUDENTS = {
     if "distill" in block
 }
 RESULTS = {"tables", "figures"}
+YEAR_S = 365 * 24 * 3600
 
 
 def row(variant):
@@ -161,6 +163,24 @@ def test_a_touched_tree_reruns_nothing(project):
     for path in sorted(project.rglob("*")):
         if ".snakemake" not in path.parts:
             os.utime(path)
+    assert plan(project) == {}
+
+
+def test_a_clock_that_jumps_reruns_nothing(project):
+    random = stream(0, "clock")
+    for path in sorted(project.rglob("*")):
+        if ".snakemake" not in path.parts:
+            now = path.stat().st_mtime + random.uniform(-1, 1) * YEAR_S
+            os.utime(path, (now, now), follow_symlinks=False)
+    assert plan(project) == {}
+
+
+def test_how_often_work_is_saved_reruns_nothing(project):
+    def change(config):
+        config["training"]["save_every_steps"] = 7
+        config["autoencoder"]["train"]["save_every_steps"] = 7
+
+    edit_config(project, change)
     assert plan(project) == {}
 
 

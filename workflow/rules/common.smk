@@ -104,8 +104,16 @@ def variant_files(name):
 
 
 def cut_images(wildcards):
-    """The image folder, where the study makes it itself; a user's folder is only read."""
-    return {"images": DATA["images"]} if DATA["photos"] else {}
+    """The image folder, where the study makes it itself; a user's folder is only read.
+
+    What it holds is in subset.csv, by digest: the time stamp of a folder says nothing.
+    """
+    return {"images": ancient(DATA["images"])} if DATA["photos"] else {}
+
+
+def cut_identity():
+    """What the images are a function of, where the study makes them."""
+    return canonical([DATA["photos"], DATA["seed"], code_of("cut_photos")]) if DATA["photos"] else ""
 
 
 def trained_autoencoder(wildcards):

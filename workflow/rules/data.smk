@@ -38,6 +38,7 @@ rule select_subset:
     params:
         images_root=DATA["images"],
         data=subset_choice,
+        cut=cut_identity(),
         code=code_of("select_subset"),
     message:
         "Drawing classes and images"

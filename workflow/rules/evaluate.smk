@@ -37,7 +37,8 @@ rule sample:
 rule evaluate:
     input:
         unpack(extractor_graph),
-        samples="results/{study}/variants/{variant}/seed-{seed}/samples.npz",
+        # What the array holds is in the JSON file, by digest.
+        samples=ancient("results/{study}/variants/{variant}/seed-{seed}/samples.npz"),
         samples_json="results/{study}/variants/{variant}/seed-{seed}/samples.json",
         reference_features="results/{study}/data/reference-features.npz",
     output:

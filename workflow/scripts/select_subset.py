@@ -82,7 +82,7 @@ def draw_subset(folders: dict[str, list[str]], data: dict) -> list[dict]:
     return rows
 
 
-def select_subset(subset, images_root, data, code, images=None):
+def select_subset(subset, images_root, data, cut, code, images=None):
     root = Path(images_root)
     rows = draw_subset(class_folders(root), json.loads(data))
     paths = [root / row["path"] for row in rows]
