@@ -93,11 +93,13 @@ class Run:
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[f"weight.{name}"])
             self.average[name].copy_(tensors[f"average.{name}"])
-            state = {}
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                value = tensors[f"adam.{key}.{name}"]
-                state[key] = value.to(parameter.device)
-            self.optimizer.state[parameter] = state
+            # The fused optimizer goes through memory: moments lie there as their parameter does.
+            moments = {
+                key: torch.empty_like(parameter).copy_(tensors[f"adam.{key}.{name}"])
+                for key in ("exp_avg", "exp_avg_sq")
+            }
+            step = tensors[f"adam.step.{name}"].to(parameter.device)
+            self.optimizer.state[parameter] = {"step": step, **moments}
 
 
 class Window:
