@@ -83,7 +83,7 @@ def train_autoencoder(
     )
     model = run.averaged_model().eval()
     psnr_db = peak_signal_to_noise(model, held_out_pictures, on)
-    with tempfile.TemporaryDirectory(dir=Path(weights).parent) as folder:
+    with tempfile.TemporaryDirectory(dir=state) as folder:
         model.save_pretrained(folder)
         for name, target in (
             ("diffusion_pytorch_model.safetensors", weights),
