@@ -8,6 +8,7 @@ import ast
 import functools
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGE = "slimdit"
 REGISTRIES = ("attention", "mlp", "surgery", "samplers", "features")
@@ -21,7 +22,7 @@ def code_digest(script: str, kinds: dict[str, set[str]], scripts: Path) -> str:
     names = sorted(_reach(script, frozenset((r, k) for r in kinds for k in kinds[r]), scripts))
     digest = hashlib.sha256()
     for name in names:
-        digest.update(f"{name}\0{_meaning(_path(name, scripts))}\0".encode())
+        digest.update(f"{name}\0{_source(_path(name, scripts)).meaning}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -37,7 +38,7 @@ def _reach(script: str, kinds: frozenset[tuple[str, str]], scripts: Path) -> set
             waiting += [f"{name}.{kind}" for owner, kind in kinds if owner == registry]
             continue
         reached.add(name)
-        waiting += _imports(_path(name, scripts))
+        waiting += _source(_path(name, scripts)).imports
     return reached
 
 
@@ -49,18 +50,24 @@ def _path(name: str, scripts: Path) -> Path | None:
     return None
 
 
+class _Source(NamedTuple):
+    imports: list[str]  # of the package's modules
+    meaning: str
+
+
+def _source(path: Path) -> _Source:
+    return _read(path, path.stat().st_mtime_ns)
+
+
 @functools.cache
-def _parsed(path: Path, modified_ns: int) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _read(path: Path, modified_ns: int) -> _Source:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _Source(_imports(tree), _meaning(tree))
 
 
-def _tree(path: Path) -> ast.Module:
-    return _parsed(path, path.stat().st_mtime_ns)
-
-
-def _imports(path: Path) -> list[str]:
+def _imports(tree: ast.Module) -> list[str]:
     names = []
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -68,8 +75,8 @@ def _imports(path: Path) -> list[str]:
     return [name for name in names if name.split(".")[0] == PACKAGE and name != PACKAGE]
 
 
-def _meaning(path: Path) -> str:
-    tree = ast.parse(ast.unparse(_tree(path)))
+def _meaning(tree: ast.Module) -> str:
+    tree = ast.parse(ast.unparse(tree))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
