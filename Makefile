@@ -6,7 +6,7 @@ BIN = .venv/bin
 
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-dev study docs test lint audit kills format clean
+.PHONY: setup setup-dev study verify docs test lint audit kills coverage mutants format clean
 
 setup: .venv/installed
 
@@ -25,6 +25,10 @@ study: setup
 	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG)
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
 	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"
+
+# Whether the study's files and tables are what its records say.
+verify: setup
+	PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.verify results/$(STUDY)
 
 # What README shows: the embedded study's table and pictures.
 docs: study
@@ -47,6 +51,22 @@ audit: setup-dev
 # A study killed 50 times against one that was not: minutes.
 kills: setup-dev
 	$(BIN)/python tests/kill_study.py --kills 50
+
+# Lines and branches of the library and of the rules' scripts that no test reaches.
+coverage: setup-dev
+	$(PIP) coverage==7.17.4
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# Changed code that no test notices: minutes. `cd mutants && ../.venv/bin/mutmut browse` shows it.
+mutants: setup-dev
+	$(PIP) mutmut==3.8.1
+	rm -rf mutants && mkdir mutants && echo '*' > mutants/.gitignore
+	ln -s ../workflow/scripts mutants/src
+	ln -s ../tests ../workflow ../configs ../config.yaml ../pyproject.toml mutants
+	cd mutants && OMP_NUM_THREADS=1 ../$(BIN)/mutmut run && ../$(BIN)/mutmut results
 
 format: setup-dev
 	$(BIN)/ruff check --fix .

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from select_subset import class_folders, draw_subset, select_subset
+from select_subset import assign_roles, class_folders, draw_orders, select_subset
 from slimdit.errors import InputError
 from slimdit.files import read_csv, sha256_of
 from slimdit.images import load_image
@@ -18,12 +18,21 @@ DATA = {
     "max_images_per_class": 8,
     "held_out_per_class": 2,
     "reference_per_class": 5,
+    "bad_images": "refuse",
     "seed": 0,
 }
 
 
 def folders(**counts):
     return {name: [f"{i:02}.png" for i in range(count)] for name, count in counts.items()}
+
+
+def draw_subset(folders, data):
+    """The rows of a subset in which no image is bad, without digests."""
+    num = data["held_out_per_class"] + data["max_images_per_class"]
+    orders = draw_orders(folders, data)
+    taken = {name: [{"path": path} for path in order[:num]] for name, order in orders.items()}
+    return assign_roles(taken, data)
 
 
 FIVE = folders(ant=8, bee=9, cat=20, dog=12, elk=7)
@@ -91,10 +100,10 @@ def test_classes_that_cannot_be_drawn_are_an_input_error(change, message):
 @pytest.fixture
 def images_root(tmp_path):
     root = tmp_path / "images"
-    for name in ("bee", "ant"):
+    for red, name in enumerate(("bee", "ant")):
         (root / name).mkdir(parents=True)
         for i in range(3):
-            Image.new("RGB", (4, 4), (i, 0, 0)).save(root / name / f"{i}.png")
+            Image.new("RGB", (8, 8), (red, i, 0)).save(root / name / f"{i}.png")
     (root / "ant" / "notes.txt").write_text("no image")
     (root / "ant" / "SHOUTED.JPG").write_bytes(b"by its name")
     (root / "loose.png").write_bytes(b"in no class")
@@ -124,8 +133,12 @@ def test_selected_rows_carry_the_digests_of_their_files(images_root, tmp_path):
         "held_out_per_class": 1,
         "reference_per_class": 1,
     }
-    select_subset(tmp_path / "subset.csv", str(images_root), json.dumps(data), "", "code")
-    rows = read_csv(tmp_path / "subset.csv")
+    (images_root / "ant" / "SHOUTED.JPG").unlink()
+    subset, bad_images = tmp_path / "subset.csv", tmp_path / "bad_images.csv"
+    select_subset(
+        subset, bad_images, str(images_root), json.dumps(data), tmp_path / "state", "", "code"
+    )
+    rows = read_csv(subset)
     assert list(rows[0]) == ["path", "class", "label", "split", "reference", "sha256"]
     assert len(rows) == 6
     assert all(row["sha256"] == sha256_of(images_root / row["path"]) for row in rows)

@@ -7,7 +7,12 @@ import pytest
 import torch
 from subjects import random_tensor
 
-from slimdit.diffusion import Diffusion, linear_betas, respaced_timesteps
+from slimdit.diffusion import (
+    Diffusion,
+    discretized_log_likelihood,
+    linear_betas,
+    respaced_timesteps,
+)
 
 T = 1000
 SHAPE = (3, 4, 4)  # of one latent
@@ -22,7 +27,7 @@ def close(actual, expected, rtol=2e-5):
     np.testing.assert_allclose(actual.numpy(), expected, rtol=rtol)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def diffusion():
     return Diffusion(T)
 
@@ -77,6 +82,14 @@ def test_log_variance_runs_from_the_posterior_to_beta(diffusion):
     k, v = torch.tensor([0, 7, T - 1]), torch.ones(3, 1, 1, 1)
     close(diffusion.log_variance(-v, k).flatten(), LOG_VARIANCE[k])
     close(diffusion.log_variance(v, k).flatten(), np.log(BETA)[k])
+
+
+def test_bins_of_the_likelihood_share_the_whole_mass():
+    x = torch.linspace(-1, 1, 256, dtype=torch.float64)
+    for mean, std in ((0.1, 0.3), (-0.9, 0.05), (2.0, 0.5)):
+        log_std = torch.full_like(x, math.log(std))
+        masses = discretized_log_likelihood(x, torch.full_like(x, mean), log_std).exp()
+        assert masses.sum().item() == pytest.approx(1.0, abs=1e-9)
 
 
 def test_perfect_prediction_has_no_loss_but_the_likelihood(diffusion, batch):
@@ -161,6 +174,10 @@ def test_respaced_process_keeps_the_noise_levels_of_its_timesteps():
     short = Diffusion(T, 20)
     close(short.alpha_bar, ALPHA_BAR[short.timesteps])
     assert short.num_steps == 20
+
+
+def test_no_coefficient_is_part_of_a_checkpoint(diffusion):
+    assert not diffusion.state_dict()
 
 
 def test_respaced_betas_multiply_to_the_kept_alpha_bar():

@@ -1,6 +1,7 @@
 """Metrics where the answer is known."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ from slimdit.metrics import (
     memorisation,
     precision_recall,
 )
-from slimdit.metrics.neighbours import distance_blocks
+from slimdit.metrics.groups import balanced_groups
+from slimdit.metrics.neighbours import distance_blocks, squared_radii
 from slimdit.randomness import stream
 
 
@@ -116,6 +118,27 @@ def test_frechet_reads_float32_features_in_float64():
     assert frechet_distance(x, x + 1000) == pytest.approx(6e6, rel=1e-6)
 
 
+@pytest.mark.parametrize(("num_images", "num_features"), [(64, 6), (16, 60)])
+def test_an_offset_of_all_features_costs_frechet_no_digit(num_images, num_features):
+    """Whole numbers and a power of 2, so that the features and their means are exact."""
+    shape = (num_images, num_features)
+    a, b = (stream(0, side).integers(0, 8, size=shape).astype(np.float64) for side in "ab")
+    offset = 2.0**30
+    assert frechet_distance(a + offset, b + offset) == pytest.approx(
+        frechet_distance(a, b), rel=1e-12
+    )
+
+
+def test_frechet_of_few_images_is_exact_where_their_variances_span_twelve_digits():
+    axes, _ = np.linalg.qr(normal("axes", 30, 8))
+    deviations_a = np.logspace(0, -6, 8)
+    deviations_b = deviations_a[::-1]
+    a = with_diagonal_covariance("a", 12, deviations_a**2) @ axes.T
+    b = with_diagonal_covariance("b", 15, deviations_b**2) @ axes.T
+    expected = np.square(deviations_a - deviations_b).sum()
+    assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-13)
+
+
 def statistics(x):
     return x.mean(0), np.cov(x, rowvar=False)
 
@@ -161,7 +184,7 @@ def test_frechet_from_statistics_without_full_rank():
     assert abs(frechet_distance_from_statistics(*statistics(a), *statistics(a))) < 1e-5
 
 
-@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 def test_frechet_from_diagonal_statistics(scale):
     a, b = scale * np.array([4.0, 1.0, 0.0, 9.0]), scale * np.array([1.0, 1.0, 16.0, 0.0])
     mean = np.sqrt(scale) * np.arange(4.0)
@@ -169,6 +192,28 @@ def test_frechet_from_diagonal_statistics(scale):
     assert distance == pytest.approx(scale * (14 + 1 + 16 + 9), rel=1e-12)
     zero = np.zeros((4, 4))
     assert frechet_distance_from_statistics(mean, zero, mean, np.diag(b)) == b.sum()
+
+
+def test_frechet_from_statistics_takes_negative_eigenvalues_as_0():
+    zero, nearly_positive = np.zeros(2), np.diag([1.0, -1e-6])
+    distance = frechet_distance_from_statistics(zero, np.eye(2), zero, nearly_positive)
+    assert distance == pytest.approx(1 - 1e-6, rel=1e-12)
+
+
+def test_frechet_reads_float32_statistics_in_float64():
+    a, b = (statistics(100 + normal(side, 40, 6)) for side in "ab")
+    a, b = ([array.astype(np.float32) for array in side] for side in (a, b))
+    wide = (array.astype(np.float64) for array in (*a, *b))
+    assert frechet_distance_from_statistics(*a, *b) == frechet_distance_from_statistics(*wide)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_a_covariance_may_differ_from_its_transpose_by_rounding_alone(scale):
+    zero = np.zeros(2)
+    for asymmetry, refused in ((1e-9, False), (1e-7, True)):
+        covariance = scale * changed(np.eye(2), asymmetry, 0, 1)
+        with pytest.raises(InputError) if refused else nullcontext():
+            frechet_distance_from_statistics(zero, covariance, zero, np.eye(2))
 
 
 def changed(matrix, value, *index):
@@ -183,6 +228,7 @@ BAD_STATISTICS = {
     "it should be symmetric": (np.zeros(2), changed(np.eye(2), 0.5, 0, 1)),
     r"shape \(2,\) and covariance_a \(3, 3\)": (np.zeros(2), np.eye(3)),
     r"shape \(2, 2\) and covariance_a": (np.eye(2), np.eye(2)),
+    r"shape \(0,\) and covariance_a": (np.zeros(0), np.zeros((0, 0))),
     "mean_a has 3 features and mean_b has 2": (np.zeros(3), np.eye(3)),
 }
 
@@ -191,6 +237,14 @@ BAD_STATISTICS = {
 def test_bad_statistics_are_refused(message):
     with pytest.raises(InputError, match=message):
         frechet_distance_from_statistics(*BAD_STATISTICS[message], np.zeros(2), np.eye(2))
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_refused_statistics_of_the_second_set_are_named(bad):
+    names, good = ("mean_b", "covariance_b"), (np.zeros(2), np.eye(2))
+    second = [np.full_like(x, np.nan) if i == bad else x for i, x in enumerate(good)]
+    with pytest.raises(InputError, match=f"^{names[bad]} has values that are not finite"):
+        frechet_distance_from_statistics(*good, *second)
 
 
 @pytest.mark.parametrize(("num_images", "num_features"), MANY_AND_FEW)
@@ -220,27 +274,49 @@ def test_frechet_of_constant_features_is_the_squared_distance_of_means():
     a, b = np.full((30, 3), 2.0), np.full((20, 3), 4.0)
     assert frechet_distance(a, b) == 12.0
     assert frechet_distance(a[:2], b[:2]) == 12.0
+    assert PreparedReference(a).distance(b[:2]) == 12.0
+
+
+def probabilities(what, *shape):
+    p = np.exp(2 * normal(what, *shape))
+    return p / p.sum(1, keepdims=True)
+
+
+def naive_divergence(p):
+    marginal = p.mean(0)
+    return np.mean([sum(q * np.log(q / m) for q, m in zip(x, marginal, strict=True)) for x in p])
 
 
 def test_inception_score_is_that_of_a_naive_loop():
-    p = normal("logits", 25, 6)
-    p = np.exp(2 * p) / np.exp(2 * p).sum(1, keepdims=True)
-    scores = []
-    for split in (p[:10], p[10:20], p[20:]):
-        marginal = split.mean(0)
-        divergences = [
-            sum(q * np.log(q / m) for q, m in zip(x, marginal, strict=True)) for x in split
-        ]
-        scores.append(np.exp(np.mean(divergences)))
+    p = probabilities("logits", 25, 6)
+    scores = [np.exp(naive_divergence(split)) for split in (p[:10], p[10:20], p[20:])]
     score = inception_score(p, split_size=10)
     assert score.mean == pytest.approx(np.mean(scores), rel=1e-12)
     assert score.std == pytest.approx(np.std(scores), rel=1e-12)
     assert inception_score(p).std == 0.0
+    assert inception_score(p, split_size=1)[:2] == pytest.approx((1.0, 0.0), abs=1e-12)
+
+
+def test_corrected_inception_score_is_twice_the_whole_less_the_halves():
+    p, labels = probabilities("logits", 25, 6), np.arange(25) % 5
+    half = balanced_groups(25, 2, stream(3, "inception-score-halves"), labels)
+    halves = np.mean([naive_divergence(p[half == i]) for i in range(2)])
+    corrected = inception_score(p, seed=3, labels=labels).corrected
+    assert corrected == pytest.approx(np.exp(2 * naive_divergence(p) - halves), rel=1e-12)
+
+
+def test_inception_score_is_by_default_of_splits_of_5000_and_of_the_first_seed():
+    p = probabilities("many", 5002, 3)
+    assert inception_score(p) == inception_score(p, split_size=5000, seed=0)
+    assert inception_score(p) != inception_score(p, split_size=5001)
+    assert inception_score(p) != inception_score(p, seed=1)
 
 
 def test_inception_score_of_certain_and_of_uninformed_classifiers():
     certain = np.eye(7)[np.arange(70) % 7]
     assert inception_score(certain).mean == pytest.approx(7.0, rel=1e-12)
+    with_a_class_of_no_image = np.pad(certain, [(0, 0), (0, 1)])
+    assert inception_score(with_a_class_of_no_image).mean == pytest.approx(7.0, rel=1e-12)
     uninformed = np.full((40, 7), 1 / 7)
     assert inception_score(uninformed) == pytest.approx((1.0, 0.0, 1.0), abs=1e-12)
 
@@ -261,11 +337,19 @@ def test_correction_of_the_inception_score_has_halves_of_equally_many_labels():
     assert inception_score(certain).corrected > 10.0
 
 
+def test_probabilities_that_were_rounded_to_half_precision_are_taken():
+    p = probabilities("rounded", 50, 6)
+    assert inception_score(p.astype(np.float16)).mean == pytest.approx(
+        inception_score(p).mean, rel=1e-3
+    )
+
+
 def test_bad_probabilities_are_refused():
     with pytest.raises(InputError, match="one for each of the 4 images"):
         inception_score(np.full((4, 2), 0.5), labels=[0, 1])
-    with pytest.raises(InputError, match="do not sum to 1"):
-        inception_score(np.full((4, 3), 0.5))
+    for value in (0.5, 0.335):
+        with pytest.raises(InputError, match="do not sum to 1"):
+            inception_score(np.full((4, 3), value))
     with pytest.raises(InputError, match="without < 0"):
         inception_score(np.array([[1.5, -0.5], [0.5, 0.5]]))
     with pytest.raises(InputError, match="not finite"):
@@ -293,6 +377,21 @@ def test_kernel_distance_of_whole_sets_is_the_sum_over_pairs():
     mean, std = kernel_distance(a, b, num_subsets=3, subset_size=1000, seed=0)
     assert mean == pytest.approx(within - between * 2)
     assert std == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("num_a", "num_b", "size"), [(9, 12, 4), (4, 12, 9), (12, 4, 9), (9, 9, 2)]
+)
+def test_kernel_distance_is_the_mean_over_random_subsets(num_a, num_b, size):
+    """Each as the set's own: a subset of the whole is the whole, in another order."""
+    sets, distances = (normal("a", num_a, 3), normal("b", num_b, 3)), []
+    drawn = min(num_a, num_b, size)
+    for i in range(5):
+        random = stream(7, "kid-subset", i)
+        subsets = [x[random.choice(len(x), drawn, replace=False)] for x in sets]
+        distances.append(kernel_distance(*subsets, 1, drawn, seed=0)[0])
+    expected = (np.mean(distances), np.std(distances))
+    assert kernel_distance(*sets, 5, size, seed=7) == pytest.approx(expected, rel=1e-9)
 
 
 def test_kernel_distance_depends_on_the_seed_alone():
@@ -345,7 +444,7 @@ def naive_manifold(reference, samples, k):
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
-@pytest.mark.parametrize("neighbours", [1, 3])
+@pytest.mark.parametrize("neighbours", [1, 3, 29])
 def test_manifold_metrics_are_those_of_a_naive_loop(neighbours, offset, monkeypatch):
     monkeypatch.setattr("slimdit.metrics.neighbours.ROWS_AT_ONCE", 7)
     reference, samples = normal("a", 30, 4), normal("b", 40, 4) * 0.8 + 0.5
@@ -381,6 +480,21 @@ def test_squared_distances_keep_their_digits_and_are_0_for_copies():
     assert (distances[expected == 0] == 0).all()
 
 
+def test_offsets_of_single_features_cost_squared_distances_no_digits():
+    x, offsets = stream(0, "x").integers(0, 8, size=(32, 5)).astype(np.float64), 2.0**30
+    shifted = x + offsets * np.arange(5)
+    ((_, distances),) = distance_blocks(shifted, shifted)
+    np.testing.assert_allclose(distances, np.square(x[:, None] - x).sum(2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("neighbours", [1, 2, 40, 1099])
+def test_radii_are_the_distances_to_the_sorted_neighbours(neighbours):
+    x = normal("x", 1100, 2)
+    distances = np.square(x[:, None] - x).sum(2)
+    expected = np.sort(distances, axis=1)[:, neighbours]  # the first is to itself
+    np.testing.assert_allclose(squared_radii(x, neighbours), expected, rtol=1e-9)
+
+
 def test_copies_of_an_image_have_balls_without_extent():
     image, others = normal("image", 64), normal("others", 50, 64)
     metrics = manifold_metrics(np.vstack([others, image]), np.tile(image, (9, 1)), neighbours=3)
@@ -400,8 +514,8 @@ def test_memorisation_of_new_images_and_of_copies():
 
 def test_memorisation_of_known_layouts():
     train, held_out = np.array([[0.0], [10.0]]), np.array([[2.0], [12.0]])
-    samples = np.array([[1.0], [11.0], [7.0], [1.0]])
-    assert memorisation(train, samples, held_out) == (0.5, 3 / 4)
+    samples = np.array([[1.0], [11.0], [7.0], [1.0], [12.0]])  # the last as close as held-out ones
+    assert memorisation(train, samples, held_out) == (0.5, 3 / 5)
 
 
 def test_held_out_images_of_the_training_set_are_refused():
@@ -435,22 +549,37 @@ BAD = {
 
 @pytest.mark.parametrize("message", BAD)
 @pytest.mark.parametrize(
-    "metric",
+    ("metric", "names"),
     [
-        frechet_distance,
-        lambda a, b: kernel_distance(a, b, 2, 2, 0),
-        lambda a, b: precision_recall(a, b, 1),
-        lambda a, b: manifold_metrics(a, b, 1),
-        lambda a, b: density_coverage(a, b, 1),
-        lambda a, b: memorisation(a, b, a),
+        (frechet_distance, ("features_a", "features_b")),
+        (lambda a, b: kernel_distance(a, b, 2, 2, 0), ("features_a", "features_b")),
+        (lambda a, b: precision_recall(a, b, 1), ("reference", "samples")),
+        (lambda a, b: manifold_metrics(a, b, 1), ("reference", "samples")),
+        (lambda a, b: density_coverage(a, b, 1), ("reference", "samples")),
+        (lambda a, b: memorisation(a, b, a), ("train", "samples")),
+        (lambda a, b: PreparedReference(a).distance(b), ("reference", "features")),
     ],
-    ids=["frechet", "kernel", "precision_recall", "manifold", "density_coverage", "memorisation"],
+    ids=[
+        *("frechet", "kernel", "precision_recall", "manifold", "density_coverage"),
+        *("memorisation", "prepared"),
+    ],
 )
-def test_bad_features_are_refused(metric, message):
-    with pytest.raises(InputError, match=message):
-        metric(GOOD, BAD[message])
-    with pytest.raises(InputError, match=message):
-        metric(BAD[message], GOOD)
+def test_bad_features_are_refused_by_their_name(metric, names, message):
+    for name, pair in zip(names, ((BAD[message], GOOD), (GOOD, BAD[message])), strict=True):
+        with pytest.raises(InputError, match=rf"\b{name} has .*{message}"):
+            metric(*pair)
+
+
+@pytest.mark.parametrize("message", [m for m in BAD if m != "same extractor"])
+def test_bad_features_of_one_set_are_refused_by_their_name(message):
+    probe = linear_probe(GOOD, np.arange(6) % 2)
+    for name, metric in (
+        ("probabilities", inception_score),
+        ("features", lambda x: linear_probe(x, np.arange(len(x)) % 2)),
+        ("features", lambda x: class_accuracy(probe, x, np.arange(len(x)) % 2)),
+    ):
+        with pytest.raises(InputError, match=f"^{name} has .*{message}"):
+            metric(BAD[message])
 
 
 def test_bad_options_are_refused():
@@ -469,7 +598,7 @@ def test_bad_options_are_refused():
 
 
 def test_bad_labels_are_refused():
-    with pytest.raises(InputError, match="one for each of the 6 images"):
+    with pytest.raises(InputError, match=r"^labels have shape \(5,\); .*each of the 6 images"):
         linear_probe(GOOD, np.zeros(5))
     with pytest.raises(InputError, match="one class only"):
         linear_probe(GOOD, np.zeros(6))

@@ -65,7 +65,7 @@ def test_frechet_distance_from_moments():
 
 
 BAD = {
-    "not finite": np.array([[1.0, np.inf]]),
+    "^batch has values that are not finite": np.array([[1.0, np.inf]]),
     r"shape \(2,\); it should be \(images, 2\)": np.zeros(2),
     r"shape \(4, 3\)": np.zeros((4, 3)),
 }
@@ -77,6 +77,11 @@ def test_bad_batches_are_refused(message):
     with pytest.raises(InputError, match=message):
         moments.add(BAD[message])
     assert moments.count == 0
+
+
+def test_two_images_have_a_covariance():
+    x = np.array([[0.0, 1.0], [2.0, 5.0]])
+    np.testing.assert_array_equal(moments_of(x).covariance, [[2.0, 4.0], [4.0, 8.0]])
 
 
 def test_covariance_of_one_image_and_other_features_are_refused():

@@ -52,6 +52,15 @@ def test_ddim_step_equals_its_formula(eta, step_inputs):
     torch.testing.assert_close(actual.double(), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_ddim_is_by_default_without_noise(step_inputs):
+    x, k, eps, v, noise = step_inputs
+    diffusion = Diffusion(T, STEPS)
+    default, without_noise = SAMPLERS["ddim"](diffusion), SAMPLERS["ddim"](diffusion, eta=0.0)
+    assert not default.needs_noise
+    expected = without_noise.step(x, k, eps, v, noise)
+    assert torch.equal(default.step(x, k, eps, v, None), expected)
+
+
 def test_ddpm_step_equals_its_formula(step_inputs):
     x, k, eps, v, noise = step_inputs
     a, previous = coefficients(k)

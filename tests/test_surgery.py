@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from subjects import PHOTOS, random_tensor, randomized, tiny
+from torch._inductor import config as inductor_config
 
 from compress import compress
 from slimdit.errors import InputError
@@ -77,6 +78,8 @@ def test_the_heads_with_the_highest_scores_are_kept_in_order():
     assert torch.equal(pruned.qkv.bias[16:], attention.qkv.bias[48:][rows])
     assert torch.equal(pruned.proj.weight, attention.proj.weight[:, rows])
     assert torch.equal(pruned.proj.bias, attention.proj.bias)
+    for linear in (pruned.qkv, pruned.proj):
+        assert linear.weight.shape == (linear.out_features, linear.in_features)
 
 
 def test_masking_keeps_every_shape():
@@ -126,6 +129,14 @@ def test_int8_weights_are_within_half_a_step_of_float32():
         step = weight.abs().amax(1, keepdim=True) / 127
         restored = integers.float() * scale.reshape(-1, 1).float()
         assert ((restored - weight).abs() <= 0.502 * step).all()
+
+
+def test_int8_leaves_the_flags_of_the_compiler_as_they_were():
+    """They are of the whole process: another variant's timings should not know of them."""
+    _, model = trained()
+    before = inductor_config.get_config_copy()
+    apply_operations(model, [{"name": "int8_weight_only"}])
+    assert inductor_config.get_config_copy() == before
 
 
 def test_int8_leaves_everything_but_linear_weights_as_it_was():

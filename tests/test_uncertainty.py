@@ -39,6 +39,14 @@ def test_groups_have_equal_sizes_and_equally_many_of_each_label():
     assert (groups != balanced_groups(103, 4, stream(1, "groups"), labels)).any()
 
 
+def test_images_of_one_label_take_turns_in_random_order():
+    labels = np.arange(103) % 7
+    order = stream(0, "groups").permutation(103)
+    by_label = [i for label in range(7) for i in order if labels[i] == label]
+    groups = balanced_groups(103, 4, stream(0, "groups"), labels)
+    assert groups[by_label].tolist() == [i % 4 for i in range(103)]
+
+
 def test_extrapolation_removes_most_of_the_bias():
     num_features = 20
     truth = num_features * (0.1**2 + 0.3**2)
@@ -57,15 +65,27 @@ def test_extrapolation_removes_most_of_the_bias():
 
 def test_extrapolation_is_twice_the_whole_less_the_halves():
     a, b = normal("a", 40, 3), normal("b", 60, 3) + 1
-    labels = np.repeat([0, 1], 20)
+    labels, labels_b = np.repeat([0, 1], 20), np.arange(60) % 3
     a[20:] += 9
-    estimate = extrapolated_frechet_distance(a, b, seed=3, labels_a=labels)
+    estimate = extrapolated_frechet_distance(a, b, seed=3, labels_a=labels, labels_b=labels_b)
     assert estimate.raw == frechet_distance(a, b)
     half_a = balanced_groups(40, 2, stream(3, "frechet-halves", 0), labels)
-    half_b = balanced_groups(60, 2, stream(3, "frechet-halves", 1))
+    half_b = balanced_groups(60, 2, stream(3, "frechet-halves", 1), labels_b)
     halves = [frechet_distance(a[half_a == i], b[half_b == i]) for i in range(2)]
     assert estimate.corrected == pytest.approx(2 * estimate.raw - np.mean(halves), rel=1e-12)
     assert np.bincount(labels[half_a == 0]).tolist() == [10, 10]
+
+
+def test_extrapolation_needs_four_images():
+    estimate = extrapolated_frechet_distance(normal("a", 4, 2), normal("b", 4, 2), seed=0)
+    assert np.isfinite(estimate).all()
+
+
+@pytest.mark.parametrize(("num_images", "num_groups"), [(13, 6), (39, 19), (50, 20)])
+def test_there_are_20_groups_or_as_many_as_have_two_images(num_images, num_groups):
+    x, reference = normal("x", num_images, 3), PreparedReference(normal("reference", 60, 3))
+    expected = frechet_distance_spread(x, reference, seed=0, num_groups=num_groups)
+    assert frechet_distance_spread(x, reference, seed=0) == expected
 
 
 def test_spread_is_that_of_other_samples():
@@ -96,9 +116,13 @@ def test_errors_are_those_of_distances_without_each_group(num_images):
 
 def test_errors_of_independent_samples_add_up_in_squares():
     a, b = normal("a", 90, 4), normal("b", 90, 4) + 0.1
-    reference, labels = normal("reference", 100, 4), np.arange(90) % 3
-    found = independent_difference(a, b, reference, 7, labels, None)
-    sides = [frechet_distance_spread(x, reference, 7, y) for x, y in ((a, labels), (b, None))]
+    reference, labels_a, labels_b = (
+        normal("reference", 100, 4),
+        np.arange(90) % 3,
+        np.arange(90) % 5,
+    )
+    found = independent_difference(a, b, reference, 7, labels_a, labels_b)
+    sides = [frechet_distance_spread(x, reference, 7, y) for x, y in ((a, labels_a), (b, labels_b))]
     assert found.difference == sides[0].distance - sides[1].distance
     assert found.standard_error == np.hypot(*(side.standard_error for side in sides))
     assert found.high - found.low == pytest.approx(2 * 2.0930241 * found.standard_error)
@@ -180,19 +204,30 @@ BAD = {
 
 @pytest.mark.parametrize("message", BAD)
 @pytest.mark.parametrize(
-    "estimate",
+    ("name", "estimate"),
     [
-        lambda x: extrapolated_frechet_distance(x, GOOD, 0),
-        lambda x: extrapolated_frechet_distance(GOOD, x, 0),
-        lambda x: frechet_distance_spread(x, GOOD, 0),
-        lambda x: frechet_distance_spread(x, PreparedReference(GOOD), 0),
-        lambda x: paired_difference(GOOD, x, GOOD, 0),
-        lambda x: paired_difference(GOOD, GOOD, x, 0),
+        ("features_a", lambda x: extrapolated_frechet_distance(x, GOOD, 0)),
+        ("features_b", lambda x: extrapolated_frechet_distance(GOOD, x, 0)),
+        ("features", lambda x: frechet_distance_spread(x, GOOD, 0)),
+        ("features", lambda x: frechet_distance_spread(x, PreparedReference(GOOD), 0)),
+        ("reference", lambda x: frechet_distance_spread(GOOD, x, 0)),
+        ("features_a", lambda x: paired_difference(x, GOOD, GOOD, 0)),
+        ("features_b", lambda x: paired_difference(GOOD, x, GOOD, 0)),
+        ("reference", lambda x: paired_difference(GOOD, GOOD, x, 0)),
+        ("features_a", lambda x: independent_difference(x, GOOD, GOOD, 0)),
+        ("features_b", lambda x: independent_difference(GOOD, x, GOOD, 0)),
+        ("reference", lambda x: independent_difference(GOOD, GOOD, x, 0)),
     ],
 )
-def test_bad_features_are_refused(estimate, message):
-    with pytest.raises(InputError, match=message):
+def test_bad_features_are_refused_by_their_name(name, estimate, message):
+    with pytest.raises(InputError, match=rf"\b{name} has .*{message}"):
         estimate(BAD[message])
+
+
+@pytest.mark.parametrize("difference", [paired_difference, independent_difference])
+def test_features_unlike_the_reference_are_refused_by_their_name(difference):
+    with pytest.raises(InputError, match=r"^features_a has 1 features and reference has 2"):
+        difference(GOOD[:, :1], GOOD[:, :1], GOOD, 0)
 
 
 def test_bad_options_are_refused():

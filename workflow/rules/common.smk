@@ -12,12 +12,25 @@ sys.path.insert(0, str(SCRIPTS))
 from snakemake.exceptions import WorkflowError
 
 from slimdit.code_digest import code_digest
+from slimdit.config_check import config_problems, listed
 from slimdit.errors import InputError
 from slimdit.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.files import canonical_json as canonical
+from slimdit.made_folders import check_replaceable
 from slimdit.paper import paper_values
+from slimdit.registries import default_of
 from slimdit.runs import lift_stale_locks, live_runs, register_run
 from slimdit.study import Study
+
+if problems := config_problems(config):
+    sys.exit(listed(problems))
+STUDY = Study(config)
+if config["data"]["photos"]:
+    # Snakemake deletes the folder before the job that makes it anew.
+    try:
+        check_replaceable(config["data"]["images"], "data.images")
+    except InputError as error:
+        sys.exit(f"config: {error}")
 
 if workflow.is_main_process:
     register_run()
@@ -25,18 +38,14 @@ if workflow.is_main_process:
     for run in live_runs():
         print(f"Snakemake is at work in this folder as process {run} too.", file=sys.stderr)
 
-try:
-    STUDY = Study(config)
-except InputError as error:
-    sys.exit(f"config: {error}")
-
 DATA = config["data"]
 AUTOENCODER = config["autoencoder"]
 EVALUATION = canonical(STUDY.evaluation)
 EXTRACTOR = {STUDY.evaluation["extractor"]["name"].replace("-", "_")}
-EXTRACTOR_ENV = "../../envs/slimdit.yaml"
-if STUDY.evaluation["extractor"].get("backend") == "tensorflow":
-    EXTRACTOR_ENV = "../../envs/inception.yaml"
+BACKEND = STUDY.evaluation["extractor"].get(
+    "backend", default_of("features", STUDY.evaluation["extractor"]["name"], "backend")
+)
+EXTRACTOR_ENV = f"../../envs/{'inception' if BACKEND == 'tensorflow' else 'slimdit'}.yaml"
 GRAPH = STUDY.evaluation["extractor"].get("graph")
 
 
@@ -113,7 +122,9 @@ def cut_images(wildcards):
 
 def cut_identity():
     """What the images are a function of, where the study makes them."""
-    return canonical([DATA["photos"], DATA["seed"], code_of("cut_photos")]) if DATA["photos"] else ""
+    return (
+        canonical([DATA["photos"], DATA["seed"], code_of("cut_photos")]) if DATA["photos"] else ""
+    )
 
 
 def trained_autoencoder(wildcards):

@@ -28,20 +28,22 @@ rule select_subset:
         unpack(cut_images),
     output:
         subset="results/{study}/data/subset.csv",
+        bad_images="results/{study}/data/bad_images.csv",
     log:
         "results/{study}/logs/select_subset.log",
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: all_cores()
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
     params:
         images_root=DATA["images"],
         data=subset_choice,
+        state="results/{study}/state/subset",
         cut=cut_identity(),
         code=code_of("select_subset"),
     message:
-        "Drawing classes and images"
+        "Drawing classes and images, and looking for bad ones"
     script:
         "../scripts/select_subset.py"
 

@@ -5,6 +5,11 @@ PAPER = canonical(paper_values(config["paper_values"]) if config["paper_values"]
 FIGURES = ("samples", "differences", "losses", "pareto", "expert_load")
 
 
+def whole_config(wildcards, output):
+    """Of the study; told the output, so that what concerns no result is no reason to rerun."""
+    return canonical(config)
+
+
 localrules:
     architecture_table,
     tables,
@@ -40,10 +45,16 @@ rule tables:
         difference=run_files("difference.json", STUDY.compared),
         training=run_files("training.json", STUDY.trained),
         autoencoder=autoencoder_report(),
+        # No table has them, the record of the study does.
+        record_only=[
+            *run_files("samples.json", STUDY.variants),
+            f"results/{STUDY.name}/data/latents.json",
+        ],
     output:
         table1_csv=table_report("table1.csv", "table1"),
         table1_md=f"results/{STUDY.name}/tables/table1.md",
         table2_csv=table_report("table2.csv", "table2"),
+        study_json=f"results/{STUDY.name}/tables/study.json",
     log:
         f"results/{STUDY.name}/logs/tables.log",
     conda:
@@ -55,6 +66,7 @@ rule tables:
         rows=ROWS,
         paper=PAPER,
         speed_batch_size=config["speed"]["table_batch_size"],
+        config=whole_config,
         code=code_of("tables"),
     message:
         "Writing the tables"

@@ -10,7 +10,13 @@ def compress(parent, checkpoint, variant, seed, operations, code):
 
     operations, metadata = json.loads(operations), read_metadata(parent)
     model = apply_operations(load_variant(parent), operations)
-    where_from = conditions(code=code, variant=variant, seed=seed, parent_sha256=sha256_of(parent))
+    where_from = conditions(
+        code=code,
+        variant=variant,
+        seed=seed,
+        parent=metadata["origin"].get("variant"),
+        parent_sha256=sha256_of(parent),
+    )
     save_variant(
         checkpoint, model, metadata["structure"], metadata["operations"] + operations, where_from
     )

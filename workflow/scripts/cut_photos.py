@@ -2,15 +2,18 @@
 
 import json
 import logging
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from slimdit.errors import InputError
+from slimdit.made_folders import atomic_folder, check_replaceable
 from slimdit.progress import Progress
 from slimdit.randomness import stream
+
+MOST_DRAWS = 1000  # for a crop that there is none like yet
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +38,39 @@ def photograph(name: str) -> Image.Image:
 
 def cut_photos(images, photos, seed, code):
     """photos: {"names", "crops_per_photo", "crop_size", "min_side", "max_side"}, sides in
-    fractions of the photograph's central square; one class a photograph."""
+    fractions of the photograph's central square; one class a photograph.
+
+    Raises InputError for names of no photograph, and where `images` is a folder of someone else.
+    """
     photos = json.loads(photos)
-    shutil.rmtree(images, ignore_errors=True)
-    size = photos["crop_size"]
-    with Progress(len(photos["names"]) * photos["crops_per_photo"], "cut photos", "crop") as bar:
+    check_replaceable(images, "data.images")
+    size, num_crops = photos["crop_size"], len(photos["names"]) * photos["crops_per_photo"]
+    with atomic_folder(images) as root, Progress(num_crops, "cut photos", "crop") as bar:
         for name in photos["names"]:
             picture = photograph(name)
-            folder = Path(images) / name
-            folder.mkdir(parents=True)
-            for index in range(photos["crops_per_photo"]):
-                box = crop_box(picture.size, photos, stream(seed, f"crop/{name}", index))
+            folder = root / name
+            folder.mkdir()
+            for index, box in enumerate(crop_boxes(name, picture.size, photos, seed)):
                 crop = picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
                 crop.save(folder / f"{index:04d}.png", compress_level=1)
                 bar.update()
     log.info("%d photographs cut", len(photos["names"]))
+
+
+def crop_boxes(name: str, picture_size: tuple[int, int], photos, seed: int) -> Iterator[tuple]:
+    """The boxes of a photograph's crops, no two alike: an image is trained on or held out."""
+    seen = set()
+    for index in range(photos["crops_per_photo"]):
+        random = stream(seed, f"crop/{name}", index)
+        boxes = (crop_box(picture_size, photos, random) for _ in range(MOST_DRAWS))
+        box = next((box for box in boxes if box not in seen), None)
+        if box is None:
+            raise InputError(
+                f"data.photos: {name} has too few different crops for crops_per_photo "
+                f"{photos['crops_per_photo']}; ask for fewer, or a lower min_side."
+            )
+        seen.add(box)
+        yield box
 
 
 def crop_box(picture_size, photos, random: np.random.Generator) -> tuple[int, int, int, int]:

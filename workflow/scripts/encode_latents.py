@@ -1,13 +1,11 @@
 """Encode every training image and its mirror image once, into one memory-mapped array."""
 
-from pathlib import Path
-
 import numpy as np
 
 from slimdit.errors import InputError
 from slimdit.files import fingerprint, read_csv, sha256_of, write_json
-from slimdit.images import load_image
 from slimdit.resumable import ResumableArray
+from slimdit.subset import read_image
 
 
 def encode_latents(
@@ -48,12 +46,11 @@ def encode_latents(
     on = device()
     autoencoder = load_autoencoder(source, revision, on)
     weights_sha256 = sha256_of(weights_file(source, revision))
-    key = fingerprint([sha256_of(subset), image_size, source, revision, weights_sha256, code])
+    subset_sha256 = sha256_of(subset)
+    key = fingerprint([subset_sha256, image_size, source, revision, weights_sha256, code])
 
     def encode(start, stop):
-        batch = np.stack(
-            [load_image(Path(images_root) / row["path"], image_size) for row in rows[start:stop]]
-        )
+        batch = np.stack([read_image(row, images_root, image_size) for row in rows[start:stop]])
         x = to_model_range(batch, on)
         moments = torch.stack(
             [encode_moments(autoencoder, picture) for picture in (x, x.flip(-1))], dim=1
@@ -78,6 +75,7 @@ def encode_latents(
             "shift": shift,
             "scale": scale,
             "sha256": sha256_of(latents),
+            "subset_sha256": subset_sha256,
             "image_size": image_size,
             "crop": "centre",
             "flips": ["none", "horizontal"],

@@ -88,6 +88,7 @@ def evaluate(
             },
             "num_train": len(reference["train_pooled"]),
             "samples_sha256": samples_sha256,
+            "reference_features_sha256": sha256_of(reference_features),
             "features_sha256": sha256_of(features),
             "sampling": made["sampling"],
             "evaluation": evaluation,

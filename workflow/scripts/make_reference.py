@@ -3,16 +3,15 @@
 import json
 import logging
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
 from slimdit.errors import InputError
 from slimdit.features import build_extractor
 from slimdit.files import read_csv, sha256_of, write_npz
-from slimdit.images import load_image
 from slimdit.progress import Progress
 from slimdit.provenance import conditions
+from slimdit.subset import read_image
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +78,7 @@ def make_reference(
         "extractor": extractor.describe(),
         "image_size": image_size,
         "reference_sha256": sha256_of(reference),
+        "subset_sha256": sha256_of(subset),
         "origin": conditions(code=code),
     }
     write_npz(
@@ -110,13 +110,7 @@ def read_images(rows: list[dict], images_root, image_size: int, description: str
     images = np.empty((len(rows), image_size, image_size, 3), dtype=np.uint8)
     with Progress(len(rows), f"{description} images", unit="images") as progress:
         for i, row in enumerate(rows):
-            path = Path(images_root) / row["path"]
-            if path.is_file() and sha256_of(path) != row["sha256"]:
-                raise InputError(
-                    f"{path} is not the image that was selected (its sha256 differs); "
-                    "restore it or select the subset anew."
-                )
-            images[i] = load_image(path, image_size)
+            images[i] = read_image(row, images_root, image_size)
             progress.update()
     return images
 

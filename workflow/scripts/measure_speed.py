@@ -21,7 +21,8 @@ def measure_speed(checkpoint, speed, variant, measurement, code):
 
     options, on = json.loads(measurement), device()
     torch.set_float32_matmul_precision("high")
-    build_operations(read_metadata(checkpoint)["operations"])  # imports are not the model's memory
+    metadata = read_metadata(checkpoint)
+    build_operations(metadata["operations"])  # imports are not the model's memory
     baseline_rss_bytes = resident_bytes()
     model = load_variant(checkpoint).to(on)
     measurements, not_measured = [], []
@@ -65,7 +66,11 @@ def measure_speed(checkpoint, speed, variant, measurement, code):
             "variant": variant,
             "measurements": measurements,
             "not_measured": not_measured,
-            "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
+            "origin": origin(
+                code=code,
+                checkpoint_sha256=sha256_of(checkpoint),
+                seed=metadata["origin"]["seed"],
+            ),
         },
     )
 

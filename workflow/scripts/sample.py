@@ -103,6 +103,7 @@ def sample(
             # An interrupted run has timed only what was left; a finished one nothing.
             "images_per_s": todo / wall_s if todo else None,
             "samples_sha256": sha256_of(samples),
+            "prompts_sha256": sha256_of(prompts),
             "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
         },
     )

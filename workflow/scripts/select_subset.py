@@ -1,49 +1,103 @@
 """Draw classes, images and their roles from an image folder `<root>/<class>/*`."""
 
+import hashlib
 import json
+import logging
 import os
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
+from PIL import Image
+
 from slimdit.errors import InputError
-from slimdit.files import sha256_of, write_csv
-from slimdit.images import EXTENSIONS
+from slimdit.files import write_csv
+from slimdit.images import EXTENSIONS, NotAnImage, decode
 from slimdit.progress import Progress
 from slimdit.randomness import stream
 
 COLUMNS = ["path", "class", "label", "split", "reference", "sha256"]
+BAD_COLUMNS = ["path", "reason"]
+LEAST_SIDE = 8  # pixels; smaller images show nothing
+NUM_NAMED = 3  # of the bad images; the report lists all
+NOT_PLAIN = {"Cc", "Cs"}  # control characters, and bytes that are not UTF-8
+
+log = logging.getLogger(__name__)
 
 
 def class_folders(root: Path) -> dict[str, list[str]]:
-    """Image files of every class folder, both in order; raises InputError when there are none."""
+    """Image files of every class folder, both in order; hidden files and folders are none.
+
+    Raises InputError when there are no images, and for folders that cannot be read or named.
+    """
     if not root.is_dir():
         raise InputError(
             f"data.images: {root} is not a folder; it should hold one folder of images a class."
         )
     folders = {
-        entry.name: sorted(
-            file.name
-            for file in os.scandir(entry.path)
-            if Path(file.name).suffix.lower() in EXTENSIONS and file.is_file()
-        )
-        for entry in os.scandir(root)
-        if entry.is_dir()
+        entry.name: sorted(file.name for file in visible(entry.path) if may_be_image(file))
+        for entry in visible(root)
+        if is_folder(entry)
     }
     if not any(folders.values()):
         raise InputError(
             f"data.images: {root} has no images; it should hold one folder of images a class."
         )
+    for name, files in folders.items():
+        if files and not is_plain(name):
+            raise InputError(
+                f"data.images: the class folder {name!r} of {root} does not have a name in UTF-8 "
+                "on one line; rename it."
+            )
     return dict(sorted(folders.items()))
 
 
-def draw_subset(folders: dict[str, list[str]], data: dict) -> list[dict]:
-    """Rows of the subset, without hashes: classes in alphabetical order, images in drawn order.
+def visible(folder: str | Path) -> list[os.DirEntry]:
+    try:
+        return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(
+            f"data.images: {printable(str(folder))} cannot be read ({error.strerror}); "
+            "make it readable or remove it."
+        ) from None
 
-    Of each class: held_out_per_class images that nothing trains on, then at most
-    max_images_per_class to train on, reference_per_class of which are the reference.
-    """
-    seed, held_out = data["seed"], data["held_out_per_class"]
-    least = max(data["min_images_per_class"], data["reference_per_class"]) + held_out
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Raises InputError for a link that leads nowhere: what is missing may be a class."""
+    if not os.path.exists(entry.path):
+        raise InputError(
+            f"data.images: {printable(entry.path)} is a link that leads nowhere; mend or remove it."
+        )
+    return entry.is_dir()
+
+
+def may_be_image(entry: os.DirEntry) -> bool:
+    """By its name; a link that leads nowhere is one, which is found to be bad when it is drawn."""
+    if Path(entry.name).suffix.lower() not in EXTENSIONS:
+        return False
+    is_file = entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path)
+    return is_file or not os.path.exists(entry.path)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a line of a CSV file can hold it."""
+    return NOT_PLAIN.isdisjoint(map(unicodedata.category, name))
+
+
+def printable(path: str) -> str:
+    return path if is_plain(path) else repr(path)
+
+
+def least_images(data: dict) -> int:
+    """What a class must hold to be drawn."""
+    least = max(data["min_images_per_class"], data["reference_per_class"])
+    return least + data["held_out_per_class"]
+
+
+def draw_classes(folders: dict[str, list[str]], data: dict) -> list[str]:
+    """Names of the classes in the order of their labels; raises InputError if there are too few."""
+    least = least_images(data)
     eligible = [name for name, files in folders.items() if len(files) >= least]
     missing = [name for name in data["classes"] or [] if name not in eligible]
     if missing:
@@ -56,23 +110,114 @@ def draw_subset(folders: dict[str, list[str]], data: dict) -> list[dict]:
             f"{len(folders)} class folders hold at least {least} images "
             "(data.min_images_per_class and data.held_out_per_class)."
         )
-    drawn = stream(seed, "classes").permutation(len(eligible))[: data["num_classes"]]
+    drawn = stream(data["seed"], "classes").permutation(len(eligible))[: data["num_classes"]]
     classes = data["classes"] or sorted(eligible[i] for i in drawn)
     if len(classes) != data["num_classes"]:
         raise InputError(
             f"data.classes lists {len(classes)} classes, but data.num_classes is "
             f"{data['num_classes']}."
         )
-    rows = []
-    for label, name in enumerate(classes):
+    return classes
+
+
+def draw_orders(folders: dict[str, list[str]], data: dict) -> dict[str, list[str]]:
+    """Paths of all images of each drawn class, in the order in which they are taken."""
+    orders = {}
+    for name in draw_classes(folders, data):
         files = folders[name]
-        order = stream(seed, f"images/{name}").permutation(len(files))
-        order = order[: held_out + data["max_images_per_class"]]
-        for position, index in enumerate(order):
-            trained_on = position - held_out
+        order = stream(data["seed"], f"images/{name}").permutation(len(files))
+        orders[name] = [f"{name}/{files[index]}" for index in order]
+    return orders
+
+
+def examine(path: Path) -> tuple[str, str]:
+    """The sha256 of an image file, and what is bad about it: an empty string if nothing is."""
+    if not is_plain(path.name):
+        return "", "its name is not UTF-8 on one line"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return "", error.strerror
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        width, height = decode(content).size
+    except NotAnImage as reason:
+        return digest, str(reason)
+    if min(width, height) < LEAST_SIDE:
+        return digest, f"it is {width}x{height} pixels, fewer than {LEAST_SIDE} on a side"
+    return digest, ""
+
+
+def take_images(
+    orders: dict[str, list[str]], num_per_class: int, root: Path, skip: bool
+) -> tuple[dict[str, list[dict]], list[dict]]:
+    """The first images of each class's order, as {"path", "sha256"}, and the bad ones among them.
+
+    With `skip` the next ones of the order take the place of bad ones. Bad is also an image with
+    the bytes of one that was taken before it, of whatever class.
+    """
+    taken = {name: [] for name in orders}
+    orders = {name: iter(order) for name, order in orders.items()}
+    bad, path_of = [], {}
+    Image.init()  # threads that load Pillow's formats at the same time miss some
+    with ThreadPoolExecutor() as pool:
+        while batch := [
+            (name, path)
+            for name, order in orders.items()
+            for path in islice(order, num_per_class - len(taken[name]))
+        ]:
+            findings = pool.map(examine, [root / path for _, path in batch])
+            with Progress(len(batch), "check images", "image") as progress:
+                for (name, path), (digest, reason) in zip(batch, findings, strict=True):
+                    if not reason and digest in path_of:
+                        reason = f"it has the same bytes as {path_of[digest]}"
+                    if reason:
+                        bad.append({"path": printable(path), "reason": reason})
+                    else:
+                        path_of[digest] = path
+                        taken[name].append({"path": path, "sha256": digest})
+                    progress.update()
+            if bad and not skip:
+                break
+    return taken, bad
+
+
+def refuse_bad(bad: list[dict], num_drawn: int, report: Path) -> None:
+    """Raises InputError that names the first bad images, and the report that lists them all."""
+    named = [f"{image['path']} ({image['reason']})" for image in bad[:NUM_NAMED]]
+    if len(bad) > NUM_NAMED:
+        named.append(f"{len(bad) - NUM_NAMED} more")
+    raise InputError(
+        f"data.images: {len(bad)} of {num_drawn} images drawn cannot be used: "
+        f"{', '.join(named)}; mend or remove them or set data.bad_images to skip "
+        f"({report} lists them all)."
+    )
+
+
+def check_sizes(taken: dict[str, list[dict]], least: int, report: Path) -> None:
+    """Raises InputError for a class of which fewer than `least` images can be used."""
+    for name, images in taken.items():
+        if len(images) < least:
+            raise InputError(
+                f"data.images: only {len(images)} images of class {name!r} can be used, of at "
+                f"least {least} (data.min_images_per_class and data.held_out_per_class); mend or "
+                f"add some ({report} lists the bad ones)."
+            )
+
+
+def assign_roles(taken: dict[str, list[dict]], data: dict) -> list[dict]:
+    """Rows of subset.csv, in the order of `taken`.
+
+    Of each class: held_out_per_class images that nothing trains on, then those to train on,
+    reference_per_class of which are the reference.
+    """
+    rows = []
+    for label, (name, images) in enumerate(taken.items()):
+        for position, image in enumerate(images):
+            trained_on = position - data["held_out_per_class"]
             rows.append(
                 {
-                    "path": f"{name}/{files[index]}",
+                    **image,
                     "class": name,
                     "label": label,
                     "split": "train" if trained_on >= 0 else "held_out",
@@ -82,18 +227,24 @@ def draw_subset(folders: dict[str, list[str]], data: dict) -> list[dict]:
     return rows
 
 
-def select_subset(subset, images_root, data, cut, code, images=None):
-    root = Path(images_root)
-    rows = draw_subset(class_folders(root), json.loads(data))
-    paths = [root / row["path"] for row in rows]
-    with (
-        Progress(len(paths), "hash images", "image") as progress,
-        ThreadPoolExecutor() as pool,
-    ):
-        for row, digest in zip(rows, pool.map(sha256_of, paths), strict=True):
-            row["sha256"] = digest
-            progress.update()
-    write_csv(subset, COLUMNS, rows)
+def select_subset(subset, bad_images, images_root, data, state, cut, code, images=None):
+    """Write the rows of the images that are drawn, and which ones could not be used and why.
+
+    state: a folder where the latter are listed also when this ends in an error.
+    """
+    root, data = Path(images_root), json.loads(data)
+    num_per_class = data["held_out_per_class"] + data["max_images_per_class"]
+    orders = draw_orders(class_folders(root), data)
+    taken, bad = take_images(orders, num_per_class, root, data["bad_images"] == "skip")
+    report = Path(state) / "bad_images.csv"
+    write_csv(report, BAD_COLUMNS, bad)
+    num_taken = sum(map(len, taken.values()))
+    if bad and data["bad_images"] == "refuse":
+        refuse_bad(bad, num_taken + len(bad), report)
+    check_sizes(taken, least_images(data), report)
+    write_csv(bad_images, BAD_COLUMNS, bad)
+    write_csv(subset, COLUMNS, assign_roles(taken, data))
+    log.info("%d images of %d classes, %d bad ones skipped", num_taken, len(taken), len(bad))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Write the results tables from the JSON files of a study."""
+"""Write the results tables from the JSON files of a study, and the record of the study."""
 
 import json
 
-from slimdit.files import read_json, write_csv, write_text
+from slimdit.files import read_json, sha256_of, write_csv, write_json, write_text
 from slimdit.markdown import table1_markdown
+from slimdit.provenance import origin
 from slimdit.results import read_rows, read_study
 from slimdit.table_rows import table1, table2
 
@@ -36,8 +37,31 @@ def tables(
     write_csv(table2_csv, *table2(study, paper))
 
 
+def record(study_json, files, config, rows, paper, speed_batch_size, code):
+    """Write `study_json`: all that it takes to make the tables again, and the config of it all.
+
+    `config` is the study's, resolved, as a JSON string; `rows` and `paper` are what `tables` takes.
+    `files` are the study's JSON files, which are recorded by digest.
+    """
+    write_json(
+        study_json,
+        {
+            "config": json.loads(config),
+            "rows": json.loads(rows),
+            "paper": json.loads(paper),
+            "speed_batch_size": speed_batch_size,
+            "files_sha256": {str(path): sha256_of(path) for path in files},
+            "origin": origin(code=code),
+        },
+    )
+
+
 if __name__ == "__main__":
     from slimdit.job import job
 
     with job(snakemake):
-        tables(**snakemake.input, **snakemake.params, **snakemake.output)
+        inputs, params, outputs = map(dict, (snakemake.input, snakemake.params, snakemake.output))
+        config, study_json = params.pop("config"), outputs.pop("study_json")
+        del inputs["record_only"]
+        tables(**inputs, **params, **outputs)
+        record(study_json, list(snakemake.input), config, **params)

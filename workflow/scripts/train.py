@@ -39,6 +39,7 @@ def train(
     cache = LatentCache(latents, latents_manifest)
     cache.check(structure, variant)
 
+    of_teacher = {"teacher_sha256": sha256_of(teacher)} if teacher else {}
     # What the run is a function of: a state made from anything else is another file.
     key = fingerprint(
         [
@@ -48,7 +49,7 @@ def train(
             seed,
             code,
             cache.manifest["sha256"],
-            teacher and sha256_of(teacher),
+            of_teacher.get("teacher_sha256"),
         ]
     )
     states = States(state, key)
@@ -103,6 +104,7 @@ def train(
         training=json.loads(training),
         distill=distill,
         latents_sha256=cache.manifest["sha256"],
+        **of_teacher,
         step=run.step,
     )
     save_variant(checkpoint, run.averaged_model(), structure, [], where_from)
@@ -118,6 +120,8 @@ def train(
             "steps_per_s": steps_per_s,
             "wall_s": time.monotonic() - started_s,
             "expert_load": expert_load(run.history),
+            "checkpoint_sha256": sha256_of(checkpoint),
+            "losses_sha256": sha256_of(losses),
             "origin": timed(where_from),
         },
     )

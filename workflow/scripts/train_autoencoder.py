@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from slimdit.files import fingerprint, read_csv, write_json
-from slimdit.images import load_image
 from slimdit.randomness import stream
+from slimdit.subset import read_image
 
 TERMS = ("loss", "mse", "kl")
 EVALUATION_BATCH_SIZE = 64
@@ -125,7 +125,7 @@ def build(channels, latent_channels, image_size, seed):
 
 def load_split(subset, split, images_root, image_size):
     rows = [row for row in read_csv(subset) if row["split"] == split]
-    return np.stack([load_image(Path(images_root) / row["path"], image_size) for row in rows])
+    return np.stack([read_image(row, images_root, image_size) for row in rows])
 
 
 def divergence(posterior):

@@ -1,13 +1,50 @@
 """Image files to arrays."""
 
+import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from slimdit.errors import InputError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+class NotAnImage(ValueError):
+    """Why bytes are no image, in a clause."""
+
+
+def decode(content: bytes) -> Image.Image:
+    """The image that a file holds, as RGB with EXIF rotation applied; raises NotAnImage."""
+    if not content:
+        raise NotAnImage("it is empty")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+            if num_pixels > limit:
+                raise NotAnImage(f"it has {num_pixels} pixels, more than {limit}")
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (NotAnImage, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise NotAnImage("it has no known format") from None
+    except Exception as error:  # whatever a decoder stumbles over in damaged bytes
+        raise NotAnImage(str(error) or type(error).__name__) from None
+
+
+def image_array(content: bytes, image_size: int | None, path: str | Path) -> np.ndarray:
+    """The image that `path` holds, as `load_image` gives it, from the bytes of the file."""
+    try:
+        image = decode(content)
+    except NotAnImage as reason:
+        raise _unreadable(path, reason) from None
+    if image_size is not None and image.size != (image_size, image_size):
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box = (left, top, left + side, top + side)
+        image = image.resize((image_size, image_size), Image.Resampling.LANCZOS, box=box)
+    return np.asarray(image)
 
 
 def load_image(path: str | Path, image_size: int | None) -> np.ndarray:
@@ -17,15 +54,11 @@ def load_image(path: str | Path, image_size: int | None) -> np.ndarray:
     as the DiT family does. Raises InputError when the file is no image.
     """
     try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path} cannot be read as an image ({error}); mend or remove it."
-        ) from None
-    side = min(image.size)
-    if image_size is not None and image.size != (image_size, image_size):
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
-        image = image.resize((image_size, image_size), Image.Resampling.LANCZOS, box=box)
-    return np.asarray(image)
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
+    return image_array(content, image_size, path)
+
+
+def _unreadable(path: str | Path, reason) -> InputError:
+    return InputError(f"{path} cannot be read as an image ({reason}); mend or remove it.")

@@ -4,41 +4,43 @@ A variant is the base except for a part (`attention`, `mlp`), a lesson (`distill
 trained parent (`from`, `apply`), or a way of sampling; `training` overrides the study's.
 """
 
-import difflib
-
 from slimdit.errors import InputError
+from slimdit.study_check import study_problems
 
 PLAIN_PARTS = {"attention": {"name": "full"}, "mlp": {"name": "dense"}}
-VARIANT_KEYS = {
-    "backbone",
-    "patch_size",
-    "attention",
-    "mlp",
-    "distill",
-    "training",
-    "from",
-    "apply",
-    "sampling",
-    "group",
-}
-DERIVED_KEYS = {"from", "apply", "sampling", "group"}
-SHARED_SAMPLING = ("num_samples", "prompts")  # rows are compared only with these in common
+
+
+class StudyError(InputError):
+    """All that does not fit together in a study: `problems`, one sentence each."""
+
+    def __init__(self, problems: list[str]):
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class Study:
     """The variants of one config, checked against each other.
 
-    Raises InputError, naming the key, for unknown names, cycles and options that do not fit.
+    The config is one that its schema accepts. Raises StudyError, naming the keys, for unknown
+    names, cycles and options that do not fit.
     """
 
     def __init__(self, config: dict):
         self.config = config
-        self.name = config["study"]
-        self.variants: dict[str, dict] = config["variants"]
-        self.seeds: list[int] = config["seeds"]
-        _known("evaluation.extractor", [config["evaluation"]["extractor"]], config["extractors"])
-        for variant in self.variants:
-            self._check(variant)
+        if problems := study_problems(self):
+            raise StudyError(problems)
+
+    @property
+    def name(self) -> str:
+        return self.config["study"]
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.config["seeds"]
+
+    @property
+    def variants(self) -> dict[str, dict]:
+        return self.config["variants"]
 
     @property
     def trained(self) -> list[str]:
@@ -63,6 +65,10 @@ class Study:
 
     def teacher(self, variant: str) -> str | None:
         return self.block(variant).get("distill", {}).get("teacher")
+
+    def edge(self, variant: str) -> str | None:
+        """The variant that this one is made from, by operations or lessons."""
+        return self.block(variant).get("from") or self.teacher(variant)
 
     def operations(self, variant: str) -> list[dict]:
         """What is applied to the root's weights to get `variant`, in order."""
@@ -143,84 +149,3 @@ class Study:
         block = self.block(variant)
         plain = all(block.get(part, default) == default for part, default in PLAIN_PARTS.items())
         return plain and not {"from", "distill", "training", "sampling"} & block.keys()
-
-    def _check(self, variant: str) -> None:
-        block, where = self.block(variant), f"variants.{variant}"
-        _known(f"key of {where}", block.keys(), VARIANT_KEYS)
-        for key in ("training", "sampling"):
-            _known(f"key of {where}.{key}", block.get(key, {}), self.config[key])
-        for key in SHARED_SAMPLING:
-            if key in block.get("sampling", {}):
-                raise InputError(
-                    f"{where}.sampling.{key} would make a row that cannot be compared; "
-                    f"set sampling.{key}, which all variants share."
-                )
-        if "group" not in block:
-            raise InputError(f"{where}.group is missing; name its heading in the table.")
-        if "from" in block:
-            _known(f"key of {where} (it has `from`)", block.keys(), DERIVED_KEYS)
-            self._check_edge(variant, f"{where}.from", "from")
-            if not block.get("apply"):
-                raise InputError(f"{where}.apply is missing; list what is done to {block['from']}.")
-            return
-        if "apply" in block:
-            raise InputError(f"{where}.apply needs {where}.from, the variant that it is done to.")
-        for key in ("backbone", "patch_size"):
-            if key not in block:
-                raise InputError(f"{where}.{key} is missing; a variant without `from` needs it.")
-        _known(f"{where}.backbone", [block["backbone"]], self.config["backbones"])
-        if "distill" in block:
-            self._check_edge(variant, f"{where}.distill.teacher", "teacher")
-        self._check_sizes(variant)
-
-    def _check_edge(self, variant: str, where: str, kind: str) -> None:
-        seen = [variant]
-        while (target := self._edge(seen[-1])) is not None:
-            _known(where, [target], self.variants)
-            if target in seen:
-                cycle = " -> ".join([*seen, target])
-                raise InputError(f"{where} closes a cycle ({cycle}); {kind} must lead to another.")
-            seen.append(target)
-
-    def _edge(self, variant: str) -> str | None:
-        return self.block(variant).get("from") or self.teacher(variant)
-
-    def _check_sizes(self, variant: str) -> None:
-        structure, where = self.structure(variant), f"variants.{variant}"
-        factor = self.config["autoencoder"]["downsample_factor"]
-        if self.config["data"]["image_size"] % factor:
-            raise InputError(
-                f"data.image_size {self.config['data']['image_size']} is not a multiple of "
-                f"autoencoder.downsample_factor {factor}."
-            )
-        if structure["input_size"] % structure["patch_size"]:
-            raise InputError(
-                f"{where}.patch_size {structure['patch_size']} does not divide the latent's side "
-                f"{structure['input_size']} (data.image_size / autoencoder.downsample_factor)."
-            )
-        if structure["hidden_size"] % structure["num_heads"] or structure["hidden_size"] % 4:
-            raise InputError(
-                f"backbones.{self.block(variant)['backbone']}.hidden_size "
-                f"{structure['hidden_size']} must be a multiple of 4 and of num_heads "
-                f"{structure['num_heads']}."
-            )
-        options = structure["attention"]
-        group_size = options.get("group_size", 1)
-        if structure["num_heads"] % group_size:
-            raise InputError(
-                f"{where}.attention.group_size {group_size} does not divide num_heads "
-                f"{structure['num_heads']}."
-            )
-        mlp = structure["mlp"]
-        if mlp.get("top_k", 0) > mlp.get("num_experts", 0):
-            raise InputError(
-                f"{where}.mlp.top_k {mlp['top_k']} is more than num_experts {mlp['num_experts']}."
-            )
-
-
-def _known(what: str, names, known) -> None:
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), list(known), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}."
-            raise InputError(f"{what}: {name!r} is unknown; {hint}")

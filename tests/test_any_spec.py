@@ -1,0 +1,252 @@
+"""What holds for every valid config: built, counted, stored, trained and sampled."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from subjects import ROOT, random_tensor, randomized
+from valid_specs import ATTENTIONS, last_row, overlays, study_of
+
+from slimdit import kernels
+from slimdit.backbone import FREQUENCY_SIZE
+from slimdit.config_check import config_problems
+from slimdit.cost import active_params, count_macs, total_params
+from slimdit.generation import Generator, labels_for
+from slimdit.latents import LatentBatches
+from slimdit.loop import Run
+from slimdit.study import Study
+from slimdit.training import TERMS, Hyperparameters, Objective
+from slimdit.variants import (
+    apply_operations,
+    build_model,
+    load_variant,
+    read_metadata,
+    save_variant,
+)
+
+CPU = torch.device("cpu")
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+ANY = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+def any_spec(test):
+    """Run the test on specs of each kind of attention, the same ones every time."""
+    return pytest.mark.parametrize("attention", ATTENTIONS)(ANY(given(data=st.data())(test)))
+
+
+def drawn(data, attention: str) -> tuple[Study, str]:
+    """A study, and the row of it that is asked about."""
+    overlay = data.draw(overlays(attention))
+    return study_of(overlay), last_row(overlay)
+
+
+def built(study: Study, variant: str, std: float = 0.1):
+    """A model of the row with weights drawn at random, as a trained one is not zero anywhere."""
+    model = randomized(build_model(study.structure(variant)), torch.float32, std)
+    return apply_operations(model, study.operations(variant)).eval()
+
+
+def predict(model):
+    side, channels = model.input_size, model.in_channels
+    x = random_tensor("x", 2, channels, side, side, dtype=torch.float32)
+    with torch.inference_mode():
+        return model(x, torch.tensor([3, 700]), torch.tensor([0, model.null_class]))
+
+
+@any_spec
+def test_it_is_accepted(attention, data):
+    study, variant = drawn(data, attention)
+    assert not list(Draft202012Validator(SCHEMA).iter_errors(study.config))
+    assert config_problems(study.config) == []
+    assert study.structure(variant)["attention"]["name"] == attention
+    assert study.rows()[-1]["variant"] == variant
+
+
+def linear(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def mlp_params(hidden: int, mlp_ratio: int = 4) -> int:
+    return linear(hidden, mlp_ratio * hidden) + linear(mlp_ratio * hidden, hidden)
+
+
+def attention_params(structure: dict, heads: int) -> int:
+    """`heads`: what pruning has left."""
+    hidden, options = structure["hidden_size"], structure["attention"]
+    width = hidden // structure["num_heads"]
+    if options["name"] == "focused":
+        key_value = 2 * width * structure["num_heads"] // options["group_size"]
+        return 2 * linear(hidden, hidden) + linear(hidden, key_value)
+    width = width // 2 if options["name"] == "shallow" else options.get("head_size", width)
+    convolution = linear(9, hidden) if options["name"] == "mediated" else 0
+    return linear(hidden, 3 * heads * width) + linear(heads * width, hidden) + convolution
+
+
+def params_by_hand(structure: dict, operations: list[dict], experts_of) -> int:
+    """`experts_of`: how many of a mixture's experts count."""
+    hidden, channels = structure["hidden_size"], structure["in_channels"]
+    heads = structure["num_heads"]
+    for operation in operations:
+        if operation["name"] == "prune_heads" and operation.get("mode") != "masked":
+            heads = operation["keep_heads"]
+    pixels = structure["patch_size"] ** 2
+    tokens = structure["input_size"] ** 2 // pixels
+    total = linear(channels * pixels, hidden) + tokens * hidden
+    total += linear(FREQUENCY_SIZE, hidden) + linear(hidden, hidden)
+    total += (structure["num_classes"] + 1) * hidden
+    total += linear(hidden, 2 * hidden) + linear(hidden, 2 * channels * pixels)
+    mlp = structure["mlp"]
+    for layer in range(1, structure["depth"] + 1):
+        total += linear(hidden, 6 * hidden) + attention_params(structure, heads)
+        if layer % mlp.get("every", 1):
+            total += mlp_params(hidden)
+        elif mlp["name"] == "moe":
+            total += experts_of(mlp) * mlp_params(hidden, mlp.get("mlp_ratio", 4))
+            total += mlp["num_experts"] * hidden
+        else:
+            total += mlp_params(hidden, mlp.get("mlp_ratio", 4))
+    return total
+
+
+@any_spec
+def test_parameters_are_counted_as_by_hand(attention, data):
+    study, variant = drawn(data, attention)
+    spec = study.structure(variant), study.operations(variant)
+    model = built(study, variant)
+    assert total_params(model) == params_by_hand(*spec, lambda mlp: mlp["num_experts"])
+    assert active_params(model) == params_by_hand(*spec, lambda mlp: mlp["top_k"])
+
+
+def without_weights(study: Study, variant: str):
+    """As the rule count_cost builds it."""
+    with torch.device("meta"):
+        model = build_model(study.structure(variant))
+    return apply_operations(model.to_empty(device="cpu"), study.operations(variant))
+
+
+@any_spec
+def test_costs_depend_on_neither_weights_nor_kernels(attention, data):
+    study, variant = drawn(data, attention)
+    model, empty = built(study, variant), without_weights(study, variant)
+    macs = count_macs(model)
+    assert macs > 0
+    assert (total_params(empty), count_macs(empty)) == (total_params(model), macs)
+    with kernels.plain():
+        assert count_macs(model) == macs
+
+
+@any_spec
+def test_pruning_costs_nothing_and_masking_and_int8_change_no_count(attention, data):
+    study, variant = drawn(data, attention)
+    model = built(study, study.root(variant))
+    heads = study.structure(variant)["num_heads"]
+    for operation in study.operations(variant):
+        before = total_params(model), count_macs(model)
+        model = apply_operations(model, [operation])
+        after = total_params(model), count_macs(model)
+        removes = operation["name"] == "prune_heads" and operation.get("mode") != "masked"
+        if removes and operation["keep_heads"] < heads:
+            heads = operation["keep_heads"]
+            assert after[0] < before[0] and after[1] < before[1]
+        else:
+            assert after == before
+
+
+@any_spec
+def test_prediction_is_finite_and_has_its_shapes(attention, data):
+    study, variant = drawn(data, attention)
+    structure, prediction = study.structure(variant), predict(built(study, variant))
+    side, mlp = structure["input_size"], structure["mlp"]
+    assert prediction.output.shape == (2, 2 * structure["in_channels"], side, side)
+    assert prediction.output.isfinite().all()
+
+    mixtures = structure["depth"] // mlp.get("every", 1) if mlp["name"] == "moe" else 0
+    assert len(prediction.balance_losses) == len(prediction.expert_loads) == mixtures
+    for loss, load in zip(prediction.balance_losses, prediction.expert_loads, strict=True):
+        assert loss.shape == () and 0 < loss.item() < math.inf
+        assert load.shape == (mlp["num_experts"],)
+        assert load.sum().item() == pytest.approx(1.0)
+
+
+@any_spec
+def test_checkpoint_keeps_output_and_metadata(attention, data, tmp_path):
+    study, variant = drawn(data, attention)
+    metadata = {
+        "structure": study.structure(variant),
+        "operations": study.operations(variant),
+        "origin": {"variant": variant},
+    }
+    path, model = tmp_path / "checkpoint.safetensors", built(study, variant)
+    save_variant(path, model, **metadata)
+    assert read_metadata(path) == metadata
+    assert torch.equal(predict(load_variant(path)).output, predict(model).output)
+
+
+def hyperparameters(training: dict) -> Hyperparameters:
+    return Hyperparameters(**{k: v for k, v in training.items() if k != "save_every_steps"})
+
+
+def made_up_batches(structure: dict, hyper: Hyperparameters) -> LatentBatches:
+    side, channels, count = structure["input_size"], structure["in_channels"], 7
+    moments = random_tensor("moments", count, 2, 2, channels, side, side, dtype=torch.float16)
+    cache = SimpleNamespace(
+        moments=moments.abs().numpy(),
+        labels=np.arange(count) % structure["num_classes"],
+        manifest={"shift": [0.5] * channels, "scale": [1.5] * channels},
+    )
+    return LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed=0, device=CPU)
+
+
+@any_spec
+def test_a_training_step_reaches_every_weight_and_stays_finite(attention, data):
+    study, variant = drawn(data, attention)
+    root = study.root(variant)
+    teacher_name, distill = study.teacher(root), study.block(root).get("distill", {})
+    structure, hyper = study.structure(root), hyperparameters(study.training(root))
+    teacher = teacher_name and built(study, teacher_name, std=0.2).requires_grad_(False)
+    model = built(study, root).train()
+    run = Run(
+        model, TERMS, hyper.learning_rate, hyper.ema_decay, hyper.weight_decay, hyper.adam_betas
+    )
+    batches = made_up_batches(structure, hyper)
+    objective = Objective(model, hyper, batches, 0, teacher, distill.get("alpha", 0.0))
+    terms, expert_loads = objective(0)
+    terms[TERMS.index("loss")].backward()
+
+    assert terms.isfinite().all()
+    assert (terms[TERMS.index("distillation")] > 0) == (teacher is not None)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+    run.update(terms, expert_loads)
+    for name, parameter in run.averaged_model().named_parameters():
+        assert parameter.isfinite().all(), name
+
+
+@any_spec
+def test_sampled_images_are_finite_and_do_not_depend_on_their_batch(attention, data):
+    study, variant = drawn(data, attention)
+    sampling = study.sampling(variant)
+    num_timesteps = study.training(study.root(variant))["num_timesteps"]
+    model = built(study, variant)
+    generator = Generator(model, sampling, num_timesteps, CPU)
+    labels = labels_for(2, model.num_classes, sampling["labels"], sampling["seed"])
+    together = generator.latents(np.arange(2), labels)
+    alone = [generator.latents(np.array([i]), labels[i : i + 1]) for i in range(2)]
+
+    assert together.shape == (2, model.in_channels, model.input_size, model.input_size)
+    assert together.isfinite().all()
+    rounding = 1e-4 * together.abs().max().item()
+    torch.testing.assert_close(torch.cat(alone), together, rtol=1e-4, atol=rounding)

@@ -1,0 +1,427 @@
+"""Bad configs: all that is wrong is said at the start, in one sentence each that names the key."""
+
+import copy
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from subjects import ROOT, load_config, merged
+
+from slimdit.config_check import config_problems, listed
+from slimdit.registries import default_of, option_schemas
+
+CONFIG = load_config()
+SHIPPED = {
+    "config": load_config(),
+    "tiny": load_config("tests/tiny.yaml"),
+    **{path.stem: load_config(path) for path in sorted((ROOT / "configs").glob("*.yaml"))},
+}
+BASE = {"group": "Own", "backbone": "S", "patch_size": 2}
+JUNK = (None, "x", -1, [], {}, 1.5, True)
+
+
+def new(**block):
+    return {"variants": {"new": BASE | block}}
+
+
+def derived(*operations, parent="S2-base", **block):
+    block = {"group": "Own", "from": parent, "apply": list(operations), **block}
+    return {"variants": {"new": block}}
+
+
+def pruned(**options):
+    return {"name": "prune_heads", **options}
+
+
+INT8 = {"name": "int8_weight_only"}
+
+KEYS_AND_VALUES = [
+    ({"trainig": {}}, "trainig is no key; did you mean training?"),
+    ({"qqq": {}}, "qqq is no key; known: autoencoder, backbones, data, deterministic,"),
+    ({"training": {"learning_rat": 1}}, "training.learning_rat is no key; did you mean learning_"),
+    ({"training": {"learning_rate": "1e-4"}}, "is '1e-4', text to YAML; write 1.0e-4."),
+    ({"training": {"steps": "1e5"}}, "training.steps is '1e5', text to YAML; write 100000."),
+    ({"training": {"steps": "1e-2"}}, "training.steps is '1e-2'; it should be a whole number >= 1"),
+    ({"training": {"steps": 0}}, "training.steps is 0; it should be a whole number >= 1."),
+    ({"training": {"steps": 2.0}}, "training.steps is 2.0; it should be a whole number >= 1."),
+    ({"training": {"steps": True}}, "training.steps is true; it should be a whole number >= 1."),
+    ({"training": {"learning_rate": True}}, "learning_rate is true; it should be a number > 0."),
+    ({"training": {"learning_rate": float("nan")}}, "learning_rate is nan; it should be a number"),
+    ({"training": {"weight_decay": float("inf")}}, "weight_decay is inf; it should be a number"),
+    ({"training": {"ema_decay": 1.5}}, "ema_decay is 1.5; it should be a number >= 0 and <= 1."),
+    ({"training": {"adam_betas": [0.9]}}, "adam_betas is [0.9]; it should be a list of 2, each a"),
+    ({"training": {"adam_betas": [0.9, 1]}}, "training.adam_betas[1] is 1; it should be a number"),
+    ({"training": {"compile": True}}, "training.compile is true to YAML; write 'on' in quotes."),
+    ({"training": {"precision": "fp16"}}, "is 'fp16'; it should be auto, float32 or bfloat16."),
+    ({"training": {"num_timesteps": 20}}, "num_timesteps is 20; it should be a whole number >= 21"),
+    ({"training": None}, "training is null; it should be a mapping."),
+    ({"data": None}, "data is null; it should be a mapping."),
+    ({"data": {"photos": []}}, "data.photos is []; it should be null or a mapping."),
+    ({"data": {"photos": {"crop_size": "48"}}}, "crop_size is '48', text to YAML; write 48."),
+    ({"data": {"photos": {"min_sid": 3}}}, "data.photos.min_sid is no key; did you mean min_side?"),
+    ({"data": {"classes": ["a/b", "c"]}}, "data.classes[0] is 'a/b'; it should be the name of a"),
+    ({"data": {"num_classes": 1}}, "data.num_classes is 1; it should be a whole number >= 2."),
+    ({"sampling": {"labels": "sorted"}}, "labels is 'sorted'; it should be balanced or random."),
+    ({"sampling": {"guided_channels": "some"}}, "it should be all or a whole number >= 0."),
+    ({"inception_graph_url": "ftp://x"}, "it should be null or an address that starts with https"),
+    ({"seeds": [0, 0]}, "seeds is [0, 0]; it should be a list of at least 1, all different, each"),
+    ({"seeds": []}, "seeds is []; it should be a list of at least 1"),
+    ({"seeds": 0}, "seeds is 0; it should be a list of at least 1"),
+    ({"study": "a/b"}, "study is 'a/b'; it should be letters, digits, - and _"),
+    ({"study": "photos\n"}, r"study is 'photos\n'; it should be letters, digits, - and _"),
+    ({"backbones": {"S": {"depth": 0}}}, "backbones.S.depth is 0; it should be a whole number"),
+    ({"variants": 3}, "variants is 3; it should be a mapping that is not empty."),
+    ({"variants": {"S2/x": BASE}}, "variants has the key 'S2/x'; it should be letters, digits"),
+    ({"variants": {3: BASE}}, "variants has the key 3; it should be letters, digits"),
+    ({"variants": {"new": None}}, "variants.new is null; it should be a mapping."),
+    ({"variants": {"new": {}}}, "variants.new.group is missing; it should be text, the heading"),
+    (new(atention={}), "variants.new.atention is no key; did you mean attention?"),
+    (new(training={"learning_rat": 1.0}), "variants.new.training.learning_rat is no key; did you"),
+    (new(sampling={"step": 4}), "variants.new.sampling.step is no key; did you mean steps?"),
+    (new(distill={"teacher": "S2-base"}), "variants.new.distill.alpha is missing; it should be a"),
+    ({"extractors": {"clip": {}}}, "extractors.clip is no key; known: efficientnet-lite0, incep"),
+    (
+        {"extractors": {"efficientnet-lite0": {"size": 1}}},
+        "size is no option of efficientnet-lite0",
+    ),
+    ({"extractors": {"inception-2015": {"backend": "jax"}}}, "it should be tensorflow or torch."),
+    ({"extractors": {"inception-2015": {"graph": None}}}, "graph is null; it should be text."),
+]
+
+PARTS = [
+    (new(attention={"name": "ful"}), "attention.name: 'ful' is unknown; did you mean full?"),
+    (
+        new(attention={"name": "full", "rank": 3}),
+        "attention.rank is no option of full; known: head",
+    ),
+    (new(attention={"name": "full", "hidden_size": 3}), "hidden_size is no option of full"),
+    (new(attention={"name": "shallow", "head_size": 3}), "no option of shallow; there are none."),
+    (
+        new(attention={"name": "mediated"}),
+        "attention.num_mediators is missing; it should be a whol",
+    ),
+    (
+        new(attention={"name": "mediated", "num_mediators": "4"}),
+        "variants.new.attention.num_mediators is '4', text to YAML; write 4.",
+    ),
+    (new(mlp={"name": "mo"}), "variants.new.mlp.name: 'mo' is unknown; did you mean moe?"),
+    (new(mlp={"name": "moe", "num_experts": 4}), "variants.new.mlp.top_k is missing; it should be"),
+    (new(mlp={"name": "dense", "evry": 2}), "mlp.evry is no option of dense; did you mean every?"),
+    (new(mlp={"name": "dense", "every": 0}), "mlp.every is 0; it should be a whole number >= 1."),
+    (new(mlp={"name": "dense", "mlp_ratio": 0}), "mlp.mlp_ratio is 0; it should be a whole number"),
+    (
+        derived({"name": "prune_head"}),
+        "apply[0].name: 'prune_head' is unknown; did you mean prune_",
+    ),
+    (
+        derived(INT8 | {"bits": 4}),
+        "apply[0].bits is no option of int8_weight_only; there are none.",
+    ),
+    (
+        derived(pruned()),
+        "variants.new.apply[0].keep_heads is missing; it should be a whole number.",
+    ),
+    (
+        derived(pruned(keep_heads=3, mode="structurl")),
+        "variants.new.apply[0].mode is 'structurl'; it should be structural or masked.",
+    ),
+    ({"sampling": {"sampler": "ddi"}}, "sampling.sampler: 'ddi' is unknown; did you mean ddim?"),
+    (
+        {"sampling": {"options": {"eta": 2}}},
+        "sampling.options.eta is 2; it should be a number >= 0",
+    ),
+    ({"sampling": {"options": {"etta": 1}}}, "sampling.options.etta is no option of ddim; did you"),
+    (
+        merged({"sampling": {"options": {"eta": 1.0}}}, new(sampling={"sampler": "ddpm"})),
+        "variants.new.sampling.options.eta is no option of ddpm; there are none.",
+    ),
+    ({"evaluation": {"extractor": "inception"}}, "extractor: 'inception' is unknown; did you mean"),
+]
+
+VARIANTS = [
+    (new(patch_size=5), "variants.new.patch_size 5 does not divide the latent's side 12"),
+    (
+        new(attention={"name": "focused", "group_size": 5}),
+        "variants.new.attention.group_size 5 does not divide num_heads 6.",
+    ),
+    (new(attention={"name": "focused", "group_size": 0}), "group_size 0 does not divide num_heads"),
+    (new(attention={"name": "mediated", "num_mediators": 5}), "num_mediators 5 is not a square"),
+    (
+        new(attention={"name": "mediated", "num_mediators": 49}),
+        "variants.new.attention.num_mediators 49 is more than the 36 tokens",
+    ),
+    (
+        {
+            "backbones": {"odd": {"depth": 1, "hidden_size": 60, "num_heads": 12}},
+            **new(backbone="odd", attention={"name": "shallow"}),
+        },
+        "hidden_size 60 of its backbone must be a multiple of 2 * num_heads, 24.",
+    ),
+    (
+        new(mlp={"name": "moe", "num_experts": 4, "top_k": 5}),
+        "top_k 5 is not between 1 and num_exp",
+    ),
+    (
+        new(mlp={"name": "moe", "num_experts": 4, "top_k": 0}),
+        "top_k 0 is not between 1 and num_exp",
+    ),
+    (
+        new(mlp={"name": "moe", "num_experts": 4, "top_k": 1, "every": 5}),
+        "variants.new.mlp.every 5 is more than the 4 blocks of its backbone.",
+    ),
+    (
+        new(distill={"teacher": "S2-base", "alpha": 0.3}, training={"num_timesteps": 500}),
+        "teacher S2-base was trained with 1000 timesteps and its student with 500",
+    ),
+    (derived(pruned(keep_heads=7)), "keep_heads 7 is not between 1 and the 6 heads that are left."),
+    (derived(pruned(keep_heads=0)), "keep_heads 0 is not between 1 and the 6 heads that are left."),
+    (
+        derived(pruned(keep_heads=4), parent="S2-prune-3"),
+        "variants.new.apply[0].keep_heads 4 is not between 1 and the 3 heads that are left.",
+    ),
+    (
+        derived(pruned(keep_heads=4), pruned(keep_heads=5)),
+        "variants.new.apply[1].keep_heads 5 is not between 1 and the 4 heads that are left.",
+    ),
+    (
+        derived(pruned(keep_heads=2), parent="S2-med-4"),
+        "variants.new.apply[0] is prune_heads of mediated attention; it needs full or shallow.",
+    ),
+    (
+        derived(pruned(keep_heads=2), parent="Q-S2"),
+        "variants.new.apply[0] is prune_heads of int8 weights; int8_weight_only should come last.",
+    ),
+    ({"backbones": {"S": {"num_heads": 5}}}, "backbones.S.hidden_size 96 must be a multiple of 4"),
+    (
+        {"data": {"image_size": 66}},
+        "data.image_size 66 is not a multiple of autoencoder.downsample",
+    ),
+    (
+        {"training": {"num_timesteps": 21}, "sampling": {"steps": 22}},
+        "sampling.steps 22 is more than",
+    ),
+    (
+        new(training={"num_timesteps": 30}, sampling={"steps": 40}),
+        "variants.new.sampling.steps 40 is more than variants.new.training.num_timesteps 30.",
+    ),
+    (
+        {"sampling": {"guided_channels": 5}},
+        "sampling.guided_channels 5 is more than autoencoder.la",
+    ),
+    ({"sampling": {"num_samples": 12}}, "sampling.num_samples 12 is less than data.num_classes 13"),
+]
+
+OTHERS = [
+    ({"data": {"reference_per_class": 201}}, "data.reference_per_class 201 is more than data.max"),
+    (
+        {"data": {"min_images_per_class": 231}},
+        "data.min_images_per_class 231 is more than data.max",
+    ),
+    ({"data": {"num_classes": 14}}, "data.num_classes 14 is more than the 13 of data.photos.names"),
+    ({"data": {"classes": ["brick", "grass"]}}, "lists 2 classes, but data.num_classes is 13."),
+    (
+        {"data": {"classes": ["brik", "grass"], "num_classes": 2}},
+        "data.classes: 'brik' is unknown; did you mean brick?",
+    ),
+    (
+        {"sampling": {"prompts": ["coffe"]}},
+        "prompts: no class of the study is 'coffe'; did you mean coffee?",
+    ),
+    (
+        {
+            "data": {"photos": None, "classes": ["cat", "dog"], "num_classes": 2},
+            "sampling": {"prompts": ["lion", "dog", "whale"]},
+        },
+        "sampling.prompts: no class of the study is 'lion', 'whale'; known: cat, dog.",
+    ),
+    (
+        {"data": {"photos": {"min_side": 1.0, "max_side": 0.5}}},
+        "min_side 1.0 is more than data.pho",
+    ),
+    (
+        {"data": {"photos": {"crop_size": 32}}},
+        "data.photos.crop_size 32 is less than data.image_si",
+    ),
+    ({"data": {"photos": {"crops_per_photo": 179}}}, "crops_per_photo 179 is less than 180, data."),
+    ({"data": {"images": "results/mine/images"}}, "should lie in results/photos/"),
+    ({"data": {"images": "results/photos/../../images"}}, "should lie in results/photos/"),
+    ({"data": {"images": "data/pictures"}}, "with data.photos: null it is yours and only read."),
+    ({"data": {"images": "results/photos"}}, "data.images 'results/photos' is made by this study"),
+    ({"study": "mine"}, "autoencoder.source 'results/photos/autoencoder' is made by this study"),
+    (
+        {"autoencoder": {"train": {"channels": [16, 32, 60]}}},
+        "channels: 60 is not a multiple of 8.",
+    ),
+    (
+        {"autoencoder": {"train": {"channels": [16, 32]}}},
+        "lists 2 widths, which makes the factor 2",
+    ),
+    (
+        {"autoencoder": {"train": {"crop_size": 64}}},
+        "train.crop_size 64 is more than data.image_siz",
+    ),
+    (
+        {"autoencoder": {"train": {"crop_size": 30}}},
+        "train.crop_size 30 is not a multiple of autoe",
+    ),
+    (
+        {"autoencoder": {"train": None, "source": "org/vae"}},
+        "autoencoder.revision is null; org/vae is no folder here but a name on the hub",
+    ),
+    (
+        {"autoencoder": {"train": None, "source": "org/vae", "revision": "main"}},
+        "autoencoder.revision is 'main'; org/vae is no folder here but a name on the hub",
+    ),
+    (
+        {"speed": {"table_batch_size": 4}},
+        "table_batch_size 4 is none of speed.eager_batch_sizes (1",
+    ),
+    (
+        {"evaluation": {"neighbours": 260}},
+        "evaluation.neighbours 260 is not less than the 260 image",
+    ),
+    (
+        {"paper_values": "no.csv"},
+        "paper_values 'no.csv' cannot be read (No such file or directory)",
+    ),
+    ({"paper_values": "README.md"}, "paper_values: README.md has the columns"),
+]
+TABLE = KEYS_AND_VALUES + PARTS + VARIANTS + OTHERS
+
+
+@pytest.mark.parametrize(("overlay", "sentence"), TABLE, ids=lambda value: str(value)[:60])
+def test_bad_config_is_told_in_one_sentence(overlay, sentence, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    problems = config_problems(merged(CONFIG, overlay))
+    assert sum(sentence in problem for problem in problems) == 1, listed(problems)
+    for problem in problems:
+        assert problem.isprintable() and problem.endswith((".", "?"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configs_have_no_problems(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert config_problems(SHIPPED[name]) == []
+
+
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        {"variants": {"KD-XS2": {"distill": {"teacher": 3}}}},
+        {"variants": {"S2-base": {"patch_size": "2"}}},
+        {"backbones": {"XS": {"num_heads": []}}},
+        {"autoencoder": {"downsample_factor": 0}},
+        {"sampling": {"steps": None}},
+        {"data": {"photos": {"names": ["brick", 3]}}},
+        {"study": 3},
+    ],
+    ids=str,
+)
+def test_a_value_of_the_wrong_type_is_one_problem_not_several(overlay):
+    """What rests on the value is not judged."""
+    assert len(config_problems(merged(CONFIG, overlay))) == 1
+
+
+def test_a_wrong_variant_does_not_hide_another(config):
+    config["variants"] |= {"a": None, "b": BASE | {"patch_size": 5}, "c": BASE | {"from": "a"}}
+    problems = config_problems(config)
+    assert [problem.split()[0] for problem in problems] == [
+        "variants.a",
+        "variants.c.backbone",
+        "variants.c.patch_size",
+        "variants.c.apply",
+        "variants.b.patch_size",
+    ]
+
+
+def test_whatever_a_config_holds_is_told_and_nothing_is_raised():
+    for path in branches(CONFIG):
+        for junk in JUNK:
+            config = copy.deepcopy(CONFIG)
+            owner = config
+            for key in path[:-1]:
+                owner = owner[key]
+            owner[path[-1]] = junk
+            problems = config_problems(config)
+            assert all(isinstance(problem, str) for problem in problems), (path, junk)
+    assert all(len(config_problems(junk)) == 1 for junk in JUNK if not isinstance(junk, dict))
+
+
+def branches(node, path=()):
+    """Path of every key and list entry."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in inner:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from branches(value, (*path, key))
+
+
+def test_all_problems_are_listed_before_anything_runs(tmp_path):
+    overlay = tmp_path / "bad.yaml"
+    overlay.write_text(
+        "training: {learning_rate: 1e-4}\n"
+        "trainig: {}\n"
+        "speed: {table_batch_size: 3}\n"
+        "variants: {KD-XS2: {distill: {teacher: S2-bas}}, Q-S2: {apply: [{name: int8_weight}]}}\n"
+    )
+    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", str(overlay)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    (found,) = re.findall(r"^config: 5 problems\n((?:  .+\n){5})", run.stderr, flags=re.M)
+    assert found.splitlines() == [
+        "  trainig is no key; did you mean training?",
+        "  training.learning_rate is '1e-4', text to YAML; write 1.0e-4.",
+        "  speed.table_batch_size 3 is none of speed.eager_batch_sizes (1, 8).",
+        "  variants.KD-XS2.distill.teacher: 'S2-bas' is unknown; did you mean S2-base?",
+        "  variants.Q-S2.apply[0].name: 'int8_weight' is unknown; did you mean int8_weight_only?",
+    ]
+
+
+def test_what_yaml_is_told_to_be_written_is_a_number_to_yaml():
+    for text, value in (("1e-4", 1e-4), ("2E+3", 2000), ("1.5e20", 1.5e20), (".5e-3", 5e-4)):
+        config = merged(CONFIG, {"training": {"weight_decay": text}})
+        (problem,) = config_problems(config)
+        assert yaml.safe_load(problem.split("write ")[1].removesuffix(".")) == value
+
+
+def test_options_of_parts_are_those_of_their_constructors():
+    mediated = option_schemas("attention")["mediated"]
+    assert mediated["properties"] == {"num_mediators": {"type": "integer"}}
+    assert mediated["required"] == ["num_mediators"]
+    assert option_schemas("surgery")["prune_heads"]["properties"]["mode"] == {
+        "enum": ["structural", "masked"],
+        "default": "structural",
+    }
+
+
+def test_the_backend_that_picks_the_environment_is_the_extractors_own():
+    assert default_of("features", "inception-2015", "backend") == "tensorflow"
+    assert default_of("features", "efficientnet-lite0", "backend") is None
+
+
+def test_a_new_part_is_known_by_its_file_and_its_line(tmp_path):
+    library = tmp_path / "slimdit"
+    shutil.copytree(ROOT / "workflow/scripts/slimdit/attention", library / "attention")
+    index = library / "attention/__init__.py"
+    index.write_text(
+        "from slimdit.attention.window import Shifted, Window\n"
+        + index.read_text().replace("{\n", '{\n    "window": Window,\n    "shifted": Shifted,\n', 1)
+    )
+    (library / "attention/window.py").write_text(
+        "from slimdit.attention.full import FullAttention\n\n\n"
+        "class Window(FullAttention):\n"
+        "    def __init__(self, hidden_size, num_heads, side: int, *, scale: float = 1.0):\n"
+        "        super().__init__(hidden_size, num_heads)\n\n\n"
+        "class Shifted(Window):\n    pass\n"
+    )
+    kinds = option_schemas("attention", tmp_path)
+    assert kinds["window"]["properties"] == {
+        "side": {"type": "integer"},
+        "scale": {"type": "number", "default": 1.0},
+    }
+    assert kinds["shifted"] == kinds["window"] | {"title": "shifted"}
+    assert kinds["full"] == option_schemas("attention")["full"]

@@ -1,0 +1,276 @@
+"""A study's record: what is untouched verifies; what is not is named, and never run."""
+
+import io
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from subjects import ROOT, load_config
+
+from compress import compress
+from slimdit.files import read_json, sha256_of
+from slimdit.verify import RECORD, Verification, main
+
+RUN = "variants/{}/seed-0/{}"
+STUDENT = RUN.format("KD-XS2", "checkpoint.safetensors")
+TABLES = ("tables/table1.csv", "tables/table1.md", "tables/table2.csv")
+RECORDED = (
+    "data/subset.csv",
+    "data/latents.npy",
+    "data/latents.json",
+    "data/reference.npz",
+    "data/reference-features.npz",
+    "autoencoder/diffusion_pytorch_model.safetensors",
+    "autoencoder/autoencoder.json",
+    "variants/XS2-base/architecture.json",
+    "variants/XS2-base/speed.json",
+    *(
+        RUN.format("XS2-base", name)
+        for name in ("checkpoint.safetensors", "losses.csv", "training.json", "samples.npz")
+    ),
+    *(RUN.format("XS2-base", name) for name in ("samples.json", "quality.json", "features.npz")),
+    STUDENT,
+    RUN.format("KD-XS2", "difference.json"),
+    *TABLES,
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A base, its student, and a pruned one that only has weights."""
+    folder = tmp_path_factory.mktemp("verify")
+    config = load_config("tests/tiny.yaml")
+    base = config["variants"]["XS2-base"]
+    student = base | {"group": "Student", "distill": {"teacher": "XS2-base", "alpha": 0.3}}
+    config["variants"] = {"XS2-base": base, "KD-XS2": student}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"),
+        *("--directory", folder, "--cores", "1", "--resources", "gpu=1"),
+        *("--configfile", folder / "config.yaml", "--", "results/tiny/tables/table1.csv"),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-4000:]
+    results = folder / "results/tiny"
+    pruning = json.dumps([{"name": "prune_heads", "keep_heads": 2}])
+    parent, child = (results / RUN.format(v, "checkpoint.safetensors") for v in ("XS2-base", "P"))
+    compress(parent, child, "P", 0, pruning, "code")
+    return results
+
+
+@pytest.fixture
+def folder(study, tmp_path):
+    """A copy elsewhere, under another name."""
+    return Path(shutil.copytree(study, tmp_path / "archive"))
+
+
+def verified(folder):
+    verification = Verification(folder)
+    verification.run()
+    return verification
+
+
+def forge(folder, name, content: bytes):
+    """Write the file, and its checksum into every JSON file that records it, up to the record."""
+    before = sha256_of(folder / name).encode()
+    (folder / name).write_bytes(content)
+    after = sha256_of(folder / name).encode()
+    for path in folder.rglob("*.json"):
+        if before in path.read_bytes():
+            forge(folder, path.relative_to(folder), path.read_bytes().replace(before, after))
+
+
+def forge_json(folder, name, change):
+    content = read_json(folder / name)
+    change(content)
+    forge(folder, name, json.dumps(content).encode())
+
+
+def the_problem(folder, name):
+    """The one problem of the study, which must be about the file."""
+    (problem,) = verified(folder).problems
+    assert problem.startswith(f"{folder / name} ") and problem.endswith(".")
+    return problem
+
+
+def test_an_untouched_study_verifies_anywhere_and_without_torch(folder):
+    no_torch = "import sys; sys.modules['torch'] = None; from slimdit.verify import main; "
+    run = subprocess.run(
+        [sys.executable, "-c", f"{no_torch}sys.exit(main(sys.argv[1:]))", "archive"],
+        capture_output=True,
+        text=True,
+        cwd=folder.parent,
+        env={"PYTHONPATH": str(ROOT / "workflow/scripts")},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    lines = [line for line in run.stdout.splitlines() if not line.startswith("note: ")]
+    assert len(lines) == 1 and " files checked, 0 problems; not checked: " in lines[0]
+    assert "grid.png (2)" in lines[0] and "tables" not in lines[0]
+    assert not [name for name in RECORDED if Path(name).name in lines[0]]
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_one_changed_bit_is_one_problem(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    problem = the_problem(folder, name)
+    if name not in TABLES:
+        assert f"has sha256 {sha256_of(folder / name)[:12]}, but " in problem
+
+
+@pytest.mark.parametrize("name", [*RECORDED, RECORD])
+def test_a_removed_file_is_one_problem(folder, name):
+    (folder / name).unlink()
+    assert "is missing" in the_problem(folder, name)
+
+
+def test_images_are_checked_where_they_are(folder):
+    image = min(path.relative_to(folder) for path in folder.glob("images/*/*.png"))
+    (folder / image).write_bytes(b"another picture")
+    assert "is recorded in data/subset.csv" in the_problem(folder, image)
+    shutil.rmtree(folder / "images")
+    assert verified(folder).problems == []
+    assert verified(folder).not_checked == ["images (no folder results/tiny/images)"]
+
+
+def test_an_edited_cell_is_named_with_what_it_should_be(folder):
+    path = folder / "tables/table2.csv"
+    header, row, *rest = path.read_text().splitlines(keepends=True)
+    cells = row.split(",")
+    loss = cells[header.split(",").index("loss")]
+    path.write_text(header + row.replace(f",{loss},", ",0.001,", 1) + "".join(rest))
+    problem = the_problem(folder, "tables/table2.csv")
+    assert f"has '0.001' in line 2, but its JSON files give '{loss}'" in problem
+
+
+def test_an_edited_metric_with_its_checksum_is_found_by_the_tables(folder):
+    forge_json(folder, RUN.format("KD-XS2", "quality.json"), lambda c: c["metrics"].update(fd=1.0))
+    problems = verified(folder).problems
+    assert [problem.split()[0] for problem in problems] == [str(folder / n) for n in TABLES[:2]]
+
+
+def test_wrong_weights_are_found_through_each_that_is_made_from_them(folder):
+    """The base's weights are recorded by its student and by the pruned one too."""
+    weights = RUN.format("XS2-base", "checkpoint.safetensors")
+    forge(folder, weights, (folder / STUDENT).read_bytes())
+    recorders = {"variants/P/seed-0", "variants/KD-XS2/seed-0"}
+    problem = the_problem(folder, weights)
+    assert all(f"{recorder}/checkpoint.safetensors" in problem for recorder in recorders)
+
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return Path.mkdir, (Path(self.path),)
+
+
+def object_array(path) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, meta=np.array([Payload(path)], dtype=object))
+    return file.getvalue()
+
+
+def header(content: bytes) -> bytes:
+    return len(content).to_bytes(8, "little") + content
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (STUDENT, lambda path: pickle.dumps(Payload(path))),
+        (STUDENT, lambda path: b""),
+        (STUDENT, lambda path: header(b"{}")),
+        (STUDENT, lambda path: header(b'{"__metadata__": {"slimdit": "[1]"}}')),
+        (STUDENT, lambda path: header(b'{"__metadata__": {"slimdit": "{\\"origin\\": 1}"}}')),
+        (STUDENT, lambda path: (2**62).to_bytes(8, "little") + b"{}"),
+        ("data/reference-features.npz", object_array),
+        ("data/reference-features.npz", lambda path: pickle.dumps(Payload(path))),
+        ("data/subset.csv", lambda path: b"path,sha256\n\xff\x00"),
+        (RUN.format("KD-XS2", "quality.json"), lambda path: b"[1, 2]"),
+        (RUN.format("KD-XS2", "samples.json"), lambda path: b"[" * 100_000),
+        (RUN.format("KD-XS2", "training.json"), lambda path: pickle.dumps(Payload(path))),
+        ("variants/KD-XS2/speed.json", lambda path: b'{"origin": []}'),
+        ("data/latents.json", lambda path: b"null"),
+        (RECORD, lambda path: b"[]"),
+        (RECORD, lambda path: b'{"config": {"study": "tiny"}}'),
+    ],
+)
+def test_a_crafted_file_is_named_and_not_run(folder, name, content, tmp_path):
+    forge(folder, name, content(tmp_path / "ran"))
+    the_problem(folder, name)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            RUN.format("KD-XS2", "quality.json"),
+            lambda c: c.update(variant="XS2-base"),
+            "is about XS2-base/seed-0, but should be about KD-XS2/seed-0",
+        ),
+        (
+            RUN.format("KD-XS2", "samples.json"),
+            lambda c: c.update(seed=1),
+            "is about KD-XS2/seed-1, but should be about KD-XS2/seed-0",
+        ),
+        (
+            RUN.format("KD-XS2", "training.json"),
+            lambda c: c.pop("losses_sha256"),
+            "has no losses_sha256",
+        ),
+        (
+            RUN.format("KD-XS2", "samples.json"),
+            lambda c: c.update(samples_sha256="../../x"),
+            "records no sha256 samples_sha256, but '../../x'",
+        ),
+        (
+            "variants/KD-XS2/architecture.json",
+            lambda c: [c["origin"].pop(key) for key in ("device", "time")],
+            "has no device, time in its origin",
+        ),
+        (
+            "variants/KD-XS2/architecture.json",
+            lambda c: c["spec"]["structure"].update(depth=9),
+            f"has another spec than the config in {RECORD}",
+        ),
+        (
+            RUN.format("KD-XS2", "training.json"),
+            lambda c: c["origin"]["training"].update(steps=9),
+            f"has another origin.training than the config in {RECORD}",
+        ),
+        (RECORD, lambda c: c["rows"].pop(), "give no tables"),
+    ],
+)
+def test_a_record_that_cannot_be_is_named(folder, name, change, message):
+    forge_json(folder, name, change)
+    assert message in the_problem(folder, name)
+
+
+def test_results_of_several_commits_are_noted(folder):
+    name = RUN.format("KD-XS2", "difference.json")
+    forge_json(folder, name, lambda c: c["origin"].update(commit="f" * 40, dirty=True))
+    verification = verified(folder)
+    assert verification.problems == []
+    notes = "\n".join(verification.lines())
+    assert "note: files come from 2 commits: " in notes and f"1 from {'f' * 12}" in notes
+    assert "note: files made by code that was not committed as it was: " in notes
+
+
+def test_the_exit_code_says_whether_all_matches(folder, capsys):
+    assert main([str(folder)]) == 0
+    (folder / "data/latents.npy").write_bytes(b"")
+    assert main([str(folder)]) == 1
+    assert main([str(folder / "nothing")]) == 1
+    assert "is not a folder; it should be a study's" in capsys.readouterr().out

@@ -1,0 +1,175 @@
+"""What a JSON schema has against the values of a config, one sentence a fault."""
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+NOUNS = {
+    "null": "null",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "array": "a list",
+    "object": "a mapping",
+}
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+LONGEST_SHOWN = 60  # characters of a value
+MOST_LISTED = 20  # known names
+LARGEST_WHOLE = 1e15  # that is written without an exponent
+
+
+class Fault(NamedTuple):
+    """A sentence about a value or a name that is refused, or a key that is unknown or missing."""
+
+    path: tuple
+    kind: str  # "value", "name", "unknown" or "missing"
+    sentence: str
+
+
+def _is_whole(_, value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_, value) -> bool:
+    return _is_whole(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+# JSON takes 2.0 for an integer, which Python's range does not.
+Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_whole, "number": _is_number}
+    ),
+)
+
+
+def faults(value, schema: dict, path: tuple = ()) -> list[Fault]:
+    """All that `schema` has against `value`, which the config has at `path`; each once."""
+    found = (fault for error in Validator(schema).iter_errors(value) for fault in _of(error, path))
+    return list(dict.fromkeys(found))
+
+
+def dotted(path: Iterable) -> str:
+    """A path as it is spoken of: variants.S2-small.apply[0]; the empty one is the whole config."""
+    text = ""
+    for part in path:
+        name = str(part) if str(part).isprintable() else repr(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{name}"
+    return text.removeprefix(".") or "the config"
+
+
+def hint(name, known: Iterable) -> str:
+    """What was meant by a name that is not known, or what is known."""
+    known = sorted(map(str, known))
+    if near := difflib.get_close_matches(str(name), known, n=1):
+        return f"did you mean {near[0]}?"
+    if len(known) > MOST_LISTED:
+        known = [*known[:MOST_LISTED], "..."]
+    return f"known: {', '.join(known)}." if known else "there are none."
+
+
+def unknown(where: str, name, known: Iterable) -> str:
+    """The sentence about a name that is none of the known."""
+    return f"{where}: {name!r} is unknown; {hint(name, known)}"
+
+
+def wanted(schema: dict) -> str:
+    """What a schema asks for, in words; its description where it has one."""
+    if "description" in schema:
+        return schema["description"]
+    if "enum" in schema:
+        return _either(schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    if "anyOf" in schema:
+        return _either(map(wanted, schema["anyOf"]))
+    noun = NOUNS.get(schema.get("type"), "given")
+    if schema.get("type") == "array":
+        return noun + _of_items(schema)
+    if schema.get("minProperties"):
+        return f"{noun} that is not empty"
+    bounds = [f"{sign} {schema[bound]}" for bound, sign in BOUNDS.items() if bound in schema]
+    return " ".join([noun, " and ".join(bounds)]).strip()
+
+
+def _either(choices: Iterable) -> str:
+    *others, last = map(str, choices)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _of_items(schema: dict) -> str:
+    least, most = schema.get("minItems", 0), schema.get("maxItems")
+    words = f" of {least}" if least == most else f" of at least {least}" if least else ""
+    words += ", all different" if schema.get("uniqueItems") else ""
+    return f"{words}, each {wanted(schema['items'])}"
+
+
+def _of(error: ValidationError, path: tuple) -> Iterator[Fault]:
+    where, value, schema = path + tuple(error.absolute_path), error.instance, error.schema
+    if error.validator == "required":
+        for key in error.validator_value:
+            if key not in value:
+                expected = wanted(schema["properties"].get(key, {}))
+                text = f"{dotted((*where, key))} is missing; it should be {expected}."
+                yield Fault((*where, key), "missing", text)
+    elif error.validator == "additionalProperties":
+        owner = f"option of {schema['title']}" if "title" in schema else "key"
+        for key in value:
+            if key not in schema["properties"]:
+                known = hint(key, schema["properties"])
+                text = f"{dotted((*where, key))} is no {owner}; {known}"
+                yield Fault((*where, key), "unknown", text)
+    elif "propertyNames" in error.absolute_schema_path:
+        text = f"{dotted(where)} has the key {_shown(value)}; it should be {wanted(schema)}."
+        yield Fault((*where, value), "name", text)
+    elif inner := _of_its_branch(error):
+        for each in inner:
+            yield from _of(each, path)
+    else:
+        yield Fault(where, "value", f"{dotted(where)} is {_complaint(value, schema)}.")
+
+
+def _of_its_branch(error: ValidationError) -> list[ValidationError]:
+    """Of anyOf and a mapping or list: what the branch for that type has against what it holds."""
+    if error.validator == "anyOf" and isinstance(error.instance, dict | list):
+        for index, branch in enumerate(error.validator_value):
+            if Validator.TYPE_CHECKER.is_type(error.instance, branch.get("type", "null")):
+                return [each for each in error.context if each.relative_schema_path[0] == index]
+    return []
+
+
+def _complaint(value, schema: dict) -> str:
+    if isinstance(value, bool) and (switch := "on" if value else "off") in schema.get("enum", ()):
+        return f"{_shown(value)} to YAML; write '{switch}' in quotes"
+    if isinstance(value, str) and (number := _as_number(value, schema)):
+        return f"{_shown(value)}, text to YAML; write {number}"
+    return f"{_shown(value)}; it should be {wanted(schema)}"
+
+
+def _as_number(text: str, schema: dict) -> str | None:
+    """The number that a text was meant to be, as YAML reads it; None if `schema` takes none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    whole = int(number) if number.is_integer() and abs(number) < LARGEST_WHOLE else number
+    if Validator(schema).is_valid(whole):
+        mantissa, _, exponent = text.lower().partition("e")
+        is_short = isinstance(whole, int) or not exponent
+        return repr(whole) if is_short else f"{float(mantissa)}e{int(exponent):+d}"
+    return None
+
+
+def _shown(value) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    words = {None: "null", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
