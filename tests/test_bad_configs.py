@@ -1,10 +1,13 @@
 """Bad configs: all that is wrong is said at the start, in one sentence each that names the key."""
 
+import contextlib
 import copy
 import re
 import shutil
 import subprocess
 import sys
+from datetime import date
+from random import Random
 
 import pytest
 import yaml
@@ -21,6 +24,8 @@ SHIPPED = {
 }
 BASE = {"group": "Own", "backbone": "S", "patch_size": 2}
 JUNK = (None, "x", -1, [], {}, 1.5, True)
+MORE_JUNK = (*JUNK, 0, 64, 10**30, "1e5", "a\nb", "S2-base", float("nan"), [[]], [{}], {"name": []})
+MORE_JUNK += (date(2020, 1, 1), {3: 4}, {None: 0}, {"a\n": {}})
 
 
 def new(**block):
@@ -341,13 +346,27 @@ def test_whatever_a_config_holds_is_told_and_nothing_is_raised():
     for path in branches(CONFIG):
         for junk in JUNK:
             config = copy.deepcopy(CONFIG)
-            owner = config
-            for key in path[:-1]:
-                owner = owner[key]
-            owner[path[-1]] = junk
-            problems = config_problems(config)
-            assert all(isinstance(problem, str) for problem in problems), (path, junk)
+            put(junk, config, path)
+            assert isinstance(config_problems(config), list), (path, junk)
     assert all(len(config_problems(junk)) == 1 for junk in JUNK if not isinstance(junk, dict))
+
+
+def test_several_wrong_values_at_once_are_told_and_nothing_is_raised():
+    random, paths = Random(0), list(branches(CONFIG))
+    for _ in range(1000):
+        config = copy.deepcopy(CONFIG)
+        for path in random.sample(paths, 4):
+            put(copy.deepcopy(random.choice(MORE_JUNK)), config, path)
+        for problem in config_problems(config):
+            assert problem.isprintable() and problem.endswith((".", "?"))
+
+
+def put(value, node, path):
+    """Set the value at the path, as far as it still leads."""
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = value
 
 
 def branches(node, path=()):

@@ -215,6 +215,10 @@ def autoencoder_save_every_steps(wildcards, output):
     return AUTOENCODER["train"]["save_every_steps"]
 
 
+def whole_config(wildcards, output):
+    return canonical(config)
+
+
 def distill(wildcards):
     return canonical(STUDY.block(wildcards.variant).get("distill", {}))
 

@@ -5,11 +5,6 @@ PAPER = canonical(paper_values(config["paper_values"]) if config["paper_values"]
 FIGURES = ("samples", "differences", "losses", "pareto", "expert_load")
 
 
-def whole_config(wildcards, output):
-    """Of the study; told the output, so that what concerns no result is no reason to rerun."""
-    return canonical(config)
-
-
 localrules:
     architecture_table,
     tables,

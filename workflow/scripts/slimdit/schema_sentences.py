@@ -58,14 +58,13 @@ def dotted(path: Iterable) -> str:
     """A path as it is spoken of: variants.S2-small.apply[0]; the empty one is the whole config."""
     text = ""
     for part in path:
-        name = str(part) if str(part).isprintable() else repr(part)
-        text += f"[{part}]" if isinstance(part, int) else f".{name}"
+        text += f"[{part}]" if isinstance(part, int) else f".{_on_one_line(part)}"
     return text.removeprefix(".") or "the config"
 
 
 def hint(name, known: Iterable) -> str:
     """What was meant by a name that is not known, or what is known."""
-    known = sorted(map(str, known))
+    known = sorted(map(_on_one_line, known))
     if near := difflib.get_close_matches(str(name), known, n=1):
         return f"did you mean {near[0]}?"
     if len(known) > MOST_LISTED:
@@ -95,6 +94,10 @@ def wanted(schema: dict) -> str:
         return f"{noun} that is not empty"
     bounds = [f"{sign} {schema[bound]}" for bound, sign in BOUNDS.items() if bound in schema]
     return " ".join([noun, " and ".join(bounds)]).strip()
+
+
+def _on_one_line(name) -> str:
+    return str(name) if str(name).isprintable() else repr(name)
 
 
 def _either(choices: Iterable) -> str:

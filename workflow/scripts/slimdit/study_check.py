@@ -36,9 +36,12 @@ def _problems(study) -> Iterator[str]:
     wrong = {variant for variant in study.variants if not study.block(variant)}
     for variant in study.variants:
         for check in (_key_problems, _edge_problems, _part_problems):
-            for problem in until_missing(check(study, variant)):
+            try:
+                for problem in check(study, variant):
+                    wrong.add(variant)
+                    yield problem
+            except KeyError:
                 wrong.add(variant)
-                yield problem
     for variant in study.variants:
         if not _rests_on(wrong, study, variant):
             is_derived = "from" in study.block(variant)
@@ -103,9 +106,9 @@ def _key_problems(study, variant: str) -> Iterator[str]:
     for key in ("backbone", "patch_size"):
         if block and key not in block:
             yield f"{where}.{key} is missing; a variant without from needs it."
-    backbones = study.config["backbones"]
-    if block.get("backbone", next(iter(backbones))) not in backbones:
-        yield unknown(f"{where}.backbone", block["backbone"], backbones)
+    name, backbones = block["backbone"], study.config["backbones"]
+    if name not in backbones:
+        yield unknown(f"{where}.backbone", name, backbones)
 
 
 def _edge_problems(study, variant: str) -> Iterator[str]:
