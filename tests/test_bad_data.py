@@ -18,9 +18,9 @@ import cut_photos as cutting
 from cut_photos import crop_boxes, cut_photos
 from select_subset import class_folders, draw_orders, select_subset
 from slimdit.errors import InputError
-from slimdit.files import read_csv, sha256_of
+from slimdit.files import TEMPORARY, read_csv, read_json, sha256_of
 from slimdit.images import load_image
-from slimdit.made_folders import MARKER, atomic_folder, check_replaceable
+from slimdit.made_folders import atomic_folder, check_replaceable
 from slimdit.randomness import stream
 from slimdit.subset import read_image
 from train_autoencoder import load_split
@@ -65,7 +65,7 @@ def select(root, out, **change):
     """The rows of subset.csv, of bad_images.csv, and the paths of each class."""
     subset, bad_images = out / "subset.csv", out / "bad_images.csv"
     data = json.dumps(DATA | change)
-    select_subset(subset, bad_images, str(root), data, str(out / "state"), "", "code")
+    select_subset(subset, bad_images, str(root), data, str(out / "state"), "code")
     rows = read_csv(subset)
     paths = {}
     for row in rows:
@@ -373,7 +373,7 @@ def test_an_image_is_read_as_it_was_selected(root, row):
 )
 def test_an_image_that_changed_after_it_was_selected_is_refused(root, row, change, how):
     change(root / "ant/00.png")
-    message = rf"ant/00\.png is not the image that was selected \({how}\); restore it or select"
+    message = rf"ant/00\.png is not the image that was selected \({how}\); restore it, or delete"
     with pytest.raises(InputError, match=message):
         read_image(row, root, 12)
 
@@ -400,7 +400,10 @@ PHOTOS = {
 
 
 def cut(images, **change):
-    cut_photos(str(images), json.dumps(PHOTOS | change), 0, "code")
+    cut_photos(str(images), images.parent / "photos.json", json.dumps(PHOTOS | change), 0, "code")
+    digests = read_json(images.parent / "photos.json")["images_sha256"]
+    assert all(sha256_of(images / name) == digest for name, digest in digests.items())
+    assert len(digests) == len(list(images.glob("*/*.png")))
     return {path.relative_to(images).as_posix() for path in images.glob("*/*")}
 
 
@@ -427,12 +430,19 @@ def test_a_folder_that_was_not_made_here_is_not_replaced(root, tmp_path, kind):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("names", [[], [".snakemake_timestamp"], [MARKER, "rocket"]])
-def test_free_places_and_made_folders_may_be_replaced(tmp_path, names):
+@pytest.mark.parametrize("names", [[], [".snakemake_timestamp"]])
+def test_free_places_may_be_taken(tmp_path, names):
     check_replaceable(tmp_path / "absent", "data.images")
     for name in names:
         (tmp_path / name).touch()
     check_replaceable(tmp_path, "data.images")
+
+
+def test_a_made_folder_whose_deletion_was_cut_short_may_be_replaced(tmp_path):
+    images = tmp_path / "images"
+    for left in sorted(cut(images))[:2]:
+        (images / left).unlink()
+    check_replaceable(images, "data.images")
 
 
 def test_a_cut_that_is_killed_leaves_what_was_there(tmp_path, monkeypatch):
@@ -449,7 +459,7 @@ def test_a_cut_that_is_killed_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         cut(images, crops_per_photo=4)
     assert {path.relative_to(images).as_posix() for path in images.glob("*/*")} == before
-    assert os.listdir(tmp_path) == ["images"]
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(TEMPORARY)]
 
 
 def test_what_a_killed_process_left_is_not_in_the_next_folder(tmp_path):
@@ -458,7 +468,7 @@ def test_what_a_killed_process_left_is_not_in_the_next_folder(tmp_path):
     with atomic_folder(tmp_path / "images") as folder:
         (folder / "new").touch()
         assert not (tmp_path / "images").exists()
-    assert sorted(os.listdir(tmp_path / "images")) == [MARKER, "new"]
+    assert os.listdir(tmp_path / "images") == ["new"]
 
 
 def test_no_crop_of_a_photograph_is_cut_twice():

@@ -136,7 +136,7 @@ def test_selected_rows_carry_the_digests_of_their_files(images_root, tmp_path):
     (images_root / "ant" / "SHOUTED.JPG").unlink()
     subset, bad_images = tmp_path / "subset.csv", tmp_path / "bad_images.csv"
     select_subset(
-        subset, bad_images, str(images_root), json.dumps(data), tmp_path / "state", "", "code"
+        subset, bad_images, str(images_root), json.dumps(data), tmp_path / "state", "code"
     )
     rows = read_csv(subset)
     assert list(rows[0]) == ["path", "class", "label", "split", "reference", "sha256"]

@@ -65,8 +65,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(disk, write):
     ("error", "expected"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "a.npz"), "no space left for a.npz"),
-        (OSError(errno.EROFS, "Read-only file system", "b.npz"), "b.npz cannot be written"),
-        (PermissionError(errno.EACCES, "Permission denied", "c"), "c cannot be written"),
+        (OSError(errno.EROFS, "Read-only file system", "b.npz"), "b.npz cannot be accessed"),
+        (PermissionError(errno.EACCES, "Permission denied", "c"), "c cannot be accessed"),
         (MemoryError(), "does not fit in memory"),
         (torch.OutOfMemoryError("CUDA out of memory."), "does not fit in memory"),
     ],

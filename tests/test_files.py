@@ -153,6 +153,8 @@ def flip_bit(path, offset):
         (lambda array: array.journal.unlink(), 0),
         (lambda array: array.path.unlink(), 0),
         (lambda array: array.path.write_bytes(b""), 0),
+        (lambda array: np.save(array.path, np.arange(7)), 0),
+        (lambda array: np.save(array.path, np.arange(8, dtype=">i8")), 0),
         (lambda array: array.path.write_bytes(array.path.read_bytes()[:-8]), 6),
         (lambda array: flip_bit(array.path, -1), 6),
         (lambda array: flip_bit(array.path, -8 * 4), 3),
@@ -163,7 +165,8 @@ def flip_bit(path, offset):
         (lambda array: array.journal.write_bytes(b"\xff\x00"), 0),
     ],
     ids=[
-        *("no journal", "no array", "empty array", "cut array", "last row", "middle row"),
+        *("no journal", "no array", "empty array", "another shape", "another type"),
+        *("cut array", "last row", "middle row"),
         *("first row", "journal bit", "cut journal", "more rows", "no text"),
     ],
 )

@@ -56,11 +56,11 @@ def finished(tmp_path_factory):
         shutil.copy2(ROOT / name, project / name)
     for name in ("workflow", "profiles", "envs"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for job, outputs in plan(project).items():
+    for outputs in plan(project).values():
         for output in outputs:
             path = project / output
             path.parent.mkdir(parents=True, exist_ok=True)
-            if job == "cut_photos":
+            if output == CONFIG["data"]["images"]:
                 path.mkdir()
             else:
                 path.write_text(output)
@@ -216,6 +216,14 @@ def test_the_autoencoder_reruns_everything_made_from_it(project):
     assert {"train_autoencoder", "encode_latents"} <= jobs
     assert {f"train:{v}" for v in VARIANTS if v not in DERIVED} <= jobs
     assert "make_reference" not in jobs
+
+
+def test_other_images_rerun_everything_but_the_counts(project):
+    edit_config(project, lambda c: c["data"]["photos"].update(crops_per_photo=240))
+    expected = {"cut_photos", "select_subset", "train_autoencoder", "encode_latents"}
+    expected |= {"make_reference"} | RESULTS | {f"compare:{v}" for v in STUDY.compared}
+    expected = expected.union(*(made(v) for v in VARIANTS))
+    assert set(plan(project)) == expected
 
 
 def test_the_papers_study_has_all_its_jobs(tmp_path):

@@ -5,14 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from kill_study import start
 
-from slimdit.errors import InputError
-from slimdit.files import write_json
 from slimdit.locks import sole_process
 from slimdit.runs import LOCKS, RUNS, lift_stale_locks, live_runs, register_run
 
@@ -62,51 +61,43 @@ def test_a_run_that_ends_is_noted_no_more(locked, other_run):
     assert not list(RUNS.iterdir())
 
 
-@pytest.mark.parametrize(
-    "run",
-    [
-        {"host": "another-machine", "pid": 1, "started_s": 0.0},
-        None,
-    ],
-    ids=["of another machine", "of nobody"],
-)
-def test_a_lock_whose_owner_cannot_be_seen_stays(locked, run):
-    if run:
-        write_json(RUNS / "another-machine-1.json", run)
+@pytest.mark.parametrize("names", [["another-machine-1.lock"], []])
+def test_a_lock_whose_owner_cannot_be_seen_stays(locked, names):
+    RUNS.mkdir()
+    for name in names:
+        (RUNS / name).touch()
     register_run()
     lift_stale_locks()
     assert locked.exists()
 
 
 def test_a_process_that_got_a_dead_ones_number_is_another(locked):
-    run = {"host": socket.gethostname(), "pid": os.getppid(), "started_s": 1.0}
-    write_json(RUNS / f"{socket.gethostname()}-{os.getppid()}.json", run)
+    RUNS.mkdir()
+    (RUNS / f"{socket.gethostname()}-{os.getppid()}.lock").touch()
     lift_stale_locks()
     assert not locked.exists()
 
 
-def test_two_processes_do_not_do_the_same_job(tmp_path):
+def test_two_processes_do_the_same_job_one_after_the_other(tmp_path, capsys):
     hold = (
         "import sys, time\nfrom slimdit.locks import sole_process\n"
-        "with sole_process('logs/train/a.log', sys.argv[1]):\n    print(flush=True); time.sleep(60)"
+        "with sole_process('logs/train/a.log', sys.argv[1]):\n    print(flush=True); input()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)],
         env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     process.stdout.readline()
-    with (
-        pytest.raises(InputError, match=rf"process {process.pid} is at work on it; wait for it"),
-        sole_process("logs/train/a.log", tmp_path),
-    ):
-        pytest.fail("both at once")
     with sole_process("logs/train/b.log", tmp_path):
-        pass
-    process.kill()
-    process.wait()
+        assert capsys.readouterr().err == ""
+    ended = threading.Timer(0.2, process.kill)
+    ended.start()
     with sole_process("logs/train/a.log", tmp_path):
-        pass
+        assert process.wait(timeout=1) == -signal.SIGKILL
+    message = f"logs/train/a.log: waits for process {process.pid}, at work on it too."
+    assert capsys.readouterr().err.splitlines() == [message]
 
 
 def test_a_second_run_in_the_folder_is_told_of_the_first(tmp_path):

@@ -247,7 +247,25 @@ def test_a_damaged_state_costs_the_steps_since_the_one_before(
     train(**broken)
     assert steps[0] == goes_on_at
     assert caplog.text.count("is damaged") == num_damaged
+    assert len(states(broken)) == 1
     assert_same_results(unbroken, broken)
+
+
+def test_a_weight_that_is_not_finite_is_not_saved(job, monkeypatch):
+    """The loss of its step was still finite."""
+    update = loop.Run.update
+
+    def breaking_update(self, *arguments):
+        update(self, *arguments)
+        if self.step == STEPS:
+            next(iter(self.parameters.values())).data[0] = float("nan")
+
+    monkeypatch.setattr(loop.Run, "update", breaking_update)
+    arguments = job("S4-base", save_every_steps=2)
+    with pytest.raises(InputError, match=f"no longer finite before step {STEPS}; the last good"):
+        train(**arguments)
+    assert state_step(arguments) == STEPS - 2
+    assert not Path(arguments["checkpoint"]).exists()
 
 
 def test_equal_runs_write_equal_checkpoints(job):

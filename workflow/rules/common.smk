@@ -46,6 +46,7 @@ BACKEND = STUDY.evaluation["extractor"].get(
     "backend", default_of("features", STUDY.evaluation["extractor"]["name"], "backend")
 )
 EXTRACTOR_ENV = f"../../envs/{'inception' if BACKEND == 'tensorflow' else 'slimdit'}.yaml"
+CUT = f"results/{STUDY.name}/data/photos.json"
 GRAPH = STUDY.evaluation["extractor"].get("graph")
 
 
@@ -115,21 +116,14 @@ def variant_files(name):
 def cut_images(wildcards):
     """The image folder, where the study makes it itself; a user's folder is only read.
 
-    What it holds is in subset.csv, by digest: the time stamp of a folder says nothing.
+    What it holds is in a file beside, by digest: the time stamp of a folder says nothing.
     """
-    return {"images": ancient(DATA["images"])} if DATA["photos"] else {}
-
-
-def cut_identity():
-    """What the images are a function of, where the study makes them."""
-    return (
-        canonical([DATA["photos"], DATA["seed"], code_of("cut_photos")]) if DATA["photos"] else ""
-    )
+    return {"images": ancient(DATA["images"]), "cut": CUT} if DATA["photos"] else {}
 
 
 def trained_autoencoder(wildcards):
-    """The autoencoder's files, where the study trains it itself."""
-    if not AUTOENCODER["train"]:
+    """The autoencoder's files, where they are the study's or lie in a folder."""
+    if not AUTOENCODER["train"] and not Path(AUTOENCODER["source"]).is_dir():
         return {}
     return {
         "weights": f"{AUTOENCODER['source']}/diffusion_pytorch_model.safetensors",

@@ -6,6 +6,7 @@ if DATA["photos"]:
     rule cut_photos:
         output:
             images=directory(DATA["images"]),
+            cut=CUT,
         log:
             f"results/{STUDY.name}/logs/cut_photos.log",
         conda:
@@ -40,7 +41,6 @@ rule select_subset:
         images_root=DATA["images"],
         data=subset_choice,
         state="results/{study}/state/subset",
-        cut=cut_identity(),
         code=code_of("select_subset"),
     message:
         "Drawing classes and images, and looking for bad ones"

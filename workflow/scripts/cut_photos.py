@@ -9,8 +9,10 @@ import numpy as np
 from PIL import Image
 
 from slimdit.errors import InputError
+from slimdit.files import sha256_of, write_json
 from slimdit.made_folders import atomic_folder, check_replaceable
 from slimdit.progress import Progress
+from slimdit.provenance import conditions
 from slimdit.randomness import stream
 
 MOST_DRAWS = 1000  # for a crop that there is none like yet
@@ -36,14 +38,16 @@ def photograph(name: str) -> Image.Image:
     )
 
 
-def cut_photos(images, photos, seed, code):
+def cut_photos(images, cut, photos, seed, code):
     """photos: {"names", "crops_per_photo", "crop_size", "min_side", "max_side"}, sides in
-    fractions of the photograph's central square; one class a photograph.
+    fractions of the photograph's central square; one class a photograph. `cut` (.json) says by
+    digest what `images` holds.
 
     Raises InputError for names of no photograph, and where `images` is a folder of someone else.
     """
     photos = json.loads(photos)
     check_replaceable(images, "data.images")
+    digests = {}
     size, num_crops = photos["crop_size"], len(photos["names"]) * photos["crops_per_photo"]
     with atomic_folder(images) as root, Progress(num_crops, "cut photos", "crop") as bar:
         for name in photos["names"]:
@@ -52,8 +56,12 @@ def cut_photos(images, photos, seed, code):
             folder.mkdir()
             for index, box in enumerate(crop_boxes(name, picture.size, photos, seed)):
                 crop = picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
-                crop.save(folder / f"{index:04d}.png", compress_level=1)
+                path = folder / f"{index:04d}.png"
+                crop.save(path, compress_level=1)
+                digests[f"{name}/{path.name}"] = sha256_of(path)
                 bar.update()
+    origin = conditions(code=code, seed=seed, photos=photos)
+    write_json(cut, {"images_sha256": digests, "origin": origin})
     log.info("%d photographs cut", len(photos["names"]))
 
 

@@ -24,6 +24,7 @@ def encode_latents(
     state,
     code,
     images=None,
+    cut=None,
     weights=None,
     model_config=None,
 ):
@@ -38,7 +39,7 @@ def encode_latents(
         weights_file,
     )
     from slimdit.devices import device
-    from slimdit.provenance import origin
+    from slimdit.provenance import arithmetic, conditions
 
     rows = [row for row in read_csv(subset) if row["split"] == "train"]
     side = image_size // downsample_factor
@@ -47,7 +48,9 @@ def encode_latents(
     autoencoder = load_autoencoder(source, revision, on)
     weights_sha256 = sha256_of(weights_file(source, revision))
     subset_sha256 = sha256_of(subset)
-    key = fingerprint([subset_sha256, image_size, source, revision, weights_sha256, code])
+    key = fingerprint(
+        [subset_sha256, image_size, source, revision, weights_sha256, arithmetic(), code]
+    )
 
     def encode(start, stop):
         batch = np.stack([read_image(row, images_root, image_size) for row in rows[start:stop]])
@@ -85,7 +88,7 @@ def encode_latents(
                 "revision": revision,
                 "weights_sha256": weights_sha256,
             },
-            "origin": origin(code=code),
+            "origin": conditions(code=code),
         },
     )
 

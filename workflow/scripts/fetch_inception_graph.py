@@ -6,6 +6,7 @@ import logging
 import urllib.request
 
 from slimdit.errors import InputError
+from slimdit.faults import sentence
 from slimdit.features.published_graph import GRAPH_MD5, GRAPH_SIZE_BYTES
 from slimdit.files import atomic_path
 from slimdit.progress import Progress
@@ -44,6 +45,8 @@ def download(url: str, path, size: int) -> tuple[str, int]:
                 num_bytes += len(chunk)
                 progress.update(len(chunk))
     except (OSError, ValueError, http.client.HTTPException) as error:
+        if sentence(error):
+            raise
         raise InputError(f"{url} cannot be downloaded ({error}): {INSTEAD}.") from None
     return digest.hexdigest(), num_bytes
 

@@ -26,11 +26,13 @@ def make_reference(
     state,
     code,
     images=None,
+    cut=None,
     graph=None,
 ):
     """Write the reference and held-out images of `subset` and their features.
 
-    `images` is the image folder again where a rule makes it; paths are relative to `images_root`.
+    `images` is the image folder again where a rule makes it, and `cut` the file that says what it
+    holds; paths are relative to `images_root`.
     `state` is a folder where features are kept while they come.
     `graph` is the extractor's, again, where it has one.
 

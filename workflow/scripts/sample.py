@@ -44,10 +44,10 @@ def sample(
     """
     import torch
 
-    from slimdit.autoencoders import decode_images, load_autoencoder
+    from slimdit.autoencoders import decode_images, load_autoencoder, weights_file
     from slimdit.devices import device
     from slimdit.generation import Generator, labels_for
-    from slimdit.provenance import origin
+    from slimdit.provenance import arithmetic, origin
     from slimdit.resumable import ResumableArray
     from slimdit.variants import load_variant
 
@@ -58,6 +58,7 @@ def sample(
     model = load_variant(checkpoint)
     generator = Generator(model, options, num_timesteps, on)
     autoencoder = load_autoencoder(source, revision, on)
+    check_same_autoencoder(weights_file(source, revision), manifest)
 
     def images(indices, labels, name):
         z = generator.latents(indices, labels, name)
@@ -67,7 +68,14 @@ def sample(
         options["num_samples"], model.num_classes, options["labels"], options["seed"]
     )
     key = fingerprint(
-        [sampling, num_timesteps, code, sha256_of(checkpoint), sha256_of(latents_manifest)]
+        [
+            sampling,
+            num_timesteps,
+            code,
+            arithmetic(),
+            sha256_of(checkpoint),
+            sha256_of(latents_manifest),
+        ]
     )
     all_labels = np.tile(labels, options["num_sets"])
     shape = (len(all_labels), manifest["image_size"], manifest["image_size"], 3)
@@ -108,6 +116,15 @@ def sample(
         },
     )
     array.remove()
+
+
+def check_same_autoencoder(weights, manifest):
+    """Raise InputError unless `weights` are those that the latents were encoded by."""
+    if sha256_of(weights) != manifest["autoencoder"]["weights_sha256"]:
+        raise InputError(
+            f"{weights} are not the weights that the latents were encoded by (their sha256 "
+            "differs); restore them, or delete the study's data/latents.json to encode anew."
+        )
 
 
 def prompt_classes(prompts, classes):

@@ -227,7 +227,7 @@ def assign_roles(taken: dict[str, list[dict]], data: dict) -> list[dict]:
     return rows
 
 
-def select_subset(subset, bad_images, images_root, data, state, cut, code, images=None):
+def select_subset(subset, bad_images, images_root, data, state, code, images=None, cut=None):
     """Write the rows of the images that are drawn, and which ones could not be used and why.
 
     state: a folder where the latter are listed also when this ends in an error.

@@ -28,7 +28,7 @@ def train(
     from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
-    from slimdit.provenance import conditions, timed
+    from slimdit.provenance import arithmetic, conditions, timed
     from slimdit.states import States
     from slimdit.training import TERMS, Hyperparameters, Objective
     from slimdit.variants import build_model, load_variant, save_variant
@@ -48,6 +48,7 @@ def train(
             distill,
             seed,
             code,
+            arithmetic(),
             cache.manifest["sha256"],
             of_teacher.get("teacher_sha256"),
         ]

@@ -28,6 +28,7 @@ def train_autoencoder(
     state,
     code,
     images=None,
+    cut=None,
 ):
     """training: {"steps", "batch_size", "crop_size", "learning_rate", "channels", "kl_weight",
     "free_nats", "ema_decay", "seed", "log_every_steps"}; the learning rate
@@ -41,11 +42,13 @@ def train_autoencoder(
     from slimdit.devices import device
     from slimdit.files import atomic_path, sha256_of
     from slimdit.loop import Run, fit
-    from slimdit.provenance import origin
+    from slimdit.provenance import arithmetic, origin
     from slimdit.states import States
 
     options = json.loads(training)
-    key = fingerprint([training, image_size, latent_channels, code, sha256_of(subset)])
+    key = fingerprint(
+        [training, image_size, latent_channels, code, arithmetic(), sha256_of(subset)]
+    )
     states = States(state, key)
     on = device()
     train_pictures, held_out_pictures = (

@@ -191,9 +191,14 @@ def _autoencoder_training_problems(config: dict) -> Iterator[str]:
 def _hub_problems(config: dict) -> Iterator[str]:
     autoencoder = config["autoencoder"]
     source, revision = autoencoder["source"], autoencoder["revision"]
-    if autoencoder["train"] or Path(source).is_dir() or not HUB_NAME.fullmatch(source):
+    if autoencoder["train"] or Path(source).is_dir():
         return
-    if revision is None or not COMMIT.fullmatch(revision):
+    if not HUB_NAME.fullmatch(source):
+        yield (
+            f"autoencoder.source {source!r} is no folder here and no name on the hub; it should be "
+            "an autoencoder's folder or owner/name."
+        )
+    elif revision is None or not COMMIT.fullmatch(revision):
         found = "null" if revision is None else repr(revision)
         yield (
             f"autoencoder.revision is {found}; {source} is no folder here but a name on the hub, "

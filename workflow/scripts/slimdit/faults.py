@@ -19,5 +19,5 @@ def sentence(error: BaseException) -> str | None:
         place = place or "results or temporary files"
         return f"There is no space left for {place}; free some: {KEPT}."
     if number in READ_ONLY:
-        return f"{place} cannot be written ({error.strerror}); make it writable: {KEPT}."
+        return f"{place} cannot be accessed ({error.strerror}); mend its permissions: {KEPT}."
     return None

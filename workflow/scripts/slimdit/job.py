@@ -28,19 +28,25 @@ def job(snakemake) -> Iterator[None]:
         make_deterministic()
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either
-    logging.basicConfig(
-        filename=log_path,
-        filemode="w",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    try:
-        with sole_process(log_path), leased_gpus(int(snakemake.resources.get("gpu", 0))):
+    with sole_process(log_path):
+        logging.basicConfig(
+            filename=log_path,
+            filemode="w",
+            level=logging.INFO,
+            format="%(asctime)s %(levelname)s %(message)s",
+        )
+        with _last_words(snakemake.rule), leased_gpus(int(snakemake.resources.get("gpu", 0))):
             yield
+
+
+@contextlib.contextmanager
+def _last_words(rule: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         message = str(error) if isinstance(error, InputError) else sentence(error)
         logging.error("%s", message or traceback.format_exc())
         if message is None:
             raise
-        print(f"{snakemake.rule}: {message}", file=sys.stderr)
+        print(f"{rule}: {message}", file=sys.stderr)
         sys.exit(1)

@@ -64,6 +64,12 @@ class Run:
         self.window.add(terms, expert_loads)
         self.step += 1
 
+    def check_finite(self, states: States) -> None:
+        """Raise InputError for weights that are not finite: the last loss came before them."""
+        weights = [*self.parameters.values(), *self.average.values()]
+        if not torch.stack([weight.isfinite().all() for weight in weights]).all():
+            raise _not_finite("A weight is no longer finite", self.step, states)
+
     def averaged_model(self) -> nn.Module:
         """The model with the moving average as its weights (the run ends here)."""
         with torch.no_grad():
@@ -178,6 +184,7 @@ def fit(
             if run.step % save_every_steps == 0 or run.step == steps or terminated():
                 if run.window.count:
                     check_finite(run.window.means(run.step), log_every_steps, states)
+                run.check_finite(states)
                 states.save(run.step, run.save)
             if terminated() and run.step < steps:
                 raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")
@@ -198,11 +205,15 @@ def memory_for(step: int) -> Iterator:
 
 def check_finite(entry: dict, interval_steps: int, states: States) -> None:
     if not np.isfinite(entry["loss"]):
-        raise InputError(
-            f"The loss is {entry['loss']} within the {interval_steps} steps before step "
-            f"{entry['step']}; the last good state is kept in {states.folder}. Try a smaller "
-            "training.learning_rate, or training.precision: float32."
-        )
+        what = f"The loss is {entry['loss']} within the {interval_steps} steps"
+        raise _not_finite(what, entry["step"], states)
+
+
+def _not_finite(what: str, step: int, states: States) -> InputError:
+    return InputError(
+        f"{what} before step {step}; the last good state is kept in {states.folder}. Try a smaller "
+        "training.learning_rate, or training.precision: float32."
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from slimdit.errors import InputError
 from slimdit.files import TEMPORARY
 
-MARKER = ".made-by-slimdit"
+MARKER = "made-by-slimdit"  # how the hidden file beside a folder ends
 
 
 def check_replaceable(folder: str | Path, key: str) -> None:
@@ -28,8 +28,14 @@ def check_replaceable(folder: str | Path, key: str) -> None:
 def _is_made_or_empty(folder: Path) -> bool:
     if folder.is_symlink() or not folder.is_dir():
         return False
-    names = os.listdir(folder)
-    return MARKER in names or all(name.startswith(".snakemake") for name in names)
+    return _marker(folder).exists() or all(
+        name.startswith(".snakemake") for name in os.listdir(folder)
+    )
+
+
+def _marker(folder: Path) -> Path:
+    """Beside it: it outlives a deletion of the folder that was cut short."""
+    return folder.with_name(f".{folder.name}.{MARKER}")
 
 
 @contextlib.contextmanager
@@ -45,7 +51,7 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        (temporary / MARKER).touch()
+        _marker(folder).touch()
         os.sync()
         if folder.exists():
             shutil.rmtree(folder)

@@ -21,10 +21,17 @@ PACKAGES = (
     "tensorflow-cpu",
 )
 
+COMPUTE = ("torch", "torchao", "diffusers", "numpy", "tensorflow", "tensorflow-cpu")
+
 
 def origin(**extra) -> dict:
     """Where and when a result was made: its conditions and the time."""
     return timed(conditions(**extra))
+
+
+def arithmetic() -> list:
+    """What equal work gives equal bits with: the device and the libraries that compute."""
+    return [_device(), {name: _versions().get(name) for name in COMPUTE}]
 
 
 def timed(conditions: dict) -> dict:

@@ -27,7 +27,7 @@ class ResumableArray:
     def __init__(self, folder: str | Path, key: str, shape: tuple[int, ...], dtype):
         self.path = Path(folder) / f"{key}.npy"
         self.journal = self.path.with_suffix(".journal")
-        if not self._is_open():
+        if not self._is_open(shape, np.dtype(dtype)):
             self.journal.unlink(missing_ok=True)
             with atomic_path(self.path) as temporary:
                 np.lib.format.open_memmap(temporary, "w+", dtype, shape).flush()
@@ -78,14 +78,14 @@ class ResumableArray:
         self._fill(make, start, middle)
         self._fill(make, middle, stop)
 
-    def _is_open(self) -> bool:
+    def _is_open(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
         if not (self.path.exists() and self.journal.exists()):
             return False
         try:
             self.values = np.lib.format.open_memmap(self.path, "r+")
         except (ValueError, OSError, EOFError):
             return False
-        return True
+        return self.values.shape == tuple(shape) and self.values.dtype == dtype
 
     def _verified(self) -> int:
         """Rows that are as the journal says, from the first on; it is cut after them."""

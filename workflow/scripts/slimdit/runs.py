@@ -9,18 +9,16 @@ import shutil
 import socket
 from pathlib import Path
 
-import psutil
-
-from slimdit.files import read_json, write_json
+from slimdit.locks import try_lock
 
 LOCKS = Path(".snakemake/locks")
 RUNS = Path(".snakemake/runs")
 
 
 def register_run() -> None:
-    """Note this process in its folder, for as long as it lives."""
-    path = RUNS.absolute() / f"{socket.gethostname()}-{os.getpid()}.json"
-    write_json(path, {"host": socket.gethostname(), **_identity(psutil.Process())})
+    """Hold a lock named after this process in its folder, for as long as it lives."""
+    path = (RUNS / _own_name()).absolute()
+    try_lock(path)
     atexit.register(path.unlink, missing_ok=True)
 
 
@@ -39,25 +37,27 @@ def lift_stale_locks() -> None:
 
 def live_runs() -> list[str]:
     """Other processes that run Snakemake in this folder, for people to read."""
-    runs = [read_json(path) for path in _others()]
-    return [f"{run['pid']} on {run['host']}" for run in runs if _may_be_alive(run)]
+    return [
+        "{1} on {0}".format(*path.stem.rsplit("-", 1)) for path in _others() if _may_be_alive(path)
+    ]
+
+
+def _own_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}.lock"
 
 
 def _others() -> list[Path]:
-    own = f"{socket.gethostname()}-{os.getpid()}.json"
-    return [path for path in RUNS.glob("*.json") if path.name != own]
+    return [path for path in RUNS.glob("*-*.lock") if path.name != _own_name()]
 
 
-def _identity(process: psutil.Process) -> dict:
-    return {"pid": process.pid, "started_s": process.create_time()}
-
-
-def _may_be_alive(run: dict) -> bool:
-    if run["host"] != socket.gethostname():
+def _may_be_alive(path: Path) -> bool:
+    if not path.name.startswith(f"{socket.gethostname()}-"):
         return True
     try:
-        process = psutil.Process(run["pid"])
-        is_same = _identity(process)["started_s"] == run["started_s"]
-        return is_same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        descriptor = try_lock(path)
+    except OSError:  # a file system without locks
+        return True
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False

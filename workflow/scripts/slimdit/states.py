@@ -31,11 +31,12 @@ class States:
         self._keep(KEPT)
 
     def newest(self) -> Path | None:
-        """The newest whole state; damaged ones are passed over, with a line in the log."""
+        """The newest whole state; damaged ones are removed, with a line in the log."""
         for path in self._paths():
-            if sha256_of(path).startswith(path.stem.rsplit("-", 1)[1]):
+            if _is_whole(path):
                 return path
             log.warning("%s is damaged; an older state is used, or the start.", path)
+            path.unlink()
         return None
 
     def finish(self) -> None:
@@ -55,3 +56,10 @@ class States:
             key=lambda path: (path.name.rsplit("-", 1)[0], path.stat().st_mtime_ns),
             reverse=True,
         )
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return sha256_of(path).startswith(path.stem.rsplit("-", 1)[1])
+    except OSError:  # of the disk
+        return False

@@ -26,5 +26,6 @@ def read_image(row: dict[str, str], images_root: str | Path, image_size: int) ->
 
 def _changed(path: Path, how: str) -> InputError:
     return InputError(
-        f"{path} is not the image that was selected ({how}); restore it or select the subset anew."
+        f"{path} is not the image that was selected ({how}); restore it, or delete the study's "
+        "data/subset.csv to select anew."
     )

@@ -1,5 +1,6 @@
 """Structures to models, models to checkpoints and back."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from slimdit.mlp import MLP
 from slimdit.surgery import SURGERY
 
 METADATA = "slimdit"
+KEYS = ("structure", "operations", "origin", "tensors_sha256")
 
 
 def build_part(registry: dict, kind: str, options: dict, *arguments):
@@ -91,17 +93,19 @@ def save_variant(
     """Write weights, what they are weights of, and where they come from, as safetensors."""
     tensors = {name: t.contiguous().cpu() for name, t in flat_tensors(model).items()}
     metadata = {"structure": structure, "operations": operations, "origin": origin}
+    metadata["tensors_sha256"] = digest_of(tensors)
     with atomic_path(path) as temporary:
         # One entry: safetensors writes several in no fixed order.
         save_file(tensors, temporary, {METADATA: canonical_json(metadata)})
 
 
 def read_metadata(path: str | Path) -> dict:
-    """{"structure", "operations", "origin"} of a checkpoint; raises InputError if it is none."""
+    """{"structure", "operations", "origin", "tensors_sha256"} of a checkpoint; raises InputError if
+    it is none."""
     try:
         with safe_open(path, "pt") as file:
             metadata = json.loads((file.metadata() or {})[METADATA])
-        return {key: metadata[key] for key in ("structure", "operations", "origin")}
+        return {key: metadata[key] for key in KEYS}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; it should be a checkpoint.") from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -127,6 +131,20 @@ def load_variant(path: str | Path) -> DiT:
                 f"{path} holds other tensors than its structure has "
                 f"(first difference: {min(stored ^ set(own))}); delete it to make it anew."
             )
+        tensors = {name: file.get_tensor(name) for name in stored}
+        if digest_of(tensors) != metadata["tensors_sha256"]:
+            raise InputError(
+                f"{path} is damaged (the sha256 of its tensors differs); delete it to make it anew."
+            )
         for name, tensor in own.items():
-            tensor.copy_(file.get_tensor(name))
+            tensor.copy_(tensors[name])
     return model.eval()
+
+
+def digest_of(tensors: dict[str, Tensor]) -> str:
+    """sha256 of names and contents."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

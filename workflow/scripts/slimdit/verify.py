@@ -178,7 +178,7 @@ def study_record(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
         yield study.located(name), checked_sha256(sha256, f"of {name}", path)
 
 
-def result(targets: dict[str, str]) -> Reader:
+def result(targets: dict[str, str], of_origin: Iterable[str] = OF_RESULTS) -> Reader:
     """Reader of a JSON file that records, at each dotted key, the checksum of a file.
 
     In names of files {here} is the folder of the JSON file, {study} the study's; others are values
@@ -187,7 +187,7 @@ def result(targets: dict[str, str]) -> Reader:
 
     def read(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
         content = json_object(path)
-        study.note_origin(path, entry(content, "origin", path, dict), OF_RESULTS)
+        study.note_origin(path, entry(content, "origin", path, dict), of_origin)
         check_place(content, path, study.folder)
         names = {**content, "here": path.parent, "study": study.folder}
         for key, target in targets.items():
@@ -197,9 +197,8 @@ def result(targets: dict[str, str]) -> Reader:
 
 
 def latents(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
-    yield from result({"sha256": "{here}/latents.npy", "subset_sha256": "{here}/subset.csv"})(
-        study, path
-    )
+    targets = {"sha256": "{here}/latents.npy", "subset_sha256": "{here}/subset.csv"}
+    yield from result(targets, OF_CONDITIONS)(study, path)
     content = json_object(path)
     source = entry(content, "autoencoder.source", path, str)
     weights = study.located(source) / "diffusion_pytorch_model.safetensors"

@@ -11,7 +11,7 @@ import numpy as np
 from slimdit.code_digest import code_digest
 from slimdit.errors import InputError
 from slimdit.files import fingerprint
-from slimdit.provenance import conditions
+from slimdit.provenance import arithmetic
 from slimdit.resumable import ResumableArray
 
 SCRIPTS = Path(__file__).parents[2]
@@ -114,14 +114,12 @@ class Extractor(ABC):
 
     def _key(self, images: np.ndarray) -> str:
         """Names all that the features of `images` are a function of."""
-        now = conditions()
         return fingerprint(
             [
                 hashlib.sha256(np.ascontiguousarray(images)).hexdigest(),
                 list(images.shape),
                 self.describe(),
                 code_digest(type(self).__module__, {}, SCRIPTS),
-                now["versions"],
-                now["device"],
+                arithmetic(),
             ]
         )
