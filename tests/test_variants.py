@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import pickle
 
 import pytest
@@ -151,6 +152,11 @@ def test_truncated_checkpoint_is_an_input_error(checkpoint):
         load_variant(checkpoint)
 
 
+def crafted(structure, operations=()):
+    metadata = {"structure": structure, "operations": operations, "origin": {}}
+    return json.dumps(metadata | {"tensors_sha256": ""})
+
+
 class Executed:
     def __reduce__(self):
         return pytest.fail, ("a pickle was executed",)
@@ -165,7 +171,7 @@ def test_one_wrong_bit_of_a_checkpoint_is_an_input_error(structure, tmp_path, ki
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is damaged .* delete it to make it anew"):
+    with pytest.raises(InputError, match=r"is damaged .* delete it to make it anew"):
         load_variant(path)
 
 
@@ -184,12 +190,10 @@ def test_pickle_named_a_checkpoint_is_not_executed(tmp_path, write):
         {"slimdit": "[]"},
         {"slimdit": "{}"},
         {"slimdit": "no json"},
-        {"slimdit": '{"structure": {}, "operations": [], "origin": {}, "tensors_sha256": ""}'},
-        {
-            "slimdit": '{"structure": {"depth": "x"}, "operations": [], "origin": {}, "tensors_sha256": ""}'
-        },
-        {"slimdit": '{"structure": [], "operations": [], "origin": {}, "tensors_sha256": ""}'},
-        {"slimdit": '{"structure": 3, "operations": 3, "origin": 3, "tensors_sha256": ""}'},
+        {"slimdit": crafted({})},
+        {"slimdit": crafted({"depth": "x"})},
+        {"slimdit": crafted([])},
+        {"slimdit": crafted(3, operations=3)},
     ],
 )
 def test_crafted_metadata_are_an_input_error(tmp_path, metadata):
