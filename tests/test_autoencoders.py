@@ -7,8 +7,10 @@ import huggingface_hub.constants
 import pytest
 import torch
 
+from sample import check_same_autoencoder
 from slimdit.autoencoders import WEIGHTS, load_autoencoder, weights_file
 from slimdit.errors import InputError
+from slimdit.files import sha256_of
 from train_autoencoder import build
 
 SOURCE, REVISION = "someone/autoencoder", "0123456789" * 4
@@ -83,3 +85,14 @@ def test_pickled_weights_are_not_read(folder):
     torch.save({"x": torch.zeros(1)}, folder / "diffusion_pytorch_model.bin")
     with pytest.raises(OSError, match="safetensors"):
         load_autoencoder(folder, None, CPU)
+
+
+def test_images_are_not_decoded_by_other_weights_than_encoded_them(folder):
+    weights = weights_file(folder, None)
+    manifest = {"autoencoder": {"weights_sha256": sha256_of(weights)}}
+    check_same_autoencoder(weights, manifest)
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match="are not the weights that the latents were encoded by"):
+        check_same_autoencoder(weights, manifest)
