@@ -189,7 +189,7 @@ def test_checkpoint_keeps_output_and_metadata(attention, data, tmp_path):
     }
     path, model = tmp_path / "checkpoint.safetensors", built(study, variant)
     save_variant(path, model, **metadata)
-    assert read_metadata(path) == metadata
+    assert metadata.items() <= read_metadata(path).items()
     assert torch.equal(predict(load_variant(path)).output, predict(model).output)
 
 
