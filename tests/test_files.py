@@ -197,6 +197,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_made_in_halves(tmp_path, error):
     array = array_in(tmp_path)
     array.fill(make, 5, "fill", "row")
     assert made == [(0, 2), (2, 3), (3, 5), (5, 6), (6, 8)]
+    assert array.done == 8 and array.values.dtype == np.int64
     assert array.values.tolist() == list(range(8))
 
 
@@ -206,6 +207,10 @@ def test_one_row_that_does_not_fit_and_any_other_error_are_raised(tmp_path):
 
     with pytest.raises(MemoryError):
         array_in(tmp_path).fill(make, 4, "fill", "row")
+    later = array_in(tmp_path, "later")
+    with pytest.raises(MemoryError):
+        later.fill(lambda start, stop: make(0, 1) if start == 5 else [start], 1, "fill", "row")
+    assert later.done == 5 and array_in(tmp_path, "later").done == 5
     with pytest.raises(RuntimeError, match="of another kind"):
         array_in(tmp_path).fill(lambda start, stop: make(1, 2), 4, "fill", "row")
 
