@@ -96,13 +96,8 @@ def paired_difference(
     in it: small next to the difference where A and B have like covariances.
     Raises InputError for different numbers of images.
     """
-    a, b = checked_pair(features_a, features_b, "features_a", "features_b")
-    if len(a) != len(b):
-        raise InputError(
-            f"features_a has {len(a)} images and features_b has {len(b)}; "
-            "image i of both should have the same noise and label."
-        )
-    a, reference = _checked_to_reference(a, reference, "features_a")
+    required = "image i of both should have the same noise and label"
+    a, b, reference = _checked_sides(features_a, features_b, reference, required)
     groups = _deletion_groups(len(a), num_groups, seed, labels)
     of_a, of_b = reference.project(a), reference.project(b)
     error = _jackknife_error(_left_out_distances(of_a, groups) - _left_out_distances(of_b, groups))
@@ -123,13 +118,8 @@ def independent_difference(
     the interval has the smaller of their degrees of freedom: it is wider. Raises InputError for
     different numbers of images, whose biases differ.
     """
-    a, b = checked_pair(features_a, features_b, "features_a", "features_b")
-    if len(a) != len(b):
-        raise InputError(
-            f"features_a has {len(a)} images and features_b has {len(b)}; distances can be "
-            "compared only between as many."
-        )
-    a, reference = _checked_to_reference(a, reference, "features_a")
+    required = "distances can be compared only between as many"
+    a, b, reference = _checked_sides(features_a, features_b, reference, required)
     of_a = frechet_distance_spread(a, reference, seed, labels_a)
     of_b = frechet_distance_spread(b, reference, seed, labels_b)
     error = float(np.hypot(of_a.standard_error, of_b.standard_error))
@@ -148,6 +138,15 @@ def _difference(distance_a, distance_b, error: float, degrees_of_freedom) -> Dis
         high=difference + margin,
         significant=abs(difference) > margin,
     )
+
+
+def _checked_sides(features_a, features_b, reference, required: str):
+    """Both features (N, D) and the reference; `required` is why there should be as many."""
+    a, b = checked_pair(features_a, features_b, "features_a", "features_b")
+    if len(a) != len(b):
+        raise InputError(f"features_a has {len(a)} images and features_b has {len(b)}; {required}.")
+    a, reference = _checked_to_reference(a, reference, "features_a")
+    return a, b, reference
 
 
 def _checked_to_reference(features, reference, name: str) -> tuple[np.ndarray, PreparedReference]:
