@@ -6,6 +6,10 @@ min_version("9.25")
 configfile: "config.yaml"
 
 
+scattergather:
+    samples=1,
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"

@@ -5,18 +5,21 @@ import copy
 import pytest
 import torch
 from subjects import IMAGENET200, PHOTOS, tiny
+from training_job import job  # noqa: F401
 
 torch.set_num_threads(1)
 
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes too")
+    parser.addoption("--slurm", action="store_true", help="start a SLURM and run its tests too")
     parser.addoption("--published", help="folder of OpenAI's published batches, to compare with")
 
 
 def pytest_collection_modifyitems(config, items):
     skips = {
         "slow": (not config.getoption("--slow"), "takes minutes; run with --slow"),
+        "slurm": (not config.getoption("--slurm"), "starts a SLURM; run with --slurm"),
         "cuda": (not torch.cuda.is_available(), "needs a CUDA GPU"),
     }
     for item in items:

@@ -124,9 +124,19 @@ def test_without_a_driver_nothing_is_held(monkeypatch, tmp_path):
     assert_nothing_is_held(1, tmp_path)
 
 
+def test_jobs_that_share_an_allocation_of_slurm_get_different_devices(monkeypatch, start, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    first, second = start(), start()
+    assert leased(first) | leased(second) == {"0", "1"}
+    monkeypatch.setenv("SLURM_JOB_ID", "8")  # on another node: devices have the same names
+    assert leased(start(1)) == {"0"}
+
+
 def test_slurm_has_already_chosen(monkeypatch, tmp_path):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert_nothing_is_held(1, tmp_path)
+    with leased_gpus(2, tmp_path / "locks") as devices:
+        assert devices == ["0", "1"]
+    assert not (tmp_path / "locks").exists()
 
 
 def test_a_job_without_gpus_holds_nothing(tmp_path):

@@ -1,13 +1,22 @@
 """From photographs to quality and speed, through Snakemake, at a scale of seconds."""
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from subjects import load_config
 
+from slimdit.heartbeat import Heartbeat
+from slimdit.job_status import job_status
+from slimdit.long_jobs import long_jobs
+from slimdit.planned_jobs import PlannedJob, planned_jobs
+from slimdit.planned_work import StudyWork
+from slimdit.study import Study
 from slimdit.variants import load_variant
 
 ROOT = Path(__file__).parents[1]
@@ -22,14 +31,20 @@ def results(tmp_path_factory):
     targets = [f"{RUN.format(row)}/quality.json" for row in ROWS]
     targets += [f"{RUN.format('Q-S2')}/difference.json"]
     targets += [f"results/tiny/variants/{row}/speed.json" for row in ("S2-med-4", "Q-S2")]
+    snakemake(folder, *targets)
+    return folder
+
+
+def snakemake(folder, *targets, options=()):
+    """What a run of the targets says."""
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"),
-        *("--directory", folder, "--cores", "1", "--resources", "gpu=1"),
+        *("--directory", folder, "--cores", "1", "--resources", "gpu=1", *options),
         *("--configfile", ROOT / "config.yaml", ROOT / "tests/tiny.yaml", "--", *targets),
     ]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-4000:]
-    return folder
+    return run.stderr
 
 
 def read(results, path):
@@ -49,6 +64,21 @@ def test_samples_are_what_the_openai_evaluator_reads(results):
     with np.load(results / f"{RUN.format('S2-med-4')}/samples.npz", allow_pickle=False) as npz:
         assert npz["arr_0"].shape == (6, 48, 48, 3) and npz["arr_0"].dtype == np.uint8
         assert sorted(npz["arr_1"].tolist()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_images_sampled_by_several_jobs_are_those_of_one_to_the_bit(results, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(results, folder)
+    run = Path(RUN.format("S2-med-4"))
+    for name in ("samples.npz", "samples.json"):
+        (folder / run / name).unlink()
+    words = snakemake(folder, run / "samples.npz", options=("--set-scatter", "samples=3"))
+    assert all(f"{part}-of-3" in words for part in (1, 2, 3))
+    for name in ("samples.npz", "prompts.npz", "grid.png"):
+        assert (folder / run / name).read_bytes() == (results / run / name).read_bytes()
+    assert read(folder, run / "samples.json")["num_shards"] == 3
+    assert not list((folder / "results/tiny/state/sample").glob("**/*.npy"))
+    assert "Nothing to be done" in snakemake(folder, run / "samples.npz")
 
 
 def test_the_student_knows_its_teacher(results):
@@ -71,3 +101,39 @@ def test_training_leaves_losses_and_tensorboard_events(results):
     losses = (results / f"{RUN.format('S2-med-4')}/losses.csv").read_text().splitlines()
     assert losses[0] == "step,loss,mse,vb,distillation,balance" and len(losses) == 3
     assert list((results / "results/tiny/tensorboard/S2-med-4-seed-0").iterdir())
+
+
+def test_the_plan_knew_what_stays_on_disk(results):
+    config, jobs = planned_jobs([ROOT / "config.yaml", ROOT / "tests/tiny.yaml"], 1, results)
+    assert not any(job.variant == "KD-XS2" and job.rule == "train" for job in jobs)  # it is done
+    work = StudyWork(Study(config))
+    done = [PlannedJob(rule, None, None, 1, 0) for rule in ("encode_latents", "make_reference")]
+    done += [
+        PlannedJob(rule, row, 0, 1, 0)
+        for row in ROWS
+        for rule in ("compress" if row == "Q-S2" else "train", "sample", "evaluate")
+    ]
+    for path, planned in (each for job in done for each in work.of(job).files.items()):
+        whole = results / "results/tiny" / path
+        kept = [whole] if whole.is_file() else [*whole.glob("*.npy"), *whole.glob("*.safetensors")]
+        assert kept
+        assert planned == pytest.approx(sum(map(size_without_header, kept)), 0.03, 2048), path
+
+
+def size_without_header(path):
+    with open(path, "rb") as file:
+        header = 8 + int.from_bytes(file.read(8), "little")  # of a safetensors file
+    return path.stat().st_size - (header if path.suffix == ".safetensors" else 0)
+
+
+def test_the_status_of_long_jobs_is_read_where_their_rules_write(results, monkeypatch):
+    monkeypatch.chdir(results)
+    jobs = long_jobs(Study(load_config("tests/tiny.yaml")))
+    done = [job for job in jobs if job_status(job, time.time()).state == "done"]
+    of_rows = [f"{rule} {row}, seed 0" for row in ROWS for rule in ("sample", "evaluate")]
+    of_data = ["select subset", "train autoencoder", "encode latents", "make reference"]
+    assert {*of_data, *of_rows, "train KD-XS2, seed 0"} <= {job.name for job in done}
+    for job in done:
+        assert job.log.is_file()
+        if not job.name.startswith("sample"):  # which leaves none
+            assert Heartbeat.read(job.state).state == "finished"

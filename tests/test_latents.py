@@ -108,6 +108,14 @@ def test_damaged_array_is_an_input_error(paths):
         LatentCache(*paths)
 
 
+@pytest.mark.parametrize("key", ["shift", "scale"])
+@pytest.mark.parametrize("values", [[1.0], [1.0] * 5, [[1.0] * 4]])
+def test_normalization_of_other_channels_is_an_input_error(paths, key, values):
+    write_json(paths[1], read_json(paths[1]) | {key: values})
+    with pytest.raises(InputError, match=rf"latents\.json has the {key} .* has 4 channels"):
+        LatentCache(*paths)
+
+
 def test_array_of_objects_is_refused_unread(paths):
     np.save(paths[0], np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"latents\.npy is not an array of latents"):

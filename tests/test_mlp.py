@@ -77,14 +77,14 @@ def test_one_expert_of_one_is_the_dense_mlp(x):
     torch.testing.assert_close(module(x)[0], dense(x)[0])
 
 
-def test_dense_mlp_has_neither_balance_loss_nor_load(x):
-    assert DenseMlp(HIDDEN_SIZE).double()(x)[1:] == (None, None)
+def test_dense_mlp_routes_nothing(x):
+    assert DenseMlp(HIDDEN_SIZE).double()(x)[1] is None
 
 
 @pytest.mark.parametrize("top_k", [1, 2, NUM_EXPERTS])
 def test_load_is_the_fraction_of_slots_and_sums_to_one(top_k, x):
     module = make(top_k)
-    _, _, load = module(x)
+    load = module(x)[1].load
     chosen = (x @ module.gate.weight.T).topk(top_k, dim=-1).indices
     counts = torch.bincount(chosen.flatten(), minlength=NUM_EXPERTS)
     torch.testing.assert_close(load, counts.double() / chosen.numel())
@@ -93,9 +93,18 @@ def test_load_is_the_fraction_of_slots_and_sums_to_one(top_k, x):
 
 def test_balance_loss_follows_its_formula(x):
     module = make(2)
-    _, loss, load = module(x)
+    routing = module(x)[1]
     mean_probability = (x @ module.gate.weight.T).softmax(-1).mean((0, 1))
-    torch.testing.assert_close(loss, NUM_EXPERTS * (load * mean_probability).sum())
+    expected = NUM_EXPERTS * (routing.load * mean_probability).sum()
+    torch.testing.assert_close(routing.balance_loss(), expected)
+
+
+def test_balance_loss_of_a_batch_is_the_mean_of_its_parts_given_its_load(x):
+    module = make(2)
+    whole, parts = module(x)[1], {part: module(part)[1] for part in x.split(1)}
+    loss = sum(routing.balance_loss(whole.load) for routing in parts.values()) / len(x)
+    torch.testing.assert_close(loss, whole.balance_loss())
+    assert not torch.allclose(sum(r.balance_loss() for r in parts.values()) / len(x), loss)
 
 
 def test_balance_loss_is_one_when_routing_is_uniform():
@@ -103,9 +112,9 @@ def test_balance_loss_is_one_when_routing_is_uniform():
     module = make(1, num_experts=HIDDEN_SIZE)
     with torch.no_grad():
         module.gate.weight.copy_(torch.eye(HIDDEN_SIZE))
-    _, loss, load = module(torch.eye(HIDDEN_SIZE, dtype=torch.float64)[None])
-    torch.testing.assert_close(load, torch.full_like(load, 1 / HIDDEN_SIZE))
-    assert loss.item() == pytest.approx(1.0)
+    routing = module(torch.eye(HIDDEN_SIZE, dtype=torch.float64)[None])[1]
+    torch.testing.assert_close(routing.load, torch.full_like(routing.load, 1 / HIDDEN_SIZE))
+    assert routing.balance_loss().item() == pytest.approx(1.0)
 
 
 def test_balance_loss_is_the_number_of_experts_when_one_takes_all(x):
@@ -113,14 +122,14 @@ def test_balance_loss_is_the_number_of_experts_when_one_takes_all(x):
     with torch.no_grad():
         module.gate.weight.zero_()
         module.gate.weight[2] = 1e4
-    _, loss, load = module(x.abs())
-    assert load.tolist() == [0, 0, 1, 0]
-    assert loss.item() == pytest.approx(NUM_EXPERTS)
+    routing = module(x.abs())[1]
+    assert routing.load.tolist() == [0, 0, 1, 0]
+    assert routing.balance_loss().item() == pytest.approx(NUM_EXPERTS)
 
 
 def test_balance_loss_teaches_the_gate(x):
     module = make(2)
-    module(x)[1].backward()
+    module(x)[1].balance_loss().backward()
     assert module.gate.weight.grad.abs().sum() > 0
     assert module.weight1.grad is None
 
@@ -137,11 +146,11 @@ def test_experts_without_tokens_get_zero_gradients(x):
 
 def test_bfloat16_autocast_routes_in_float32_and_returns_the_input_type(x):
     module, x = make(2, dtype=torch.float32), x.float()
-    expected, _, expected_load = module(x)
+    expected, expected_routing = module(x)
     with torch.autocast("cpu", torch.bfloat16):
-        y, loss, load = module(x)
-    assert (y.dtype, loss.dtype) == (torch.float32, torch.float32)
-    assert torch.equal(load, expected_load)
+        y, routing = module(x)
+    assert (y.dtype, routing.balance_loss().dtype) == (torch.float32, torch.float32)
+    assert torch.equal(routing.load, expected_routing.load)
     torch.testing.assert_close(y, expected, rtol=0.1, atol=0.1)
 
 

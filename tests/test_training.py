@@ -14,65 +14,19 @@ import torch
 from latent_cache import write_latent_cache
 from safetensors.torch import load_file, safe_open
 from subjects import PHOTOS, ROOT, randomized, tiny
+from training_job import STEPS, TRAINING, teacher_checkpoint
 
 from slimdit import loop
 from slimdit.errors import InputError
 from slimdit.files import read_csv, read_json
 from slimdit.latents import LatentBatches, LatentCache
 from slimdit.states import States
+from slimdit.study import identity
 from slimdit.training import TERMS, Hyperparameters, Objective
-from slimdit.variants import build_model, load_variant, save_variant
+from slimdit.variants import build_model, load_variant
 from train import expert_load, final_terms, train
 
-STEPS = 6
-TRAINING = {k: v for k, v in PHOTOS.config["training"].items() if k != "save_every_steps"} | {
-    "steps": STEPS,
-    "batch_size": 4,
-    "learning_rate": 1e-3,
-    "log_every_steps": 2,
-    "precision": "float32",
-    "compile": "off",
-}
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def job(tmp_path):
-    """Arguments of `train` for a variant; runs of the same folder share their state."""
-    array, manifest = write_latent_cache(tmp_path, num_images=10)
-
-    def arguments(variant, run="run", save_every_steps=3, **changes):
-        folder = tmp_path / run
-        folder.mkdir(exist_ok=True)
-        teacher = PHOTOS.teacher(variant)
-        return {
-            "latents": str(array),
-            "latents_manifest": str(manifest),
-            "checkpoint": str(folder / "checkpoint.safetensors"),
-            "losses": str(folder / "losses.csv"),
-            "report": str(folder / "training.json"),
-            "variant": variant,
-            "structure": json.dumps(tiny(PHOTOS.structure(variant))),
-            "training": json.dumps(TRAINING | changes),
-            "save_every_steps": save_every_steps,
-            "distill": json.dumps(PHOTOS.block(variant).get("distill", {})),
-            "seed": 0,
-            "state": str(folder / "state"),
-            "events": str(folder / "events"),
-            "code": "test",
-            "teacher": teacher and teacher_checkpoint(tmp_path, teacher),
-        }
-
-    return arguments
-
-
-def teacher_checkpoint(folder, variant):
-    path = folder / "teacher.safetensors"
-    if not path.exists():
-        structure = tiny(PHOTOS.structure(variant))
-        model = randomized(build_model(structure), torch.float32, std=0.1)
-        save_variant(path, model, structure, [], {})
-    return str(path)
 
 
 def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
@@ -286,7 +240,7 @@ def test_a_step_that_does_not_fit_in_memory_says_so(job, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(Objective, "__call__", too_large)
-    with pytest.raises(InputError, match=r"Step 1 does not fit in memory; make the batch_size"):
+    with pytest.raises(InputError, match=r"Step 1 does not fit in memory; take the batch"):
         train(**job("S4-base"))
 
 
@@ -336,7 +290,7 @@ def test_teacher_without_alpha_or_student_that_is_its_teacher_has_no_distillatio
     model, _ = objective("XS2-base")
     randomized(model, torch.float32, std=0.1)
     _, losses = objective("XS2-base", model, alpha=0.3)
-    losses.model = model
+    losses.predict = model
     assert losses(0)[0][3].item() == 0
 
 
@@ -356,7 +310,7 @@ def test_teacher_sees_the_very_inputs_of_its_student(objective, teacher):
 
 def test_teacher_gets_no_gradient(objective, teacher):
     _, losses = objective("XS2-base", teacher.requires_grad_(True), alpha=0.3)
-    losses(0)[0][0].backward()
+    losses(0)
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
@@ -446,6 +400,5 @@ def test_expert_load_is_listed_by_step_layer_and_expert(job):
 
 def test_hyperparameters_are_those_of_the_config():
     for variant in PHOTOS.trained:
-        options = PHOTOS.training(variant)
-        del options["save_every_steps"]  # says nothing of what comes out
+        options = identity(PHOTOS.training(variant))
         assert asdict(Hyperparameters(**options)) == options

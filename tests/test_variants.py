@@ -89,12 +89,12 @@ def test_every_second_block_is_moe_when_every_is_two():
 
 
 @pytest.mark.parametrize("variant", [v for v in PHOTOS.trained if v.startswith("MoE")])
-def test_moe_layers_report_a_balance_loss_and_a_load_each(variant):
+def test_moe_layers_say_where_their_tokens_went(variant):
     structure = PHOTOS.structure(variant)
     prediction = outputs(build_model(structure, 0), structure)
     num_layers = structure["depth"] // structure["mlp"]["every"]
-    assert len(prediction.balance_losses) == len(prediction.expert_loads) == num_layers
-    assert all(load.sum().item() == pytest.approx(1.0) for load in prediction.expert_loads)
+    assert len(prediction.routings) == num_layers
+    assert all(r.load.sum().item() == pytest.approx(1.0) for r in prediction.routings)
 
 
 def test_patches_come_back_to_their_place(structure):

@@ -29,6 +29,7 @@ TRAINING = {
     "precision": st.sampled_from(["auto", "float32", "bfloat16"]),
     "compile": st.sampled_from(["auto", "off"]),  # compiling takes a minute
     "log_every_steps": st.integers(1, 100),
+    "micro_batch_size": st.none() | st.integers(1, 5),
     "save_every_steps": st.integers(1, 100),
 }
 

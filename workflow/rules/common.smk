@@ -1,6 +1,7 @@
 # What rules read from the config: canonical strings, so that equal settings are equal params.
 
 import functools
+import json
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from slimdit.made_folders import check_replaceable
 from slimdit.paper import paper_values
 from slimdit.registries import default_of
 from slimdit.runs import lift_stale_locks, live_runs, register_run
-from slimdit.study import Study
+from slimdit.study import Study, identity
 
 if problems := config_problems(config):
     sys.exit(listed(problems))
@@ -48,6 +49,7 @@ BACKEND = STUDY.evaluation["extractor"].get(
 EXTRACTOR_ENV = f"../../envs/{'inception' if BACKEND == 'tensorflow' else 'slimdit'}.yaml"
 CUT = f"results/{STUDY.name}/data/photos.json"
 GRAPH = STUDY.evaluation["extractor"].get("graph")
+PAPER = paper_values(config["paper_values"]) if config["paper_values"] else {}
 
 
 def one_of(names):
@@ -152,6 +154,29 @@ def check_own_graph():
         raise WorkflowError(f"config: extractors: {error}") from None
 
 
+def shards(wildcards):
+    """The parts that a run's samples are put together from: none where one job makes them all.
+
+    Samples that are there keep the number they were made in: another one is no reason to rerun.
+    """
+    variant, seed = wildcards.variant, wildcards.seed
+    made = Path(f"results/{STUDY.name}/variants/{variant}/seed-{seed}/samples.json")
+    count = len(gather.samples("{scatteritem}"))
+    if made.exists():
+        count = json.loads(made.read_text()).get("num_shards", 1)
+    sampling = STUDY.sampling(variant)
+    num_images = sampling["num_samples"] * sampling["num_sets"]
+    count = min(count, -(-num_images // sampling["batch_size"]))
+    if count == 1:
+        return {}
+    folder = f"results/{STUDY.name}/state/sample/{variant}-seed-{seed}"
+    parts = [f"{folder}/{position}-of-{count}" for position in range(1, count + 1)]
+    return {
+        "shards": [f"{part}.npy" for part in parts],
+        "shard_reports": [f"{part}.json" for part in parts],
+    }
+
+
 def checkpoint_of(variant, wildcards):
     folder = f"results/{wildcards.study}/variants/{variant}/seed-{wildcards.seed}"
     return f"{folder}/checkpoint.safetensors"
@@ -189,13 +214,12 @@ def subset_choice(wildcards):
     return canonical({k: v for k, v in DATA.items() if k not in ("images", "photos", "image_size")})
 
 
-def identity(options):
-    """Options that say what comes out: how often it is saved on the way is none of them."""
-    return canonical({k: v for k, v in options.items() if k != "save_every_steps"})
-
-
 def training(wildcards):
-    return identity(STUDY.training(wildcards.variant))
+    return canonical(identity(STUDY.training(wildcards.variant)))
+
+
+def autoencoder_training(wildcards):
+    return canonical(identity(AUTOENCODER["train"]))
 
 
 # A param that is told the output is no reason to rerun.
@@ -203,6 +227,10 @@ def training(wildcards):
 
 def save_every_steps(wildcards, output):
     return STUDY.training(wildcards.variant)["save_every_steps"]
+
+
+def micro_batch_size(wildcards, output):
+    return STUDY.training(wildcards.variant)["micro_batch_size"]
 
 
 def autoencoder_save_every_steps(wildcards, output):
@@ -244,8 +272,15 @@ def num_timesteps(wildcards):
 
 
 def sample_code(wildcards):
-    sampler = STUDY.sampling(wildcards.variant)["sampler"]
-    return model_code("sample", wildcards.variant, samplers={sampler})
+    return sampling_code("sample", wildcards.variant)
+
+
+def shard_code(wildcards):
+    return sampling_code("sample_shard", wildcards.variant)
+
+
+def sampling_code(script, variant):
+    return model_code(script, variant, samplers={STUDY.sampling(variant)["sampler"]})
 
 
 def count_code(wildcards):
@@ -279,3 +314,8 @@ def table_report(name, caption):
         category="Tables",
         labels={"table": name},
     )
+
+
+def beside_paper(*names):
+    """Tables of where the study differs from the paper's, if it has one."""
+    return {name.replace(".", "_"): table_report(name, "paper") for name in names if PAPER}

@@ -9,6 +9,7 @@ if DATA["photos"]:
             cut=CUT,
         log:
             f"results/{STUDY.name}/logs/cut_photos.log",
+        localrule: True
         conda:
             "../../envs/slimdit.yaml"
         threads: 1
@@ -70,7 +71,7 @@ if AUTOENCODER["train"]:
             images_root=DATA["images"],
             image_size=DATA["image_size"],
             latent_channels=AUTOENCODER["latent_channels"],
-            training=identity(AUTOENCODER["train"]),
+            training=autoencoder_training,
             save_every_steps=autoencoder_save_every_steps,
             state=f"results/{STUDY.name}/state/autoencoder",
             code=code_of("train_autoencoder"),
@@ -103,6 +104,7 @@ rule encode_latents:
         downsample_factor=AUTOENCODER["downsample_factor"],
         source=AUTOENCODER["source"],
         revision=AUTOENCODER["revision"],
+        precision=AUTOENCODER["encode_precision"],
         normalize=AUTOENCODER["normalize"],
         latent_std=AUTOENCODER["latent_std"],
         batch_size=AUTOENCODER["encode_batch_size"],
@@ -121,6 +123,7 @@ if GRAPH and config["inception_graph_url"]:
             graph=GRAPH,
         log:
             f"results/{STUDY.name}/logs/fetch_inception_graph.log",
+        localrule: True  # nodes may have no network
         conda:
             "../../envs/inception.yaml"
         threads: 1

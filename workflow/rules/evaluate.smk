@@ -1,9 +1,42 @@
 # Checkpoints to samples, quality, cost and speed.
 
 
+rule sample_shard:
+    input:
+        unpack(trained_autoencoder),
+        checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
+        latents_manifest="results/{study}/data/latents.json",
+    output:
+        images=temp("results/{study}/state/sample/{variant}-seed-{seed}/{scatteritem}.npy"),
+        report=temp("results/{study}/state/sample/{variant}-seed-{seed}/{scatteritem}.json"),
+    log:
+        "results/{study}/logs/sample/{variant}-seed-{seed}-{scatteritem}.log",
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        variant="{variant}",
+        seed=wildcard_seed,
+        sampling=sampling,
+        num_timesteps=num_timesteps,
+        source=AUTOENCODER["source"],
+        revision=AUTOENCODER["revision"],
+        shard="{scatteritem}",
+        state="results/{study}/state/sample/{variant}-seed-{seed}/{scatteritem}",
+        code=shard_code,
+    message:
+        "Sampling {wildcards.variant}, seed {wildcards.seed}, part {wildcards.scatteritem}"
+    script:
+        "../scripts/sample_shard.py"
+
+
 rule sample:
     input:
         unpack(trained_autoencoder),
+        unpack(shards),
         checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
         latents_manifest="results/{study}/data/latents.json",
     output:
@@ -96,6 +129,7 @@ rule count_cost:
         architecture="results/{study}/variants/{variant}/architecture.json",
     log:
         "results/{study}/logs/count_cost/{variant}.log",
+    localrule: True
     conda:
         "../../envs/slimdit.yaml"
     threads: 1

@@ -1,7 +1,6 @@
 # JSON files to tables, figures and the report.
 
 ROWS = canonical(STUDY.rows())
-PAPER = canonical(paper_values(config["paper_values"]) if config["paper_values"] else {})
 FIGURES = ("samples", "differences", "losses", "pareto", "expert_load")
 
 
@@ -15,6 +14,7 @@ rule architecture_table:
     input:
         architecture=variant_files("architecture.json"),
     output:
+        **beside_paper("architecture_paper.md"),
         table=table_report("architecture.csv", "architecture"),
     log:
         f"results/{STUDY.name}/logs/architecture_table.log",
@@ -25,6 +25,7 @@ rule architecture_table:
         mem_mb=500,
     params:
         rows=ROWS,
+        paper=canonical(PAPER),
         code=code_of("architecture_table"),
     message:
         "Writing the architecture table"
@@ -46,6 +47,7 @@ rule tables:
             f"results/{STUDY.name}/data/latents.json",
         ],
     output:
+        **beside_paper("paper.csv", "paper.md"),
         table1_csv=table_report("table1.csv", "table1"),
         table1_md=f"results/{STUDY.name}/tables/table1.md",
         table2_csv=table_report("table2.csv", "table2"),
@@ -59,7 +61,7 @@ rule tables:
         mem_mb=500,
     params:
         rows=ROWS,
-        paper=PAPER,
+        paper=canonical(PAPER),
         speed_batch_size=config["speed"]["table_batch_size"],
         config=whole_config,
         code=code_of("tables"),

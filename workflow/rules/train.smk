@@ -27,6 +27,7 @@ rule train:
         structure=structure,
         training=training,
         save_every_steps=save_every_steps,
+        micro_batch_size=micro_batch_size,
         distill=distill,
         state="results/{study}/state/train/{variant}-seed-{seed}",
         events="results/{study}/tensorboard/{variant}-seed-{seed}",
@@ -46,6 +47,7 @@ rule compress:
         "results/{study}/logs/compress/{variant}-seed-{seed}.log",
     wildcard_constraints:
         variant=one_of(STUDY.derived),
+    localrule: True
     conda:
         "../../envs/slimdit.yaml"
     threads: 1

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import nullcontext
 
 
 def train(
@@ -14,6 +15,7 @@ def train(
     structure,
     training,
     save_every_steps,
+    micro_batch_size,
     distill,
     seed,
     state,
@@ -21,6 +23,7 @@ def train(
     code,
     teacher=None,
 ):
+    """Where torchrun has started several processes, each runs this and the first writes."""
     import torch
 
     from slimdit.devices import device
@@ -28,6 +31,7 @@ def train(
     from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
+    from slimdit.processes import Processes
     from slimdit.provenance import arithmetic, conditions, timed
     from slimdit.states import States
     from slimdit.training import TERMS, Hyperparameters, Objective
@@ -67,13 +71,17 @@ def train(
         hyper.adam_betas,
     )
     model.train()
-    if newest := states.newest():
+    processes = Processes()
+    if newest := processes.same(processes.is_first and states.newest()):
         run.load(newest)
     teacher_model = teacher and load_variant(teacher).to(on).requires_grad_(False)
     batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
-    objective = Objective(model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0))
+    objective = Objective(
+        model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0), micro_batch_size
+    )
 
-    with event_writer(events, purge_step=run.step + 1) as writer:
+    first_step = run.step + 1
+    with event_writer(events, first_step) if processes.is_first else nullcontext() as writer:
 
         def write_scalars(entry):
             for term in TERMS:
@@ -93,6 +101,8 @@ def train(
             write_scalars,
         )
 
+    if not processes.is_first:
+        return
     has_term = {"distillation": teacher is not None, "balance": run.history[-1]["expert_load"]}
     columns = ("step", *TERMS)
     rows = [
@@ -107,6 +117,8 @@ def train(
         latents_sha256=cache.manifest["sha256"],
         **of_teacher,
         step=run.step,
+        processes=processes.size,
+        micro_batch_size=micro_batch_size,
     )
     save_variant(checkpoint, run.averaged_model(), structure, [], where_from)
     write_csv(losses, list(columns), rows)
@@ -152,6 +164,11 @@ def expert_load(history):
 
 if __name__ == "__main__":
     from slimdit.job import job
+    from slimdit.processes import launch
 
-    with job(snakemake):
-        train(**snakemake.input, **snakemake.params, **snakemake.output)
+    with job(snakemake) as gpus:
+        arguments = {**snakemake.input, **snakemake.params, **snakemake.output}
+        if len(gpus) > 1:
+            launch("train", arguments, arguments["state"], snakemake.log[0], len(gpus))
+        else:
+            train(**arguments)

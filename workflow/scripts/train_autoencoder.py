@@ -59,7 +59,7 @@ def train_autoencoder(
     if newest := states.newest():
         run.load(newest)
 
-    def losses(step):
+    def gradients(step):
         crops = draw_crops(train_pictures, options, step)
         x = to_model_range(crops, on)
         posterior = model.encode(x).latent_dist
@@ -70,7 +70,8 @@ def train_autoencoder(
         error = model.decode(z).sample - x
         mse, kl = error.square().mean(), divergence(posterior)
         loss = mse + options["kl_weight"] * kl.clamp(min=options["free_nats"]).sum()
-        return torch.stack([loss, mse, kl.sum()]), []
+        loss.backward()
+        return torch.stack([loss, mse, kl.sum()]).detach(), None
 
     def learning_rate(step):
         return options["learning_rate"] * 0.5 * (1 + math.cos(math.pi * step / options["steps"]))
@@ -78,7 +79,7 @@ def train_autoencoder(
     fit(
         run,
         options["steps"],
-        losses,
+        gradients,
         states,
         options["log_every_steps"],
         save_every_steps,

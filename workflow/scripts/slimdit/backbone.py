@@ -19,14 +19,11 @@ FREQUENCY_SIZE = 256
 class Prediction(NamedTuple):
     """What the backbone returns: noise and variance channels, and what its parts have to say.
 
-    output: (B, 2 * in_channels, H, W). balance_losses: one scalar per MoE layer, mean over the
-    batch. expert_loads: one (E,) tensor per MoE layer, the fraction of routed slots per expert.
-    Both lists are empty without MoE layers.
+    output: (B, 2 * in_channels, H, W). routings: one of each MoE layer.
     """
 
     output: Tensor
-    balance_losses: list[Tensor]
-    expert_loads: list[Tensor]
+    routings: list
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -65,13 +62,13 @@ class DiTBlock(nn.Module):
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 6 * hidden_size))
         self.modulation[1].initial = {"weight": zeros}
 
-    def forward(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def forward(self, x: Tensor, c: Tensor):
         modulation = self.modulation(c).chunk(6, dim=1)  # six of (B, C)
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation
         attended = self.attention(modulate(self.norm1(x), shift_msa, scale_msa))  # (B, N, C)
         x = x + gate_msa.unsqueeze(1) * attended
-        hidden, balance_loss, expert_load = self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
-        return x + gate_mlp.unsqueeze(1) * hidden, balance_loss, expert_load
+        hidden, routing = self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
+        return x + gate_mlp.unsqueeze(1) * hidden, routing
 
 
 class FinalLayer(nn.Module):
@@ -137,14 +134,12 @@ class DiT(nn.Module):
         x = self.patch_embedder(x).flatten(2).transpose(1, 2)  # (B, N, C)
         x = x + self.position_embedding
         c = self.timestep_embedder(t) + self.label_embedder(y)  # (B, C)
-        balance_losses, expert_loads = [], []
+        routings = []
         for block in self.blocks:
-            x, balance_loss, expert_load = block(x, c)
-            if balance_loss is not None:
-                balance_losses.append(balance_loss)
-                expert_loads.append(expert_load)
-        output = self._unpatchify(self.final_layer(x, c))
-        return Prediction(output, balance_losses, expert_loads)
+            x, routing = block(x, c)
+            if routing is not None:
+                routings.append(routing)
+        return Prediction(self._unpatchify(self.final_layer(x, c)), routings)
 
     def _unpatchify(self, x: Tensor) -> Tensor:
         grid, patch, channels = self.grid_size, self.patch_size, 2 * self.in_channels

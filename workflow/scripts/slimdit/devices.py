@@ -32,12 +32,14 @@ def visible_devices() -> list[str]:
 def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator[list[str]]:
     """Hold `count` CUDA devices for this process alone; waits until that many are free.
 
-    Without a CUDA device, and under SLURM (which has already chosen), nothing is held. The kernel
-    drops the locks when the process ends, however it ends.
+    SLURM has already chosen where no more are visible; of an allocation that has more, in which
+    Snakemake runs several jobs, they are leased too. The kernel drops the locks when the process
+    ends, however it ends.
     """
-    devices = [] if "SLURM_JOB_ID" in os.environ else visible_devices()
-    if not devices or count < 1:
-        yield []
+    devices = visible_devices() if count > 0 else []
+    allocation = os.environ.get("SLURM_JOB_ID", "")
+    if not devices or (allocation and len(devices) <= count):
+        yield devices
         return
     count = min(count, len(devices))
     previous = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -46,7 +48,7 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
         while len(held) < count:
             for device in devices:
                 if device not in held and len(held) < count:
-                    descriptor = try_lock(Path(lock_dir) / f"{device}.lock")
+                    descriptor = try_lock(Path(lock_dir) / allocation / f"{device}.lock")
                     if descriptor is not None:
                         held[device] = descriptor
             if len(held) < count:
@@ -74,8 +76,10 @@ def make_deterministic() -> None:
 
 
 def device():
-    """The torch device of this job: the leased GPU, or the CPU."""
+    """The torch device of this process: its own of the leased GPUs, or the CPU."""
     import torch
 
     torch.use_deterministic_algorithms(WORKSPACE in os.environ)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

@@ -14,9 +14,9 @@ from slimdit.locks import sole_process
 
 
 @contextlib.contextmanager
-def job(snakemake) -> Iterator[None]:
-    """Run a rule's script: lines go to its log; bad input and what a machine lacks end in one
-    sentence and exit code 1.
+def job(snakemake) -> Iterator[list[str]]:
+    """Run a rule's script, with the devices that it was given: lines go to its log; bad input and
+    what a machine lacks end in one sentence and exit code 1.
 
     Thread counts are set before numpy or torch are imported by the script's function, and a GPU
     is leased for as long as the script runs when the rule asks for `gpu`.
@@ -29,18 +29,25 @@ def job(snakemake) -> Iterator[None]:
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either
     with sole_process(log_path):
-        logging.basicConfig(
-            filename=log_path,
-            filemode="w",
-            level=logging.INFO,
-            format="%(asctime)s %(levelname)s %(message)s",
-        )
-        with _last_words(snakemake.rule), leased_gpus(int(snakemake.resources.get("gpu", 0))):
-            yield
+        log_to(log_path, "w", logging.INFO)
+        count = int(snakemake.resources.get("gpu", 0))
+        with last_words(snakemake.rule), leased_gpus(count) as gpus:
+            yield gpus
+
+
+def log_to(path: str, mode: str, level: int) -> None:
+    logging.basicConfig(
+        filename=path,
+        filemode=mode,
+        level=level,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
 
 
 @contextlib.contextmanager
-def _last_words(rule: str) -> Iterator[None]:
+def last_words(rule: str, aloud: bool = True) -> Iterator[None]:
+    """End an error that can be said in a sentence with it, in the log and on stderr, and exit
+    code 1; others go on."""
     try:
         yield
     except Exception as error:
@@ -48,5 +55,6 @@ def _last_words(rule: str) -> Iterator[None]:
         logging.error("%s", message or traceback.format_exc())
         if message is None:
             raise
-        print(f"{rule}: {message}", file=sys.stderr)
+        if aloud:
+            print(f"{rule}: {message}", file=sys.stderr)
         sys.exit(1)

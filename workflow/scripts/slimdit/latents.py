@@ -11,6 +11,7 @@ from slimdit.files import read_json, sha256_of
 from slimdit.randomness import stream
 
 MEAN, STD = 0, 1
+GPU_SHARE = 0.5  # of the free memory, at most, for latents
 OF_MANIFEST = {"shape": list, "labels": list, "classes": list, "shift": list, "scale": list}
 OF_MANIFEST |= {"sha256": str}
 
@@ -43,6 +44,14 @@ class LatentCache:
                 f"{array} is not what {manifest} is about (its sha256 differs); "
                 "delete both to encode anew."
             )
+        for key in ("shift", "scale"):
+            values = np.array(self.manifest[key], dtype=np.float64)
+            if values.shape != self.moments.shape[3:4] or not np.isfinite(values).all():
+                raise InputError(
+                    f"{manifest} has the {key} {self.manifest[key]}, but {array} has "
+                    f"{self.moments.shape[3]} channels, each of which should have a finite one; "
+                    "delete both to encode anew."
+                )
 
     def check(self, structure: dict, where: str) -> None:
         """Raise InputError unless a model of this structure can be trained on these latents."""
@@ -80,8 +89,10 @@ class LatentBatches:
 
     def __init__(self, cache: LatentCache, batch_size: int, flip: bool, seed: int, device):
         self.batch_size, self.flip, self.seed, self.device = batch_size, flip, seed, device
-        self.moments = torch.from_numpy(np.array(cache.moments)).to(device)
-        self.labels = torch.from_numpy(cache.labels).to(device)
+        self.moments = torch.from_numpy(np.array(cache.moments))
+        self.labels = torch.from_numpy(cache.labels)
+        if fits(self.moments.nbytes, device):
+            self.moments, self.labels = self.moments.to(device), self.labels.to(device)
         shift, scale = (
             torch.tensor(cache.manifest[key], device=device).view(-1, 1, 1)
             for key in ("shift", "scale")
@@ -91,17 +102,20 @@ class LatentBatches:
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """x0 (B, C, H, W) float32 in units of the diffusion, labels (B,)."""
-        rows = torch.from_numpy(self.rows(step)).to(self.device)
-        flips = torch.zeros_like(rows)
+        rows = self.rows(step)
+        flips = np.zeros_like(rows)
         if self.flip:
-            coins = stream(self.seed, "flip", step).integers(0, 2, self.batch_size)
-            flips = torch.from_numpy(coins).to(self.device)
-        moments = self.moments[rows, flips].float()  # (B, 2, C, H, W)
+            flips = stream(self.seed, "flip", step).integers(0, 2, self.batch_size)
+        rows, flips = (to_device(index, self.labels.device) for index in (rows, flips))
+        moments, labels = (
+            tensor.to(self.device) for tensor in (self.moments[rows, flips], self.labels[rows])
+        )
+        moments = moments.float()  # (B, 2, C, H, W)
         eps = stream(self.seed, "posterior", step).standard_normal(
             tuple(moments[:, MEAN].shape), np.float32
         )
-        sample = moments[:, MEAN] + moments[:, STD] * torch.from_numpy(eps).to(self.device)
-        return (sample - self.shift) * self.scale, self.labels[rows]
+        sample = moments[:, MEAN] + moments[:, STD] * to_device(eps, self.device)
+        return (sample - self.shift) * self.scale, labels
 
     def rows(self, step: int) -> np.ndarray:
         """Positions in the cache of the images of batch `step`."""
@@ -116,3 +130,14 @@ class LatentBatches:
             now = epochs == epoch
             rows[now] = self._order[positions[now] % count]
         return rows
+
+
+def fits(num_bytes: int, device: torch.device) -> bool:
+    """Whether the latents may lie on a GPU, beside what training needs there."""
+    return device.type == "cuda" and num_bytes <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor on `device`; a GPU fetches it while the CPU goes on."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -1,6 +1,7 @@
 """The loop of every training: what a run is made of, and how it resumes to the same bits."""
 
 import json
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 
 from slimdit.errors import InputError
 from slimdit.memory import is_out_of_memory
+from slimdit.processes import Processes
 from slimdit.progress import Progress
 from slimdit.states import States
+
+log = logging.getLogger(__name__)
 
 
 class Run:
@@ -52,7 +56,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
-    def update(self, terms: Tensor, expert_loads: list[Tensor]) -> None:
+    def update(self, terms: Tensor, expert_loads: Tensor | None) -> None:
         """One step of the optimizer on the gradients, and of the moving average."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -95,6 +99,7 @@ class Run:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self.step, self.history = int(metadata["step"]), json.loads(metadata["history"])
+        log.info("goes on after step %d", self.step)
         self.window.load({n: t for n, t in tensors.items() if n.startswith("window.")})
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[f"weight.{name}"])
@@ -120,11 +125,11 @@ class Window:
         self.terms = torch.zeros(len(self.names), device=self.device)
         self.load_sum: Tensor | None = None  # (L, E)
 
-    def add(self, terms: Tensor, expert_loads: list[Tensor]) -> None:
+    def add(self, terms: Tensor, expert_loads: Tensor | None) -> None:
         self.count += 1
-        self.terms += terms.detach()
-        if expert_loads:
-            loads = torch.stack(expert_loads).detach().float()
+        self.terms += terms
+        if expert_loads is not None:
+            loads = expert_loads.float()
             self.load_sum = loads if self.load_sum is None else self.load_sum + loads
 
     def means(self, step: int) -> dict:
@@ -146,7 +151,7 @@ class Window:
 def fit(
     run: Run,
     steps: int,
-    losses: Callable[[int], tuple[Tensor, list[Tensor]]],
+    gradients: Callable[[int], tuple[Tensor, Tensor | None]],
     states: States,
     log_every_steps: int,
     save_every_steps: int,
@@ -155,21 +160,23 @@ def fit(
 ) -> float:
     """Train `run` to its last step; returns steps per second of this process's share.
 
-    losses(step) gives the terms in the run's order, the first being what is minimised, and the
-    expert loads. Saves to `states` every so many steps and on SIGTERM. Raises InputError when the
-    loss stops being finite or a step does not fit in memory; what was saved is left as it is.
+    gradients(step) adds the gradients of a step to the weights' and gives the terms of its loss in
+    the run's order, the first being what is minimised, and the expert loads. Saves to `states`
+    every so many steps and on SIGTERM. Of several processes, which all take the same steps, the
+    first saves and calls on_log. Raises InputError when the loss stops being finite or a step does
+    not fit in memory; what was saved is left as it is.
     """
+    processes = Processes()
+    state = states.folder if processes.is_first else None
     with (
-        Progress(steps, "train", "step", run.step) as progress,
+        Progress(steps, "train", "step", run.step, state) as progress,
         termination_requested() as terminated,
     ):
         while run.step < steps:
             if learning_rate is not None:
                 run.set_learning_rate(learning_rate(run.step))
             with memory_for(run.step):
-                terms, expert_loads = losses(run.step)
-                terms[0].backward()
-                run.update(terms, expert_loads)
+                run.update(*gradients(run.step))
 
             shown = {}
             if run.step % log_every_steps == 0 or run.step == steps:
@@ -177,17 +184,22 @@ def fit(
                 run.window.reset()
                 check_finite(entry, log_every_steps, states)
                 run.history.append(entry)
-                on_log(entry)
+                if processes.is_first:
+                    on_log(entry)
                 shown = {"loss": f"{entry['loss']:.4f}"}
             progress.update(1, **shown)
 
-            if run.step % save_every_steps == 0 or run.step == steps or terminated():
+            stop = processes.any(terminated())
+            if run.step % save_every_steps == 0 or run.step == steps or stop:
                 if run.window.count:
                     check_finite(run.window.means(run.step), log_every_steps, states)
                 run.check_finite(states)
-                states.save(run.step, run.save)
-            if terminated() and run.step < steps:
-                raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")
+                if processes.is_first:
+                    states.save(run.step, run.save)
+            if stop and run.step < steps:
+                processes.wait()
+                words = f"Terminated: saved at step {run.step}, the next start goes on."
+                raise SystemExit(words if processes.is_first else 1)
         return progress.per_s
 
 
@@ -199,7 +211,8 @@ def memory_for(step: int) -> Iterator:
         if not is_out_of_memory(error):
             raise
         raise InputError(
-            f"Step {step + 1} does not fit in memory; make the batch_size of this training smaller."
+            f"Step {step + 1} does not fit in memory; take the batch in smaller parts "
+            "(training.micro_batch_size; autoencoder.train.batch_size is smaller as a whole)."
         ) from None
 
 

@@ -18,6 +18,14 @@ class StudyError(InputError):
         self.problems = problems
 
 
+HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
+
+
+def identity(options: dict) -> dict:
+    """Of a training's options those that its result depends on, but for rounding."""
+    return {key: value for key, value in options.items() if key not in HOW}
+
+
 class Study:
     """The variants of one config, checked against each other.
 

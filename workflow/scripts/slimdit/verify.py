@@ -2,10 +2,10 @@
 
 import argparse
 import csv
+import hashlib
 import json
 import re
 import sys
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
@@ -14,18 +14,17 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from slimdit.errors import InputError
-from slimdit.files import load_npz, read_csv, read_json, sha256_of, write_csv, write_text
-from slimdit.markdown import table1_markdown
+from slimdit.files import load_npz, read_csv, read_json, sha256_of
 from slimdit.results import read_rows, read_study
-from slimdit.study import Study
-from slimdit.table_rows import architecture_records, table1, table2
+from slimdit.saved_dataset import SavedDataset, is_dataset
+from slimdit.study import Study, identity
+from slimdit.study_tables import architecture_tables, study_tables
 
 RECORD = "tables/study.json"
 OF_CONDITIONS = ("commit", "dirty", "versions", "device", "code")
 OF_RESULTS = (*OF_CONDITIONS, "time")
 REMAKE = "restore it, or run the study again"
 REMEDY = "restore it, or delete it and run the study again"
-SAVING = "save_every_steps"  # says nothing about a result
 DIGITS = 12  # of a checksum, where it is printed
 MOST_NAMES = 3  # of files that record the same checksum
 NAMED_FOLDERS = ("autoencoder", "data", "tables", "variants")  # their files are named one by one
@@ -46,6 +45,7 @@ class Verification:
         self.record: dict = {}  # of the whole study, once it is read
         self.problems: list[str] = []
         self.not_checked: list[str] = []
+        self.datasets: dict[Path, SavedDataset] = {}  # whose rows are checked as files are
         self._recorded: dict[Path, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         self._matches: dict[Path, bool] = {}
         self._trees: Counter[tuple[str | None, bool | None]] = Counter()
@@ -90,12 +90,13 @@ class Verification:
 
     def _compare(self, path: Path) -> bool:
         recorded = self._recorded.get(path, {})
-        if not path.is_file():
+        dataset = self.datasets.get(path.parent)
+        if not dataset and not path.is_file():
             names = [name for of_digest in recorded.values() for name in of_digest]
             self.add(path, f"is missing, but recorded in {some(names)}", REMAKE)
             return False
         try:
-            found = sha256_of(path)
+            found = sha256_of_row(dataset, path.name) if dataset else sha256_of(path)
         except OSError as error:
             self.add(path, f"cannot be read ({error.strerror})")
             return False
@@ -138,7 +139,7 @@ class Verification:
                 self._matches[path] = path.read_bytes() == content
                 if not self._matches[path]:
                     self.add(path, first_difference(path.read_bytes(), content))
-            elif name != "architecture.csv":  # which is made only when it is asked for
+            elif not name.startswith("architecture"):  # made only when it is asked for
                 self._matches[path] = False
                 self.add(path, "is missing", REMAKE)
 
@@ -248,8 +249,14 @@ def subset(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
     if not root.is_dir():
         study.not_checked.append(f"images (no folder {images})")
         return
+    if is_dataset(root):
+        study.datasets[root] = SavedDataset(root)
     for row in rows:
         yield root / row["path"], checked_sha256(row["sha256"], f"of {row['path']}", path)
+
+
+def sha256_of_row(dataset: SavedDataset, name: str) -> str:
+    return hashlib.sha256(dataset.read(name)).hexdigest()
 
 
 RUN_FOLDER = "variants/*/seed-*"
@@ -350,8 +357,7 @@ def unlike_config(record: dict, files: list[Path]) -> Iterator[tuple[Path, str]]
         if name == "quality.json":
             return {"evaluation": study.evaluation, "sampling": study.sampling(variant)}
         if name == "training.json":
-            training = study.training(variant)
-            return {"origin.training": {k: training[k] for k in training if k != SAVING}}
+            return {"origin.training": identity(study.training(variant))}
         return {}
 
     for path in files:
@@ -371,13 +377,9 @@ def tables_again(record: dict, files: list[Path]) -> dict[str, bytes]:
     paths = {kind: named[f"{kind}.json"] for kind in kinds}
     study = read_study(rows, speed_batch_size=record["speed_batch_size"], **paths)
     paper, autoencoders = record["paper"], map(read_json, named["autoencoder.json"])
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_csv(folder / "table1.csv", *table1(study, paper))
-        write_text(folder / "table1.md", table1_markdown(study, paper, autoencoders))
-        write_csv(folder / "table2.csv", *table2(study, paper))
-        write_csv(folder / "architecture.csv", *architecture_records(rows, paths["architecture"]))
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    texts = study_tables(study, paper, autoencoders)
+    texts |= architecture_tables(rows, paths["architecture"], paper)
+    return {name: texts[name].encode() for name in sorted(texts)}
 
 
 def first_difference(found: bytes, made: bytes) -> str:

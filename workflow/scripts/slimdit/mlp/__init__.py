@@ -1,4 +1,4 @@
-"""Every MLP: `Kind(hidden_size, **own)`, (B, N, C) -> (B, N, C), balance loss, expert load."""
+"""Every MLP: `Kind(hidden_size, **own)`, (B, N, C) -> (B, N, C), Routing or None."""
 
 from slimdit.mlp.dense import DenseMlp
 from slimdit.mlp.moe import MixtureOfExperts

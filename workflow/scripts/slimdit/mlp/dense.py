@@ -12,6 +12,6 @@ class DenseMlp(nn.Module):
         self.fc1 = nn.Linear(hidden_size, mlp_ratio * hidden_size)
         self.fc2 = nn.Linear(mlp_ratio * hidden_size, hidden_size)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
-        """x: (B, N, C) -> (B, N, C); a dense MLP has no balance loss and no expert load."""
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh")), None, None
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """x: (B, N, C) -> (B, N, C); a dense MLP routes nothing."""
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh")), None

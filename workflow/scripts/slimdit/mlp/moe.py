@@ -1,5 +1,7 @@
 """Sparse mixture of experts (Fei et al. 2024), token choice, without shared experts."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,12 +11,30 @@ from slimdit.errors import InputError
 from slimdit.initialization import xavier, zeros
 
 
+class Routing(NamedTuple):
+    """Where a layer sent its tokens.
+
+    load: (E,) f, the fraction of routed slots per expert. probability: (E,) P, the mean over the
+    tokens of each expert's probability.
+    """
+
+    load: Tensor
+    probability: Tensor
+
+    def balance_loss(self, load: Tensor | None = None) -> Tensor:
+        """E sum_i f_i P_i, 1 when both are uniform.
+
+        load: f of a whole batch, where these tokens are a part of it: the mean of this over the
+        parts, by their tokens, is then the loss of the whole, in its gradient too.
+        """
+        load = self.load if load is None else load
+        return len(load) * (load * self.probability).sum()
+
+
 class MixtureOfExperts(nn.Module):
     """sum_i g_i(x) e_i(x) over the top_k experts of each token; each expert is a GELU MLP.
 
-    g = softmax(W_g x), not renormalised over the chosen. The balance loss of a layer is
-    E sum_i f_i P_i, with f_i the fraction of routed slots and P_i the mean probability of expert
-    i; it is 1 when both are uniform.
+    g = softmax(W_g x), not renormalised over the chosen.
 
     Letters: R = B N top_k routed rows, F = mlp_ratio C.
     """
@@ -33,8 +53,8 @@ class MixtureOfExperts(nn.Module):
         expert = xavier(hidden_size, width)
         self.initial = {"weight1": expert, "bias1": zeros, "weight2": expert, "bias2": zeros}
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (B, N, C) -> (B, N, C), balance loss (), expert load (E,)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
+        """x: (B, N, C) -> (B, N, C), and where its tokens went."""
         shape = x.shape
         x = x.reshape(-1, shape[-1])  # (B N, C)
         with torch.autocast(x.device.type, enabled=False):
@@ -44,8 +64,7 @@ class MixtureOfExperts(nn.Module):
 
         one_hot = F.one_hot(chosen.flatten(), self.num_experts)  # (R, E)
         counts = one_hot.sum(0)  # (E,)
-        load = counts.to(probabilities.dtype) / chosen.numel()
-        balance_loss = self.num_experts * (load * probabilities.mean(0)).sum()
+        routing = Routing(counts.to(probabilities.dtype) / chosen.numel(), probabilities.mean(0))
 
         order = chosen.flatten().argsort(stable=True)  # rows sorted by expert, (R,)
         expert = chosen.flatten()[order]  # (R,)
@@ -58,7 +77,7 @@ class MixtureOfExperts(nn.Module):
         rows = kernels.grouped_matmul(hidden, self.weight2.to(dtype), ends)  # (R, C)
         rows = (rows + self.bias2.to(dtype)[expert]) * gates.flatten()[order, None]
         out = rows[order.argsort()].reshape(-1, self.top_k, shape[-1]).sum(1)  # (B N, C)
-        return out.reshape(shape).to(x.dtype), balance_loss, load
+        return out.reshape(shape).to(x.dtype), routing
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype:
