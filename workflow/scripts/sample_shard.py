@@ -1,0 +1,50 @@
+"""Sample a part of a run's images, for `sample` to put together."""
+
+
+def sample_shard(
+    checkpoint,
+    latents_manifest,
+    images,
+    report,
+    variant,
+    seed,
+    sampling,
+    num_timesteps,
+    source,
+    revision,
+    shard,
+    state,
+    code,
+    weights=None,
+    model_config=None,
+):
+    """shard: "2-of-8"; the others are those of `sample`."""
+    from slimdit.files import sha256_of, write_json
+    from slimdit.image_sampler import ImageSampler, rows_of_shard
+    from slimdit.provenance import origin
+
+    sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
+    rows = rows_of_shard(shard, sampler.num_images, sampler.options["batch_size"])
+    array, num_made, wall_s = sampler.array(state, code, rows)
+    array.copy_to(images)
+    write_json(
+        report,
+        {
+            "variant": variant,
+            "seed": seed,
+            "shard": shard,
+            "rows": [rows.start, rows.stop],
+            "num_made": num_made,
+            "wall_s": wall_s,
+            "images_sha256": sha256_of(images),
+            "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
+        },
+    )
+    array.remove()
+
+
+if __name__ == "__main__":
+    from slimdit.job import job
+
+    with job(snakemake):
+        sample_shard(**snakemake.input, **snakemake.params, **snakemake.output)
