@@ -2,15 +2,23 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import huggingface_hub.constants
 import pytest
 import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-from sample import check_same_autoencoder
-from slimdit.autoencoders import WEIGHTS, load_autoencoder, weights_file
+from slimdit.autoencoders import (
+    WEIGHTS,
+    encode_dtype,
+    encode_moments,
+    load_autoencoder,
+    weights_file,
+)
 from slimdit.errors import InputError
 from slimdit.files import sha256_of
+from slimdit.image_sampler import check_same_autoencoder
 from train_autoencoder import build
 
 SOURCE, REVISION = "someone/autoencoder", "0123456789" * 4
@@ -96,3 +104,30 @@ def test_images_are_not_decoded_by_other_weights_than_encoded_them(folder):
     weights.write_bytes(content)
     with pytest.raises(InputError, match="are not the weights that the latents were encoded by"):
         check_same_autoencoder(weights, manifest)
+
+
+@pytest.mark.parametrize("is_posterior", [False, True])
+@pytest.mark.parametrize("weight", [0.5, 1e5])
+def test_what_overflows_is_encoded_in_float32(weight, is_posterior):
+    """Also where the mean is finite and the deviation alone is not, which diffusers clamps."""
+    layer = torch.nn.Conv2d(1, 2, 1, bias=False).requires_grad_(False)
+    layer.weight[0], layer.weight[1] = 0.5, weight
+
+    def encode(x):
+        y = layer(x)
+        if is_posterior:
+            return SimpleNamespace(latent_dist=DiagonalGaussianDistribution(y))
+        return SimpleNamespace(latents=y)
+
+    autoencoder, x = SimpleNamespace(encode=encode), torch.full((2, 1, 4, 4), 0.3)
+    exact = encode_moments(autoencoder, x)
+    found = encode_moments(autoencoder, x, torch.float16)
+    assert found.dtype == torch.float32 and found.isfinite().all()
+    assert torch.equal(found, exact) == (weight == 1e5)
+    torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-3)
+
+
+def test_precision_follows_the_device():
+    assert encode_dtype("auto", CPU) == torch.float32
+    assert encode_dtype("auto", torch.device("cuda")) == torch.float16
+    assert encode_dtype("bfloat16", CPU) == torch.bfloat16

@@ -16,9 +16,10 @@ from PIL import Image
 
 import cut_photos as cutting
 from cut_photos import crop_boxes, cut_photos
-from select_subset import class_folders, draw_orders, select_subset
+from select_subset import draw_orders, select_subset
 from slimdit.errors import InputError
 from slimdit.files import TEMPORARY, read_csv, read_json, sha256_of
+from slimdit.image_sources import image_source
 from slimdit.images import load_image
 from slimdit.made_folders import atomic_folder, check_replaceable
 from slimdit.randomness import stream
@@ -74,7 +75,7 @@ def select(root, out, **change):
 
 
 def order_of(root, name, **change):
-    return draw_orders(class_folders(root), DATA | change)[name]
+    return draw_orders(image_source(root).classes(), DATA | change)[name]
 
 
 def png_that_claims(width, height):
@@ -254,7 +255,7 @@ BAD_NAMES = [b"new\nline", b"carriage\rreturn", b"latin-\xe9", b"tab\t"]
 def test_a_class_whose_name_fits_on_no_line_is_refused(root, name):
     fill(root / os.fsdecode(name))
     with pytest.raises(InputError, match="does not have a name in UTF-8 on one line") as error:
-        class_folders(root)
+        image_source(root).classes()
     assert repr(os.fsdecode(name)) in str(error.value)
     assert str(error.value).isprintable()
 
@@ -273,10 +274,10 @@ def test_a_file_whose_name_fits_on_no_line_is_a_bad_image(root, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["._00.png", ".DS_Store.jpg", ".hidden.png"])
 def test_hidden_files_and_folders_are_no_data(root, name):
-    before = class_folders(root)
+    before = image_source(root).classes()
     (root / "ant" / name).write_bytes(b"Mac OS X")
     fill(root / ".ipynb_checkpoints")
-    assert class_folders(root) == before
+    assert image_source(root).classes() == before
 
 
 def test_folders_without_images_are_not_drawn(root, tmp_path):
@@ -284,17 +285,17 @@ def test_folders_without_images_are_not_drawn(root, tmp_path):
     (root / "ant" / "folder.png").mkdir()
     os.mkfifo(root / "ant" / "pipe.png")
     assert set(select(root, tmp_path)[2]) == {"ant", "bee"}
-    assert class_folders(root)["empty"] == []
-    assert len(class_folders(root)["ant"]) == NUM_FILES
+    assert image_source(root).classes()["empty"] == []
+    assert len(image_source(root).classes()["ant"]) == NUM_FILES
 
 
 @pytest.mark.parametrize("target", [".", "..", "ant/.."])
 def test_links_to_a_parent_folder_are_no_class_and_no_image(root, target):
-    before = class_folders(root)
+    before = image_source(root).classes()
     (root / "loop").symlink_to(target)
     (root / "ant" / "loop.png").symlink_to("..")
     (root / "ant" / "loop").symlink_to(".")
-    assert class_folders(root) == before | {"loop": []}
+    assert image_source(root).classes() == before | {"loop": []}
 
 
 def test_links_to_images_and_to_folders_of_images_are_followed(root, tmp_path):
@@ -321,7 +322,7 @@ def test_a_link_to_no_image_is_a_bad_image(root, tmp_path, target):
 def test_a_link_to_no_class_folder_is_refused(root, target):
     (root / "cat").symlink_to(target)
     with pytest.raises(InputError, match=r"images/cat is a link that leads nowhere"):
-        class_folders(root)
+        image_source(root).classes()
 
 
 @pytest.mark.parametrize("closed", ["images", "ant"])
@@ -336,7 +337,7 @@ def test_a_folder_that_may_not_be_read_is_refused(root, monkeypatch, closed):
 
     monkeypatch.setattr(os, "scandir", guarded)
     with pytest.raises(InputError, match=rf"/{closed} cannot be read \(Permission denied\)"):
-        class_folders(root)
+        image_source(root).classes()
 
 
 def test_a_thousand_classes_are_indexed(tmp_path):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from select_subset import assign_roles, class_folders, draw_orders, select_subset
+from select_subset import assign_roles, draw_orders, select_subset
 from slimdit.errors import InputError
 from slimdit.files import read_csv, sha256_of
+from slimdit.image_sources import image_source
 from slimdit.images import load_image
 
 DATA = {
@@ -24,7 +25,7 @@ DATA = {
 
 
 def folders(**counts):
-    return {name: [f"{i:02}.png" for i in range(count)] for name, count in counts.items()}
+    return {name: [f"{name}/{i:02}.png" for i in range(count)] for name, count in counts.items()}
 
 
 def draw_subset(folders, data):
@@ -86,9 +87,10 @@ def test_named_classes_keep_their_order():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_classes": 5}, r"data\.num_classes is 5, but only 4 of 5 class folders hold"),
-        ({"classes": ["ant", "owl", "cat"]}, r"data\.classes: 'owl' is no class folder"),
+        ({"num_classes": 5}, r"data\.num_classes is 5, but only 4 of 5 classes hold"),
+        ({"classes": ["ant", "owl", "cat"]}, r"data\.classes: 'owl' is no class of data"),
         ({"classes": ["ant", "elk", "cat"]}, r"data\.classes: 'elk' .* at least 8 images"),
+        ({"classes": ["ant", "ant", "cat"]}, r"'ant' is 'ant', which is listed before it"),
         ({"classes": ["ant", "cat"]}, r"lists 2 classes, but data\.num_classes is 3"),
     ],
 )
@@ -111,18 +113,30 @@ def images_root(tmp_path):
 
 
 def test_class_folders_list_images_alone_in_order(images_root):
-    assert class_folders(images_root) == {
-        "ant": ["0.png", "1.png", "2.png", "SHOUTED.JPG"],
-        "bee": ["0.png", "1.png", "2.png"],
+    assert image_source(images_root).classes() == {
+        "ant": ["ant/0.png", "ant/1.png", "ant/2.png", "ant/SHOUTED.JPG"],
+        "bee": ["bee/0.png", "bee/1.png", "bee/2.png"],
     }
 
 
 def test_folder_that_is_missing_or_has_no_images_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match=r"data\.images: .*absent is not a folder"):
-        class_folders(tmp_path / "absent")
+        image_source(tmp_path / "absent")
     (tmp_path / "class").mkdir()
     with pytest.raises(InputError, match="has no images"):
-        class_folders(tmp_path)
+        image_source(tmp_path).classes()
+
+
+def test_the_root_of_imagenet_is_told_from_its_training_images(images_root, tmp_path):
+    (images_root / "loose.png").unlink()
+    images_root.rename(tmp_path / "train")
+    (tmp_path / "val").mkdir()
+    for flat in (False, True):
+        if flat:
+            Image.new("RGB", (8, 8)).save(tmp_path / "val" / "ILSVRC2012_val_00000001.JPEG")
+        with pytest.raises(InputError, match=rf"data\.images: .*; name {tmp_path}/train\."):
+            image_source(tmp_path).classes()
+    assert set(image_source(tmp_path / "train").classes()) == {"ant", "bee"}
 
 
 def test_selected_rows_carry_the_digests_of_their_files(images_root, tmp_path):
@@ -176,6 +190,29 @@ def test_every_colour_mode_becomes_rgb(tmp_path, mode):
     Image.new(mode, (8, 8)).save(tmp_path / f"a.{suffix}")
     loaded = load_image(tmp_path / f"a.{suffix}", 8)
     assert (loaded.shape, loaded.dtype) == ((8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_of_16_bits_the_upper_8_are_kept(tmp_path, suffix):
+    levels = np.array([[0, 255, 256, 30000, 65535]], np.uint16)
+    loaded = load_image(save(tmp_path / f"a.{suffix}", levels), None)
+    assert loaded[0].tolist() == [[level >> 8] * 3 for level in levels[0].tolist()]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_shows_white(tmp_path, mode):
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    image.paste((9, 9, 9, 255), (0, 0, 4, 8))
+    image.convert(mode).save(tmp_path / "a.png")
+    loaded = load_image(tmp_path / "a.png", None)
+    assert (loaded[:, :4] == 9).all() and (loaded[:, 4:] == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_of_unknown_range_are_an_input_error(tmp_path, mode):
+    Image.new(mode, (8, 8)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="its pixels have 32 bits, but should have 8 or 16"):
+        load_image(tmp_path / "a.tif", 8)
 
 
 def test_exif_rotation_is_applied(tmp_path):

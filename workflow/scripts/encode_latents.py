@@ -1,7 +1,11 @@
 """Encode every training image and its mirror image once, into one memory-mapped array."""
 
-import numpy as np
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+from PIL import Image
+
+from slimdit.class_names import class_name
 from slimdit.errors import InputError
 from slimdit.files import fingerprint, read_csv, sha256_of, write_json
 from slimdit.resumable import ResumableArray
@@ -18,6 +22,7 @@ def encode_latents(
     downsample_factor,
     source,
     revision,
+    precision,
     normalize,
     latent_std,
     batch_size,
@@ -28,11 +33,15 @@ def encode_latents(
     weights=None,
     model_config=None,
 ):
-    """normalize: `measured` takes shift and scale per channel from these latents, `config` the
-    autoencoder's own scaling_factor and shift_factor."""
+    """precision: of the encoder, `auto`, float32, float16 or bfloat16.
+
+    normalize: `measured` takes shift and scale per channel from these latents, `config` the
+    autoencoder's own scaling_factor and shift_factor.
+    """
     import torch
 
     from slimdit.autoencoders import (
+        encode_dtype,
         encode_moments,
         load_autoencoder,
         to_model_range,
@@ -46,35 +55,60 @@ def encode_latents(
     shape = (len(rows), 2, 2, latent_channels, side, side)
     on = device()
     autoencoder = load_autoencoder(source, revision, on)
+    dtype = encode_dtype(precision, on)
     weights_sha256 = sha256_of(weights_file(source, revision))
     subset_sha256 = sha256_of(subset)
     key = fingerprint(
-        [subset_sha256, image_size, source, revision, weights_sha256, arithmetic(), code]
+        [
+            subset_sha256,
+            image_size,
+            source,
+            revision,
+            weights_sha256,
+            str(dtype),
+            arithmetic(),
+            code,
+        ]
     )
 
     def encode(start, stop):
-        batch = np.stack([read_image(row, images_root, image_size) for row in rows[start:stop]])
-        x = to_model_range(batch, on)
+        batch = list(readers.map(read, rows[start:stop]))
+        x = to_model_range(np.stack(batch), on)
         moments = torch.stack(
-            [encode_moments(autoencoder, picture) for picture in (x, x.flip(-1))], dim=1
-        )  # (B, 2 flips, 2 moments, C, h, w)
+            [encode_moments(autoencoder, picture, dtype) for picture in (x, x.flip(-1))], dim=1
+        ).half()  # (B, 2 flips, 2 moments, C, h, w)
         if moments.shape[1:] != shape[1:]:
             raise InputError(
                 f"{source} encodes {image_size} px to {tuple(moments.shape[3:])}, not to "
                 f"{shape[3:]}; set autoencoder.latent_channels and autoencoder.downsample_factor."
             )
+        finite = moments.isfinite().flatten(1).all(dim=1).tolist()
+        if not all(finite):
+            path = rows[start + finite.index(False)]["path"]
+            raise InputError(
+                f"{source} encodes {path} to numbers that float16 does not hold; its weights "
+                "should be those of a trained autoencoder."
+            )
         return moments.cpu().numpy()
 
+    def read(row):
+        return read_image(row, images_root, image_size)
+
     array = ResumableArray(state, key, shape, np.float16)
-    array.fill(encode, batch_size, "encode latents", "image")
+    Image.init()  # threads that load Pillow's formats at the same time miss some
+    with ThreadPoolExecutor() as readers:
+        array.fill(encode, batch_size, "encode latents", "image")
     shift, scale = normalization(array.values, normalize, latent_std, autoencoder)
     array.copy_to(latents)
+    classes = classes_of(rows)
     write_json(
         manifest,
         {
             "shape": list(shape),
             "labels": [int(row["label"]) for row in rows],
-            "classes": class_names(rows),
+            "classes": classes,
+            "class_names": [class_name(each) for each in classes],
+            "normalize": normalize,
             "shift": shift,
             "scale": scale,
             "sha256": sha256_of(latents),
@@ -87,15 +121,17 @@ def encode_latents(
                 "source": source,
                 "revision": revision,
                 "weights_sha256": weights_sha256,
+                "precision": str(dtype).removeprefix("torch."),
             },
             "origin": conditions(code=code),
         },
     )
 
 
-def class_names(rows):
-    names = {int(row["label"]): row["class"] for row in rows}
-    return [names[label] for label in sorted(names)]
+def classes_of(rows):
+    """In the order of their labels."""
+    classes = {int(row["label"]): row["class"] for row in rows}
+    return [classes[label] for label in sorted(classes)]
 
 
 def normalization(moments, normalize, latent_std, autoencoder):

@@ -33,7 +33,7 @@ def make_reference(
 
     `images` is the image folder again where a rule makes it, and `cut` the file that says what it
     holds; paths are relative to `images_root`.
-    `state` is a folder where features are kept while they come.
+    `state` is a folder where features are kept while they come, and progress is.
     `graph` is the extractor's, again, where it has one.
 
     `reference` holds arr_0 and arr_1 (images uint8 (N, H, W, 3) and labels, ordered by label),
@@ -54,7 +54,9 @@ def make_reference(
     others = other_training_rows(rows, evaluation["copies_per_class"])
     extractor = build_extractor(**evaluation["extractor"])
 
-    arrays = {name: read_images(r, images_root, image_size, name) for name, r in chosen.items()}
+    arrays = {
+        name: read_images(r, images_root, image_size, name, state) for name, r in chosen.items()
+    }
     labels = {
         name: np.array([int(row["label"]) for row in its_rows], dtype=np.int64)
         for name, its_rows in chosen.items()
@@ -74,7 +76,7 @@ def make_reference(
     of_held_out = features_of(arrays["held_out"], "held-out")
     of_train = [of_reference["pooled"]]
     if others:
-        images_of_others = read_images(others, images_root, image_size, "training")
+        images_of_others = read_images(others, images_root, image_size, "training", state)
         of_train.append(features_of(images_of_others, "training")["pooled"])
     meta = {
         "extractor": extractor.describe(),
@@ -107,10 +109,10 @@ def other_training_rows(rows: list[dict], copies_per_class: int) -> list[dict]:
     return chosen
 
 
-def read_images(rows: list[dict], images_root, image_size: int, description: str) -> np.ndarray:
+def read_images(rows: list[dict], images_root, image_size: int, name: str, state) -> np.ndarray:
     """The images of `rows` as uint8 (N, H, W, 3); raises InputError for one that has changed."""
     images = np.empty((len(rows), image_size, image_size, 3), dtype=np.uint8)
-    with Progress(len(rows), f"{description} images", unit="images") as progress:
+    with Progress(len(rows), f"{name} images", unit="images", state=state) as progress:
         for i, row in enumerate(rows):
             images[i] = read_image(row, images_root, image_size)
             progress.update()

@@ -1,19 +1,21 @@
-"""Draw classes, images and their roles from an image folder `<root>/<class>/*`."""
+"""Draw classes, images and their roles from class folders or a saved dataset."""
 
 import hashlib
 import json
 import logging
-import os
-import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 
+from slimdit.class_names import find_class
 from slimdit.errors import InputError
 from slimdit.files import write_csv
-from slimdit.images import EXTENSIONS, NotAnImage, decode
+from slimdit.image_sources import image_source
+from slimdit.images import NotAnImage, decode
+from slimdit.plain_names import is_plain, printable
 from slimdit.progress import Progress
 from slimdit.randomness import stream
 
@@ -21,72 +23,8 @@ COLUMNS = ["path", "class", "label", "split", "reference", "sha256"]
 BAD_COLUMNS = ["path", "reason"]
 LEAST_SIDE = 8  # pixels; smaller images show nothing
 NUM_NAMED = 3  # of the bad images; the report lists all
-NOT_PLAIN = {"Cc", "Cs"}  # control characters, and bytes that are not UTF-8
 
 log = logging.getLogger(__name__)
-
-
-def class_folders(root: Path) -> dict[str, list[str]]:
-    """Image files of every class folder, both in order; hidden files and folders are none.
-
-    Raises InputError when there are no images, and for folders that cannot be read or named.
-    """
-    if not root.is_dir():
-        raise InputError(
-            f"data.images: {root} is not a folder; it should hold one folder of images a class."
-        )
-    folders = {
-        entry.name: sorted(file.name for file in visible(entry.path) if may_be_image(file))
-        for entry in visible(root)
-        if is_folder(entry)
-    }
-    if not any(folders.values()):
-        raise InputError(
-            f"data.images: {root} has no images; it should hold one folder of images a class."
-        )
-    for name, files in folders.items():
-        if files and not is_plain(name):
-            raise InputError(
-                f"data.images: the class folder {name!r} of {root} does not have a name in UTF-8 "
-                "on one line; rename it."
-            )
-    return dict(sorted(folders.items()))
-
-
-def visible(folder: str | Path) -> list[os.DirEntry]:
-    try:
-        return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except OSError as error:
-        raise InputError(
-            f"data.images: {printable(str(folder))} cannot be read ({error.strerror}); "
-            "make it readable or remove it."
-        ) from None
-
-
-def is_folder(entry: os.DirEntry) -> bool:
-    """Raises InputError for a link that leads nowhere: what is missing may be a class."""
-    if not os.path.exists(entry.path):
-        raise InputError(
-            f"data.images: {printable(entry.path)} is a link that leads nowhere; mend or remove it."
-        )
-    return entry.is_dir()
-
-
-def may_be_image(entry: os.DirEntry) -> bool:
-    """By its name; a link that leads nowhere is one, which is found to be bad when it is drawn."""
-    if Path(entry.name).suffix.lower() not in EXTENSIONS:
-        return False
-    is_file = entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path)
-    return is_file or not os.path.exists(entry.path)
-
-
-def is_plain(name: str) -> bool:
-    """Whether a line of a CSV file can hold it."""
-    return NOT_PLAIN.isdisjoint(map(unicodedata.category, name))
-
-
-def printable(path: str) -> str:
-    return path if is_plain(path) else repr(path)
 
 
 def least_images(data: dict) -> int:
@@ -95,47 +33,57 @@ def least_images(data: dict) -> int:
     return least + data["held_out_per_class"]
 
 
-def draw_classes(folders: dict[str, list[str]], data: dict) -> list[str]:
-    """Names of the classes in the order of their labels; raises InputError if there are too few."""
+def draw_classes(images: dict[str, list[str]], data: dict) -> list[str]:
+    """The classes in the order of their labels; raises InputError if there are too few."""
     least = least_images(data)
-    eligible = [name for name, files in folders.items() if len(files) >= least]
-    missing = [name for name in data["classes"] or [] if name not in eligible]
-    if missing:
-        raise InputError(
-            f"data.classes: {missing[0]!r} is no class folder with at least {least} images."
-        )
-    if not data["classes"] and len(eligible) < data["num_classes"]:
+    eligible = [name for name, its_images in images.items() if len(its_images) >= least]
+    if data["classes"]:
+        return named_classes(eligible, data, least)
+    if len(eligible) < data["num_classes"]:
         raise InputError(
             f"data.num_classes is {data['num_classes']}, but only {len(eligible)} of "
-            f"{len(folders)} class folders hold at least {least} images "
+            f"{len(images)} classes hold at least {least} images "
             "(data.min_images_per_class and data.held_out_per_class)."
         )
     drawn = stream(data["seed"], "classes").permutation(len(eligible))[: data["num_classes"]]
-    classes = data["classes"] or sorted(eligible[i] for i in drawn)
-    if len(classes) != data["num_classes"]:
+    return sorted(eligible[i] for i in drawn)
+
+
+def named_classes(eligible: list[str], data: dict, least: int) -> list[str]:
+    """Those of data.classes; raises InputError for a name of none or of one named before it."""
+    if len(data["classes"]) != data["num_classes"]:
         raise InputError(
-            f"data.classes lists {len(classes)} classes, but data.num_classes is "
+            f"data.classes lists {len(data['classes'])} classes, but data.num_classes is "
             f"{data['num_classes']}."
         )
+    classes = []
+    for name in data["classes"]:
+        found = find_class(name, eligible)
+        if found is None:
+            raise InputError(
+                f"data.classes: {name!r} is no class of data.images with at least {least} images."
+            )
+        if found in classes:
+            raise InputError(f"data.classes: {name!r} is {found!r}, which is listed before it.")
+        classes.append(found)
     return classes
 
 
-def draw_orders(folders: dict[str, list[str]], data: dict) -> dict[str, list[str]]:
-    """Paths of all images of each drawn class, in the order in which they are taken."""
+def draw_orders(images: dict[str, list[str]], data: dict) -> dict[str, list[str]]:
+    """All images of each drawn class, in the order in which they are taken."""
     orders = {}
-    for name in draw_classes(folders, data):
-        files = folders[name]
-        order = stream(data["seed"], f"images/{name}").permutation(len(files))
-        orders[name] = [f"{name}/{files[index]}" for index in order]
+    for name in draw_classes(images, data):
+        order = stream(data["seed"], f"images/{name}").permutation(len(images[name]))
+        orders[name] = [images[name][index] for index in order]
     return orders
 
 
-def examine(path: Path) -> tuple[str, str]:
-    """The sha256 of an image file, and what is bad about it: an empty string if nothing is."""
-    if not is_plain(path.name):
+def examine(path: str, source) -> tuple[str, str]:
+    """The sha256 of an image, and what is bad about it: an empty string if nothing is."""
+    if not is_plain(path):
         return "", "its name is not UTF-8 on one line"
     try:
-        content = path.read_bytes()
+        content = source.read(path)
     except OSError as error:
         return "", error.strerror
     digest = hashlib.sha256(content).hexdigest()
@@ -149,12 +97,12 @@ def examine(path: Path) -> tuple[str, str]:
 
 
 def take_images(
-    orders: dict[str, list[str]], num_per_class: int, root: Path, skip: bool
+    orders: dict[str, list[str]], num_per_class: int, source, skip: bool, state: str
 ) -> tuple[dict[str, list[dict]], list[dict]]:
     """The first images of each class's order, as {"path", "sha256"}, and the bad ones among them.
 
     With `skip` the next ones of the order take the place of bad ones. Bad is also an image with
-    the bytes of one that was taken before it, of whatever class.
+    the bytes of one that was taken before it, of whatever class. state: folder of the heartbeat.
     """
     taken = {name: [] for name in orders}
     orders = {name: iter(order) for name, order in orders.items()}
@@ -166,8 +114,8 @@ def take_images(
             for name, order in orders.items()
             for path in islice(order, num_per_class - len(taken[name]))
         ]:
-            findings = pool.map(examine, [root / path for _, path in batch])
-            with Progress(len(batch), "check images", "image") as progress:
+            findings = pool.map(partial(examine, source=source), [path for _, path in batch])
+            with Progress(len(batch), "check images", "image", state=state) as progress:
                 for (name, path), (digest, reason) in zip(batch, findings, strict=True):
                     if not reason and digest in path_of:
                         reason = f"it has the same bytes as {path_of[digest]}"
@@ -230,12 +178,12 @@ def assign_roles(taken: dict[str, list[dict]], data: dict) -> list[dict]:
 def select_subset(subset, bad_images, images_root, data, state, code, images=None, cut=None):
     """Write the rows of the images that are drawn, and which ones could not be used and why.
 
-    state: a folder where the latter are listed also when this ends in an error.
+    state: a folder where the latter are listed also when this ends in an error, and progress is.
     """
-    root, data = Path(images_root), json.loads(data)
+    source, data = image_source(images_root), json.loads(data)
     num_per_class = data["held_out_per_class"] + data["max_images_per_class"]
-    orders = draw_orders(class_folders(root), data)
-    taken, bad = take_images(orders, num_per_class, root, data["bad_images"] == "skip")
+    orders = draw_orders(source.classes(), data)
+    taken, bad = take_images(orders, num_per_class, source, data["bad_images"] == "skip", state)
     report = Path(state) / "bad_images.csv"
     write_csv(report, BAD_COLUMNS, bad)
     num_taken = sum(map(len, taken.values()))

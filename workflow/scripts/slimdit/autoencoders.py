@@ -78,17 +78,30 @@ def to_uint8(x: Tensor) -> np.ndarray:
     return x.float().mul(127.5).add(128).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
+def encode_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """`auto` is float16 on CUDA and float32 on a CPU."""
+    if precision == "auto":
+        precision = "float16" if device.type == "cuda" else "float32"
+    return getattr(torch, precision)
+
+
 @torch.inference_mode()
-def encode_moments(autoencoder, x: Tensor) -> Tensor:
+def encode_moments(autoencoder, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """x (B, 3, H, W) -> mean and standard deviation, (B, 2, C, h, w) float32.
 
-    An autoencoder without a posterior has standard deviation 0.
+    By autocast to `dtype`; in float32 where that gives numbers that are not finite. An autoencoder
+    without a posterior has standard deviation 0.
     """
-    encoded = autoencoder.encode(x)
+    with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+        encoded = autoencoder.encode(x)
     if hasattr(encoded, "latent_dist"):
+        computed = encoded.latent_dist.parameters  # the deviation is clamped, also an infinite one
         moments = encoded.latent_dist.mean, encoded.latent_dist.std
     else:
-        moments = encoded.latents, torch.zeros_like(encoded.latents)
+        computed = encoded.latents
+        moments = computed, torch.zeros_like(computed)
+    if dtype != torch.float32 and not computed.isfinite().all():
+        return encode_moments(autoencoder, x)
     return torch.stack([moment.float() for moment in moments], dim=1)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from slimdit.class_names import find_class
 from slimdit.errors import InputError
 from slimdit.paper import paper_values
 from slimdit.registries import option_schemas
@@ -118,7 +119,7 @@ def _class_problems(config: dict) -> Iterator[str]:
 def _prompt_problems(config: dict) -> Iterator[str]:
     data, prompts = config["data"], config["sampling"]["prompts"]
     known = data["classes"] or (data["photos"] and data["photos"]["names"])
-    wrong = [name for name in prompts or () if known and name not in known]
+    wrong = [name for name in prompts or () if known and not find_class(name, known)]
     if wrong:
         names = ", ".join(map(repr, wrong))
         yield f"sampling.prompts: no class of the study is {names}; {hint(wrong[0], known)}"

@@ -16,7 +16,10 @@ class NotAnImage(ValueError):
 
 
 def decode(content: bytes) -> Image.Image:
-    """The image that a file holds, as RGB with EXIF rotation applied; raises NotAnImage."""
+    """The image that a file holds, as RGB with EXIF rotation applied; raises NotAnImage.
+
+    What is transparent shows white; of 16 bits the upper 8 are kept.
+    """
     if not content:
         raise NotAnImage("it is empty")
     try:
@@ -24,13 +27,26 @@ def decode(content: bytes) -> Image.Image:
             num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
             if num_pixels > limit:
                 raise NotAnImage(f"it has {num_pixels} pixels, more than {limit}")
-            return ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            return as_rgb(image)
     except (NotAnImage, MemoryError):
         raise
     except UnidentifiedImageError:
         raise NotAnImage("it has no known format") from None
     except Exception as error:  # whatever a decoder stumbles over in damaged bytes
         raise NotAnImage(str(error) or type(error).__name__) from None
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Raises NotAnImage for pixels of unknown range."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise NotAnImage("its pixels have 32 bits, but should have 8 or 16")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
 
 
 def image_array(content: bytes, image_size: int | None, path: str | Path) -> np.ndarray:

@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from slimdit.errors import InputError
+from slimdit.image_sources import image_source
 from slimdit.images import image_array
 
 
 def read_image(row: dict[str, str], images_root: str | Path, image_size: int) -> np.ndarray:
     """The image of one row of subset.csv as uint8 (image_size, image_size, 3).
 
-    Raises InputError when the file is gone or holds other bytes than those that were selected.
+    Raises InputError when it is gone or has other bytes than those that were selected.
     """
     path = Path(images_root) / row["path"]
     try:
-        content = path.read_bytes()
+        content = image_source(images_root).read(row["path"])
     except OSError as error:
         raise _changed(path, error.strerror) from None
     if hashlib.sha256(content).hexdigest() != row["sha256"]:

@@ -1,0 +1,226 @@
+"""A tree like ImageNet's, and the same images saved by `datasets`, to latents."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from PIL import Image
+
+from encode_latents import encode_latents
+from select_subset import draw_classes, select_subset
+from slimdit import resumable
+from slimdit.autoencoders import encode_moments, load_autoencoder, to_model_range
+from slimdit.class_names import SYNSETS
+from slimdit.files import read_csv, read_json
+from slimdit.image_sources import image_source
+from slimdit.randomness import stream
+from slimdit.subset import read_image
+from train_autoencoder import build
+
+SIZE, CHANNELS, FACTOR = 32, 4, 2  # of images, of latents
+DATA = {
+    "classes": None,
+    "num_classes": 200,
+    "min_images_per_class": 2,
+    "max_images_per_class": 20,
+    "held_out_per_class": 1,
+    "reference_per_class": 1,
+    "bad_images": "skip",
+    "seed": 0,
+}
+BAD = {
+    "copy.JPEG": "it has the same bytes as",
+    "empty.JPEG": "it is empty",
+    "text.JPEG": "it has no known format",
+    "truncated.JPEG": "runcated",
+}
+
+
+def noise(name, height=SIZE, width=SIZE):
+    return Image.fromarray(stream(0, name).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def encoded(image, file_format="JPEG", **options):
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def odd_files():
+    """What ImageNet holds besides plain JPEGs, by name; the bad ones are those of BAD."""
+    upside_down = Image.Exif()
+    upside_down[0x0112] = 3
+    truncated = encoded(noise("truncated"))
+    return {
+        "grey.JPEG": encoded(noise("grey").convert("L")),
+        "cmyk.JPEG": encoded(noise("cmyk").convert("CMYK")),
+        "palette.JPEG": encoded(noise("palette").quantize(16), "PNG"),
+        "rotated.JPEG": encoded(noise("rotated"), exif=upside_down),
+        "wide.JPEG": encoded(noise("wide", 40, 90)),
+        "copy.JPEG": encoded(noise("grey").convert("L")),
+        "empty.JPEG": b"",
+        "text.JPEG": b"<html>Not found</html>",
+        "truncated.JPEG": truncated[: len(truncated) // 2],
+        "Thumbs.db": b"of Windows",
+    }
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """1000 folders of synset ids with three images each; one that is drawn has the odd files."""
+    root = tmp_path_factory.mktemp("imagenet") / "train"
+    for synset in [row["synset"] for row in read_csv(SYNSETS)]:
+        (root / synset).mkdir(parents=True)
+        for i in range(3):
+            name = f"{synset}_{i}.JPEG"
+            (root / synset / name).write_bytes(encoded(noise(name)))
+    odd = draw_classes(image_source(root).classes(), DATA)[7]
+    for name, content in odd_files().items():
+        (root / odd / name).write_bytes(content)
+    return root
+
+
+@pytest.fixture(scope="module")
+def saved(tree, tmp_path_factory):
+    """The same images as rows of a dataset."""
+    datasets = pytest.importorskip("datasets")
+    classes = image_source(tree).classes()
+    columns = {
+        "image": [
+            {"bytes": (tree / name).read_bytes(), "path": None}
+            for images in classes.values()
+            for name in images
+        ],
+        "label": [label for label, images in enumerate(classes.values()) for _ in images],
+    }
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(classes))}
+    folder = tmp_path_factory.mktemp("saved") / "train"
+    dataset = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    dataset.save_to_disk(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def subset(tree, tmp_path_factory):
+    return select(tree, tmp_path_factory.mktemp("subset"))
+
+
+def select(root, out):
+    arguments = (out / "subset.csv", out / "bad_images.csv", str(root), json.dumps(DATA))
+    select_subset(*arguments, str(out / "state"), "code")
+    return out / "subset.csv"
+
+
+def kl(folder):
+    build([8, 8], CHANNELS, SIZE, seed=0).save_pretrained(folder)
+
+
+def tiny(folder):
+    torch.manual_seed(0)
+    widths = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+    blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
+    AutoencoderTiny(latent_channels=CHANNELS, **widths, **blocks).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module", params=[kl, tiny])
+def autoencoder(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param.__name__)
+    request.param(folder)
+    return folder
+
+
+def encode(root, subset, autoencoder, out, normalize="config"):
+    encode_latents(
+        subset,
+        out / "latents.npy",
+        out / "latents.json",
+        str(root),
+        SIZE,
+        CHANNELS,
+        FACTOR,
+        str(autoencoder),
+        None,
+        "auto",
+        normalize,
+        2.5,
+        64,
+        str(out / "state"),
+        "code",
+    )
+    return np.load(out / "latents.npy"), read_json(out / "latents.json")
+
+
+def test_odd_files_are_images_or_named_as_bad(tree, subset):
+    rows, bad = read_csv(subset), read_csv(subset.with_name("bad_images.csv"))
+    assert len({row["class"] for row in rows}) == 200
+    odd = next(row["class"] for row in rows if row["path"].endswith("wide.JPEG"))
+    names = {row["path"].split("/")[1] for row in rows if row["class"] == odd}
+    either = {"copy.JPEG", "grey.JPEG"}
+    good = odd_files().keys() - BAD.keys() - either - {"Thumbs.db"}
+    assert good <= names and len(names & either) == 1
+    reasons = {image["path"].split("/")[1]: image["reason"] for image in bad}
+    assert len(reasons) == len(BAD)
+    for name, reason in BAD.items():
+        found = reasons.get(name) or reasons["grey.JPEG"]
+        assert reason in found
+    assert {read_image(row, tree, SIZE).shape for row in rows} == {(SIZE, SIZE, 3)}
+
+
+def test_both_flips_are_encoded(tree, subset, autoencoder, tmp_path):
+    latents, manifest = encode(tree, subset, autoencoder, tmp_path)
+    rows = [row for row in read_csv(subset) if row["split"] == "train"]
+    assert latents.shape == (len(rows), 2, 2, CHANNELS, SIZE // FACTOR, SIZE // FACTOR)
+    assert manifest["labels"] == [int(row["label"]) for row in rows]
+    images = np.stack([read_image(row, tree, SIZE) for row in rows])
+    model = load_autoencoder(autoencoder, None, torch.device("cpu"))
+    for flip, pictures in enumerate((images, images[:, :, ::-1].copy())):
+        expected = encode_moments(model, to_model_range(pictures, torch.device("cpu")))
+        np.testing.assert_allclose(latents[:, flip], expected, rtol=2e-3, atol=2e-3)
+    assert not np.array_equal(latents[:, 0], latents[:, 1])
+
+
+def test_the_manifest_says_names_precision_and_scale(tree, subset, autoencoder, tmp_path):
+    _, manifest = encode(tree, subset, autoencoder, tmp_path)
+    names = {row["synset"]: row["name"] for row in read_csv(SYNSETS)}
+    assert manifest["class_names"] == [names[synset] for synset in manifest["classes"]]
+    assert manifest["autoencoder"]["precision"] == "float32"
+    is_tiny = read_json(autoencoder / "config.json")["_class_name"] == "AutoencoderTiny"
+    assert manifest["scale"] == [1.0 if is_tiny else 0.18215] * CHANNELS
+
+
+def test_killed_in_the_middle_it_gives_the_same_bytes(
+    tree, subset, autoencoder, tmp_path, monkeypatch
+):
+    (tmp_path / "unbroken").mkdir()
+    (tmp_path / "broken").mkdir()
+    encode(tree, subset, autoencoder, tmp_path / "unbroken", "measured")
+    update = resumable.Progress.update
+
+    def dying_update(self, count=1, **shown):
+        update(self, count, **shown)
+        if self.done == 128:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(resumable.Progress, "update", dying_update)
+        encode(tree, subset, autoencoder, tmp_path / "broken", "measured")
+    encode(tree, subset, autoencoder, tmp_path / "broken", "measured")
+    for name in ("latents.npy", "latents.json"):
+        contents = [(tmp_path / run / name).read_bytes() for run in ("unbroken", "broken")]
+        assert contents[0] == contents[1]
+
+
+def test_equal_images_of_a_dataset_give_equal_latents(tree, saved, subset, autoencoder, tmp_path):
+    (tmp_path / "tree").mkdir()
+    rows = select(saved, tmp_path)
+    for key in ("class", "label", "split", "reference", "sha256"):
+        assert [row[key] for row in read_csv(rows)] == [row[key] for row in read_csv(subset)]
+    bad = [read_csv(s.with_name("bad_images.csv")) for s in (rows, subset)]
+    assert len(bad[0]) == len(bad[1]) == len(BAD)
+    of_rows, manifest = encode(saved, rows, autoencoder, tmp_path)
+    of_files, expected = encode(tree, subset, autoencoder, tmp_path / "tree")
+    assert np.array_equal(of_rows, of_files)
+    assert manifest["class_names"] == expected["class_names"]

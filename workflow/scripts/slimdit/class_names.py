@@ -1,0 +1,27 @@
+"""What classes are called: those of ImageNet, whose folders are synset ids, have names."""
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from slimdit.files import read_csv
+
+SYNSETS = Path(__file__).parents[2] / "classes" / "imagenet_synsets.csv"
+
+
+def class_name(class_: str) -> str:
+    """The name of the class in the folder `class_`: "tench" for n01440764, most are their own."""
+    return _names().get(class_, class_)
+
+
+def find_class(name: str, classes: Iterable[str]) -> str | None:
+    """Which of `classes` is called `name` or has its name; None when none is."""
+    classes = list(classes)
+    if name in classes:
+        return name
+    return next((each for each in classes if class_name(each) == class_name(name)), None)
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    return {row["synset"]: row["name"] for row in read_csv(SYNSETS)}
