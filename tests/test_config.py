@@ -21,7 +21,7 @@ def test_conda_and_pip_pin_the_same_versions():
     def pins(lines):
         return dict(line.split("==") for line in lines if "==" in line)
 
-    names = ("requirements.txt", "requirements-inception.txt")
+    names = ("requirements.txt", "requirements-inception.txt", "requirements-datasets.txt")
     pip = pins(line for name in names for line in (ROOT / name).read_text().splitlines())
     for path in (ROOT / "envs").glob("*.yaml"):
         dependencies = yaml.safe_load(path.read_text())["dependencies"]

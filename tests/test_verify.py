@@ -20,6 +20,7 @@ from slimdit.verify import RECORD, Verification, main
 RUN = "variants/{}/seed-0/{}"
 STUDENT = RUN.format("KD-XS2", "checkpoint.safetensors")
 TABLES = ("tables/table1.csv", "tables/table1.md", "tables/table2.csv")
+TABLES += ("tables/paper.csv", "tables/paper.md")
 RECORDED = (
     "data/subset.csv",
     "data/latents.npy",
@@ -49,6 +50,7 @@ def study(tmp_path_factory):
     base = config["variants"]["XS2-base"]
     student = base | {"group": "Student", "distill": {"teacher": "XS2-base", "alpha": 0.3}}
     config["variants"] = {"XS2-base": base, "KD-XS2": student}
+    config["paper_values"] = str(ROOT / "workflow/paper/table1.csv")
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"),

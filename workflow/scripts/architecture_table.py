@@ -1,18 +1,24 @@
 """Write the parameter and MAC counts of every variant, which need neither data nor weights."""
 
-from slimdit.files import write_csv
+import json
+from pathlib import Path
+
+from slimdit.files import write_text
 from slimdit.results import read_rows
-from slimdit.table_rows import architecture_records
+from slimdit.study_tables import architecture_tables
 
 
-def architecture_table(architecture, rows, code, table):
-    """`architecture`: one architecture.json per variant; `rows`: JSON list of the table's rows;
-    `code`: digest of the code, a reason to rerun."""
-    write_csv(table, *architecture_records(read_rows(rows), architecture))
+def architecture_table(architecture, rows, paper, code, outputs):
+    """`architecture`: one architecture.json per variant; `rows` and `paper`: JSON strings of the
+    table's rows and the paper's own values by variant ({} for none); `code`: digest of the code, a
+    reason to rerun. `outputs` are paths that end in the names of `architecture_tables`."""
+    texts = architecture_tables(read_rows(rows), architecture, json.loads(paper))
+    for path in map(Path, outputs):
+        write_text(path, texts[path.name])
 
 
 if __name__ == "__main__":
     from slimdit.job import job
 
     with job(snakemake):
-        architecture_table(**snakemake.input, **snakemake.params, **snakemake.output)
+        architecture_table(**snakemake.input, **snakemake.params, outputs=snakemake.output)

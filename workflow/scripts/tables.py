@@ -1,12 +1,12 @@
 """Write the results tables from the JSON files of a study, and the record of the study."""
 
 import json
+from pathlib import Path
 
-from slimdit.files import read_json, sha256_of, write_csv, write_json, write_text
-from slimdit.markdown import table1_markdown
+from slimdit.files import read_json, sha256_of, write_json, write_text
 from slimdit.provenance import origin
 from slimdit.results import read_rows, read_study
-from slimdit.table_rows import table1, table2
+from slimdit.study_tables import study_tables
 
 
 def tables(
@@ -19,22 +19,19 @@ def tables(
     speed_batch_size,
     code,
     difference,
-    table1_csv,
-    table1_md,
-    table2_csv,
+    outputs,
     autoencoder=(),
 ):
     """Inputs are lists of JSON files; `rows` and `paper` are JSON strings: the rows in table order
     and the paper's own values by variant ({} for none). `code` is a digest, a reason to rerun;
-    `autoencoder` the report of the study's own, if it trained one."""
+    `autoencoder` the report of the study's own, if it trained one. `outputs` are paths that end in
+    the names of `study_tables`."""
     study = read_study(
         read_rows(rows), architecture, speed, quality, training, speed_batch_size, difference
     )
-    paper = json.loads(paper)
-    write_csv(table1_csv, *table1(study, paper))
-    autoencoders = [read_json(path) for path in autoencoder]
-    write_text(table1_md, table1_markdown(study, paper, autoencoders))
-    write_csv(table2_csv, *table2(study, paper))
+    texts = study_tables(study, json.loads(paper), map(read_json, autoencoder))
+    for path in map(Path, outputs):
+        write_text(path, texts[path.name])
 
 
 def record(study_json, files, config, rows, paper, speed_batch_size, code):
@@ -63,5 +60,5 @@ if __name__ == "__main__":
         inputs, params, outputs = map(dict, (snakemake.input, snakemake.params, snakemake.output))
         config, study_json = params.pop("config"), outputs.pop("study_json")
         del inputs["record_only"]
-        tables(**inputs, **params, **outputs)
+        tables(**inputs, **params, outputs=outputs.values())
         record(study_json, list(snakemake.input), config, **params)

@@ -51,15 +51,20 @@ def move_into_place(temporary: Path, path: Path) -> None:
     """Rename within a folder, with the file and its name on disk before this returns."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
-    os.replace(temporary, path)
+    rename_into_place(temporary, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def rename_into_place(temporary: Path, path: Path) -> None:
+    """Rename within a folder, readable by those whom the umask lets."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    os.replace(temporary, path)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -94,11 +99,15 @@ def read_json(path: str | Path):
 
 
 def write_csv(path: str | Path, columns: list[str], rows: list[dict]) -> None:
+    write_text(path, csv_text(columns, rows))
+
+
+def csv_text(columns: list[str], rows: list[dict]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="raise")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:

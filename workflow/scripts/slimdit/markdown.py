@@ -27,7 +27,7 @@ class Column:
 
 
 def table1_markdown(
-    study: Study, paper: dict[str, dict[str, float]], autoencoders: Iterable[dict] = ()
+    study: Study, paper: dict[str, dict[str, str]], autoencoders: Iterable[dict] = ()
 ) -> str:
     """Table 1 with group headings and changes against the parent in brackets; `paper` adds the
     paper's value beside each column that the paper has ({}: none)."""
@@ -38,18 +38,18 @@ def table1_markdown(
         if paper and column.paper:
             headings.append(f"{_paper_heading(column)}, paper")
 
-    lines = [_line(headings), _line(["---"] + ["---:"] * (len(headings) - 1))]
+    lines = [table_line(headings), table_line(["---"] + ["---:"] * (len(headings) - 1))]
     group = None
     for row in study.rows:
         if row.group != group:
             group = row.group
-            lines.append(_line([f"**{group}**"] + [""] * (len(headings) - 1)))
+            lines.append(table_line([f"**{group}**"] + [""] * (len(headings) - 1)))
         cells = [row.label]
         for column in columns:
             cells.append(_measured_cell(study, row.variant, column))
             if paper and column.paper:
                 cells.append(_paper_cell(paper.get(row.variant, {}), column))
-        lines.append(_line(cells))
+        lines.append(table_line(cells))
     return "\n".join(lines) + "\n\n" + conditions(study, bool(paper), autoencoders) + "\n"
 
 
@@ -86,7 +86,7 @@ def with_count(label: str, num_samples: int) -> str:
 
 def conditions(study: Study, has_paper: bool, autoencoders: Iterable[dict] = ()) -> str:
     """One paragraph on how the table's numbers were measured, from the files' own records."""
-    sentences = [*_reading(study), *_speed_conditions(study)]
+    sentences = [*_reading(study), *speed_conditions(study)]
     sentences += [*_quality_conditions(study), *_training_conditions(study)]
     for report in autoencoders:
         sentences.append(
@@ -168,16 +168,16 @@ def _paper_heading(column: Column) -> str:
     )
 
 
-def _paper_cell(values: dict[str, float], column: Column) -> str:
+def _paper_cell(values: dict[str, str], column: Column) -> str:
     if column.paper not in values:
         return NOT_REPORTED
-    text = f"{values[column.paper]:g}"
+    text = values[column.paper]
     if column.paper == "total_params_million" and "active_params_million" in values:
-        text += f" [{values['active_params_million']:g}]"
+        text += f" [{values['active_params_million']}]"
     return text
 
 
-def _line(cells: list[str]) -> str:
+def table_line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
@@ -197,7 +197,7 @@ def _reading(study: Study) -> Iterable[str]:
         if parent != usual:
             by_parent.setdefault(labels[parent], []).append(labels[variant])
     exceptions = "".join(
-        f"; for {_and(children)} it is {parent}" for parent, children in by_parent.items()
+        f"; for {and_joined(children)} it is {parent}" for parent, children in by_parent.items()
     )
     yield (
         f"Round brackets give the change against the parent, {labels[usual]}{exceptions}; "
@@ -205,7 +205,7 @@ def _reading(study: Study) -> Iterable[str]:
     )
 
 
-def _speed_conditions(study: Study) -> Iterable[str]:
+def speed_conditions(study: Study) -> Iterable[str]:
     chosen = [
         {**measurement, "origin": file["origin"]}
         for file in study.speed
@@ -251,7 +251,7 @@ def _quality_conditions(study: Study) -> Iterable[str]:
     paired = {r.row.label: r.values[f"{DIFFERENCE}_paired"] for r in study.results.values()}
     if set(paired.values()) != {None}:
         apart = [label for label, is_paired in paired.items() if is_paired == "no"]
-        but = f" (for {_and(apart)} from independent samples)" if apart else ""
+        but = f" (for {and_joined(apart)} from independent samples)" if apart else ""
         yield (
             f"'{NOISE.strip()}' marks a change within the noise: the 95 % interval of the "
             f"difference, from pairs of samples with the same noise and label{but}, holds 0."
@@ -308,14 +308,14 @@ def _seeds(runs: list[dict]) -> str:
     seeds = sorted({run["seed"] for run in runs})
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
-    return f"mean ± standard deviation over the seeds {_and(seeds)}"
+    return f"mean ± standard deviation over the seeds {and_joined(seeds)}"
 
 
 def _distinct(contents: list[dict], of: str | Callable[[dict], str]) -> str:
     values = (content[of] if isinstance(of, str) else of(content) for content in contents)
-    return _and(dict.fromkeys(values))
+    return and_joined(dict.fromkeys(values))
 
 
-def _and(values: Iterable) -> str:
+def and_joined(values: Iterable) -> str:
     *first, last = map(str, values)
     return f"{', '.join(first)} and {last}" if first else last

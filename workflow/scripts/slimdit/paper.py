@@ -1,5 +1,6 @@
 """The numbers that a paper printed of the same variants, to stand beside our own."""
 
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from slimdit.errors import InputError
@@ -17,10 +18,12 @@ PAPER_COLUMNS = (
 )
 
 
-def paper_values(path: str | Path) -> dict[str, dict[str, float]]:
-    """The paper's own numbers: variant -> column -> value, without the cells the paper leaves out.
+def paper_values(path: str | Path) -> dict[str, dict[str, str]]:
+    """The paper's own numbers as it prints them: variant -> column -> text of a finite number.
 
-    Raises InputError when the columns are not `variant` and PAPER_COLUMNS or a cell is no number.
+    Digits are kept (9.70 is not 9.7), cells that the paper leaves out are left out. Raises
+    InputError when the columns are not `variant` and PAPER_COLUMNS, a cell is no number or a
+    variant comes twice.
     """
     found = {}
     for record in read_csv(path):
@@ -30,13 +33,21 @@ def paper_values(path: str | Path) -> dict[str, dict[str, float]]:
                 f"variant, {', '.join(PAPER_COLUMNS)}."
             )
         variant = record.pop("variant")
-        try:
-            found[variant] = {
-                column: float(text) for column, text in record.items() if text.strip()
-            }
-        except ValueError as error:
-            raise InputError(
-                f"{path} has a cell of {variant} that is no number ({error}); "
-                "it should be a number or empty."
-            ) from None
+        if variant in found:
+            raise InputError(f"{path} has {variant} twice; each variant should have one line.")
+        cells = {column: (text or "").strip() for column, text in record.items()}
+        for column, text in cells.items():
+            if text and not _is_number(text):
+                raise InputError(
+                    f"{path} has a cell of {variant} that is no number ({column} is {text!r}); "
+                    "it should be a number or empty."
+                )
+        found[variant] = {column: text for column, text in cells.items() if text}
     return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
+        return False

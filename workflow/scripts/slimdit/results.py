@@ -235,6 +235,7 @@ def read_study(
         result.values.update(_speed_values(timed["measurements"], speed_batch_size))
         _add_quality(result, qualities[row.variant], extractor)
         result.values.update(_difference_values(differences[row.variant]))
+        result.values["diffusion_loss"] = _diffusion_loss(trainings[row.variant])
         results[row.variant] = result
     return Study(
         results,
@@ -260,6 +261,14 @@ def _add_quality(result: Result, runs: list[dict], extractor: Extractor) -> None
         result.values[column] = mean
         if std is not None and metric in METRICS:
             result.stds[column] = std
+
+
+def _diffusion_loss(runs: list[dict]) -> float | None:
+    """MSE + VB at the end of training, the terms that every variant's loss has; mean over seeds."""
+    mse, vb = (
+        mean_and_std([run.get(f"final_{term}") for run in runs])[0] for term in ("mse", "vb")
+    )
+    return None if mse is None or vb is None else mse + vb
 
 
 def _difference_values(runs: list[dict]) -> dict[str, float | str | None]:

@@ -1,5 +1,6 @@
 """Columns and records of the tables, as text: no cell is empty."""
 
+from slimdit.against_paper import pairs
 from slimdit.paper import PAPER_COLUMNS
 from slimdit.results import (
     COSTS,
@@ -22,7 +23,7 @@ NONE = "none"
 UNDEFINED = "undefined"
 
 
-def table1(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str], list[dict]]:
+def table1(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], list[dict]]:
     """Columns and records of table1.csv: one record per variant, no cell empty.
 
     `<column>_std_over_seeds` exist when some variant has several seeds, `<column>_std_over_sets`
@@ -79,7 +80,7 @@ def table1(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str],
     return list(records[0]), records
 
 
-def table2(study: Study, paper: dict[str, dict[str, float]]) -> tuple[list[str], list[dict]]:
+def table2(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], list[dict]]:
     """Columns and records of table2.csv: final training losses, one record per trained variant.
 
     Each loss is the mean over the last `window_steps` steps; "none" marks a term that the
@@ -128,6 +129,30 @@ def architecture_records(rows: list[Row], architecture: list[str]) -> tuple[list
     return columns, records
 
 
+def paper_records(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], list[dict]]:
+    """Columns and records of paper.csv: one record per cell that the study and the paper have.
+
+    `column` is the paper's and says the unit; `difference` is ours less the paper's.
+    """
+    columns = ["variant", "column", "ours", "paper", "difference", "difference_percent"]
+    columns += ["agreement", "comparable"]
+    records = []
+    for pair in pairs(study, paper):
+        percent = pair.difference_percent
+        cells = (
+            pair.row.variant,
+            pair.quantity.column,
+            _cell(pair.ours),
+            pair.printed,
+            f"{pair.difference:.6g}",
+            UNDEFINED if percent is None else f"{percent:.2f}",
+            pair.agreement,
+            "yes" if pair.comparable else "no",
+        )
+        records.append(dict(zip(columns, cells, strict=True)))
+    return columns, records
+
+
 def _cell(value: float | str | None) -> str:
     if value is None:
         return NOT_MEASURED
@@ -154,8 +179,5 @@ def _change_cell(study: Study, variant: str, column: str) -> str:
     return NOT_MEASURED if change is None else f"{change:.2f}"
 
 
-def _paper_cells(values: dict[str, float], columns: tuple[str, ...]) -> dict[str, str]:
-    return {
-        f"paper_{column}": f"{values[column]:g}" if column in values else NOT_REPORTED
-        for column in columns
-    }
+def _paper_cells(values: dict[str, str], columns: tuple[str, ...]) -> dict[str, str]:
+    return {f"paper_{column}": values.get(column, NOT_REPORTED) for column in columns}

@@ -1,0 +1,115 @@
+"""The JSON files of a small study, and the tables that are made from them."""
+
+import csv
+import json
+
+from slimdit.files import write_json
+from slimdit.results import METRICS
+from tables import tables
+
+ORIGIN = {
+    "device": "cpu",
+    "processor": "Some CPU",
+    "threads": 2,
+    "versions": {"torch": "2.0"},
+    "commit": "abc",
+}
+EFFICIENTNET = {
+    "name": "efficientnet-lite0",
+    "weights_sha256": "0123456789abcdef",
+    "fd_column": "fd_efficientnet_lite0",
+    "sfd_column": "sfd_efficientnet_lite0",
+    "fd_label": "FD (EfficientNet-Lite0)",
+    "sfd_label": "sFD (EfficientNet-Lite0)",
+    "score_column": "classifier_score_efficientnet_lite0",
+    "score_label": "Classifier score (EfficientNet-Lite0)",
+}
+INCEPTION = {
+    "name": "inception2015",
+    "fd_column": "fid",
+    "sfd_column": "sfid",
+    "fd_label": "FID",
+    "sfd_label": "sFID",
+    "score_column": "inception_score",
+    "score_label": "IS",
+}
+ROWS = [
+    {"variant": "S2-base", "group": "Base", "parent": None, "label": "S/2-base"},
+    {"variant": "Q-S2", "group": "Quantization", "parent": "S2-base", "label": "Q-S/2"},
+]
+
+
+class Files:
+    """The JSON files of a small study, written where the test asks."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.paths = {"architecture": [], "speed": [], "quality": [], "training": []}
+        self.paths["difference"] = []
+
+    def add(self, kind, name, content):
+        path = self.folder / f"{kind}-{name}.json"
+        write_json(path, {**content, "origin": ORIGIN})
+        self.paths[kind].append(str(path))
+
+    def add_costs(self, variant, total_params=1000, active_params=None, latency_ms=10.0, **speed):
+        cost = {"total_params": total_params, "active_params": active_params or total_params}
+        cost |= {"macs": 2_000_000, "weight_bytes": 4 * total_params}
+        self.add("architecture", variant, {"variant": variant, **cost})
+        measurement = {
+            "mode": "eager",
+            "batch_size": 8,
+            "dtype": "float32",
+            "warmup_iterations": 10,
+            "timed_iterations": 50,
+            "latency_ms": latency_ms,
+            "latency_ms_q25": latency_ms - 1,
+            "latency_ms_q75": latency_ms + 1,
+            "iterations_per_s": 1e3 / latency_ms,
+            "images_per_s": 8e3 / latency_ms,
+            "peak_memory_bytes": 5_000_000,
+            "peak_memory_kind": "cpu_peak_rss_growth",
+        } | speed
+        compiled = [{"mode": "compiled", "batch_size": 8, "reason": "no compiler"}]
+        content = {"variant": variant, "measurements": [measurement], "not_measured": compiled}
+        self.add("speed", variant, content)
+
+    def add_quality(self, variant, fd, seed=0, extractor=EFFICIENTNET, num_samples=650):
+        metrics = {
+            f"{metric}{suffix}": 0.5 for metric, suffixes in METRICS.items() for suffix in suffixes
+        }
+        metrics |= {"fd": fd, "sfd": fd / 2, "kid": 0.01, "precision": 0.7, "class_accuracy": 0.9}
+        content = {
+            "variant": variant,
+            "seed": seed,
+            "num_samples": num_samples,
+            "num_reference": 650,
+            "extractor": extractor,
+            "metrics": metrics,
+            "probe": {"held_out_accuracy": 0.99, "num_held_out": 100},
+            "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]},
+        }
+        self.add("quality", f"{variant}-{seed}", content)
+
+    def add_difference(self, variant, low, high, seed=0, paired=True):
+        interval = {"difference": (low + high) / 2, "low": low, "high": high}
+        content = {"variant": variant, "seed": seed, "paired": paired, **interval}
+        self.add("difference", f"{variant}-{seed}", content)
+
+    def add_training(self, variant, loss, seed=0, **terms):
+        final = {"final_mse": loss, "final_vb": 0.01, "final_distillation": None}
+        final |= {"final_loss": loss, "final_balance": None, "final_window_steps": 10} | terms
+        content = {"variant": variant, "seed": seed, "steps": 100, "batch_size": 32, **final}
+        self.add("training", f"{variant}-{seed}", content)
+
+    def tables(self, rows=ROWS, paper=None):
+        """Make the tables: records of table 1 by variant, of table 2 by variant, and the text."""
+        outputs = [self.folder / name for name in ("table1.csv", "table1.md", "table2.csv")]
+        params = {"rows": json.dumps(rows), "paper": json.dumps(paper or {})}
+        tables(**self.paths, **params, speed_batch_size=8, code="digest", outputs=outputs)
+        table1, text, table2 = (path.read_text() for path in outputs)
+        by_variant = (
+            {record["variant"]: record for record in csv.DictReader(table.splitlines())}
+            for table in (table1, table2)
+        )
+        return *by_variant, text

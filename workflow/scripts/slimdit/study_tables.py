@@ -1,0 +1,35 @@
+"""The texts of a study's tables, by the names of their files."""
+
+from collections.abc import Iterable
+
+from slimdit.files import csv_text
+from slimdit.markdown import table1_markdown
+from slimdit.paper_markdown import paper_markdown
+from slimdit.results import Row, Study, read_study
+from slimdit.table_rows import architecture_records, paper_records, table1, table2
+
+
+def study_tables(
+    study: Study, paper: dict[str, dict[str, str]], autoencoders: Iterable[dict] = ()
+) -> dict[str, str]:
+    """The tables of a finished study; those beside the paper's where there is one ({}: none)."""
+    texts = {
+        "table1.csv": csv_text(*table1(study, paper)),
+        "table1.md": table1_markdown(study, paper, autoencoders),
+        "table2.csv": csv_text(*table2(study, paper)),
+    }
+    if paper:
+        texts["paper.csv"] = csv_text(*paper_records(study, paper))
+        texts["paper.md"] = paper_markdown(study, paper)
+    return texts
+
+
+def architecture_tables(
+    rows: list[Row], architecture: list[str], paper: dict[str, dict[str, str]]
+) -> dict[str, str]:
+    """What is known before anything is trained; `architecture` are paths of JSON files."""
+    texts = {"architecture.csv": csv_text(*architecture_records(rows, architecture))}
+    if paper:
+        counted = read_study(rows, architecture, [], [], [], speed_batch_size=0)
+        texts["architecture_paper.md"] = paper_markdown(counted, paper)
+    return texts
