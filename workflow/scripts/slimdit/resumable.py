@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slimdit import heartbeat
 from slimdit.files import atomic_path, write_text
 from slimdit.memory import is_out_of_memory
 from slimdit.progress import Progress
@@ -45,7 +46,7 @@ class ResumableArray:
         """
         total = len(self.values)
         with (
-            Progress(total, description, unit, self.done) as progress,
+            Progress(total, description, unit, self.done, self.path.parent) as progress,
             open(self.journal, "a", encoding="ascii") as journal,
         ):
             for start in range(self.done, total, batch_size):
@@ -63,8 +64,10 @@ class ResumableArray:
             shutil.copyfile(self.path, temporary)
 
     def remove(self) -> None:
+        """Leave nothing in the folder, the heartbeat included."""
         self.path.unlink()
         self.journal.unlink()
+        self.path.with_name(heartbeat.NAME).unlink(missing_ok=True)
 
     def _fill(self, make, start: int, stop: int) -> None:
         try:

@@ -1,0 +1,132 @@
+"""How far a study is: python -m slimdit.status --configfile configs/imagenet200.yaml."""
+
+import argparse
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from snakemake.utils import update_config
+
+from slimdit.config_check import config_problems, listed
+from slimdit.errors import InputError
+from slimdit.job_status import DONE, WAITING, JobStatus, duration, job_status
+from slimdit.long_jobs import long_jobs, parts_begun
+from slimdit.study import Study
+
+BASE = "config.yaml"  # on which others are laid, as in the Snakefile
+HEADER = ("job", "state", "done", "loss", "per s", "left", "where", "")
+CLEAR = "\033[H\033[J"  # a terminal
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code is 1, with a sentence on stderr, for a bad config."""
+    options = parser().parse_args(arguments)
+    try:
+        study = read_study(options.configfile)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
+        while True:
+            text = report(study, time.time())
+            if not options.watch:
+                print(text)
+                return 0
+            print(CLEAR if sys.stdout.isatty() else "", text, sep="", flush=True)
+            time.sleep(options.watch)
+    except KeyboardInterrupt:
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m slimdit.status",
+        description="State, progress and time left of a study's long jobs, from its files alone.",
+    )
+    result.add_argument(
+        "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
+    )
+    result.add_argument("--watch", type=_seconds, metavar="SECONDS", help="show it again and again")
+    return result
+
+
+def read_study(overlays: list[str]) -> Study:
+    """The study of config.yaml with `overlays` on it; raises InputError for a bad config."""
+    config = {}
+    for path in (BASE, *overlays):
+        try:
+            part = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}); name a config.") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            what = " ".join(str(error).split())
+            raise InputError(f"{path} is not YAML ({what}); it should be a config.") from None
+        if not isinstance(part, dict):
+            raise InputError(f"{path} holds no keys; it should be a config such as {BASE}.")
+        update_config(config, part)
+    if problems := config_problems(config):
+        raise InputError(listed(problems))
+    return Study(config)
+
+
+def report(study: Study, now_s: float) -> str:
+    """A line for each long job under a line of totals; now_s: seconds since 1970."""
+    statuses = list(statuses_of(study, now_s))
+    states = Counter(status.state for status in statuses)
+    totals = ", ".join(f"{number} {state}" for state, number in states.items())
+    at = time.strftime("%H:%M:%S", time.localtime(now_s))
+    return "\n".join(
+        [f"{study.name} at {at}: {totals}", "", *aligned([HEADER, *map(cells, statuses)])]
+    )
+
+
+def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
+    """Each long job's, and until it is done those of its parts that have begun."""
+    for job in long_jobs(study):
+        status = job_status(job, now_s)
+        yield status
+        parts = parts_begun(job) if status.state != DONE else ()
+        yield from (part for each in parts if (part := job_status(each, now_s)).state != WAITING)
+
+
+def cells(status: JobStatus) -> tuple[str, ...]:
+    done, total = status.done, status.total
+    counts = ["-" if number is None else str(number) for number in (done, total)]
+    return (
+        status.name,
+        status.state,
+        "" if done is None and total is None else "/".join(counts),
+        status.loss,
+        "" if status.per_s is None else f"{status.per_s:.3g}",
+        "" if status.left_s is None else duration(status.left_s),
+        status.where,
+        status.note,
+    )
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines of columns of equal width, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number of seconds, such as 10")
+    return value
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+    sys.exit(main())
