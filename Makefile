@@ -5,8 +5,9 @@ CONFIG = $(if $(filter photos,$(STUDY)),,--configfile configs/$(STUDY).yaml)
 BIN = .venv/bin
 
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
+SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 
-.PHONY: setup setup-dev study verify docs test lint audit kills coverage mutants format clean
+.PHONY: setup setup-dev study plan status verify docs test test-slurm lint audit kills coverage mutants format clean
 
 setup: .venv/installed
 
@@ -17,7 +18,7 @@ setup: .venv/installed
 
 setup-dev: .venv/installed-dev
 
-.venv/installed-dev: .venv/installed requirements-dev.txt requirements-inception.txt
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-inception.txt requirements-datasets.txt requirements-slurm.txt
 	$(PIP) -r requirements.txt -r requirements-dev.txt
 	touch $@
 
@@ -25,6 +26,14 @@ study: setup
 	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG)
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
 	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"
+
+# What the study will cost: jobs, bytes and hours, from a short measurement on this machine.
+plan: setup
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.plan $(CONFIG)
+
+# How far the study is, whatever runs it; WATCH=10 shows it again every ten seconds.
+status: setup
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.status $(CONFIG) $(if $(WATCH),--watch $(WATCH))
 
 # Whether the study's files and tables are what its records say.
 verify: setup
@@ -36,6 +45,11 @@ docs: study
 
 test: setup-dev lint
 	$(BIN)/python -m pytest -q --durations=10
+
+# In a SLURM of this machine alone; Debian's packages are installed where sbatch is missing.
+test-slurm: setup-dev
+	command -v sbatch || { $(SUDO) apt-get update && $(SUDO) apt-get install -y slurm-wlm munge; }
+	$(BIN)/python -m pytest -q --slurm tests/test_slurm.py
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Locks of runs and jobs: those of the dead are lifted, those of the living respected."""
 
+import errno
 import os
 import signal
 import socket
@@ -71,6 +72,18 @@ def test_a_lock_whose_owner_cannot_be_seen_stays(locked, names):
     assert locked.exists()
 
 
+def test_on_a_file_system_without_locks_nobody_is_noted(locked, monkeypatch):
+    def refuse(path):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("slimdit.runs.try_lock", refuse)
+    register_run()
+    lift_stale_locks()
+    assert locked.exists() and not list(RUNS.iterdir())
+
+
 def test_a_process_that_got_a_dead_ones_number_is_another(locked):
     RUNS.mkdir()
     (RUNS / f"{socket.gethostname()}-{os.getppid()}.lock").touch()
@@ -96,7 +109,8 @@ def test_two_processes_do_the_same_job_one_after_the_other(tmp_path, capsys):
     ended.start()
     with sole_process("logs/train/a.log", tmp_path):
         assert process.wait(timeout=1) == -signal.SIGKILL
-    message = f"logs/train/a.log: waits for process {process.pid}, at work on it too."
+    host = socket.gethostname()
+    message = f"logs/train/a.log: waits for process {process.pid} on {host}, at work on it too."
     assert capsys.readouterr().err.splitlines() == [message]
 
 

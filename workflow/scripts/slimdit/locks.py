@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def sole_process(what: str, folder: str | Path = ".snakemake/jobs") -> Iterator[
         return
     try:
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}".encode())
         yield
     finally:
         os.close(descriptor)

@@ -61,7 +61,10 @@ def _commit() -> dict:
     def git(*arguments: str) -> str:
         root = Path(__file__).parent
         return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+            ["git", "--no-optional-locks", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
 
     try:

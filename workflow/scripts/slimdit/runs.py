@@ -16,10 +16,16 @@ RUNS = Path(".snakemake/runs")
 
 
 def register_run() -> None:
-    """Hold a lock named after this process in its folder, for as long as it lives."""
+    """Hold a lock named after this process in its folder, for as long as it lives.
+
+    On a file system without locks nobody is noted.
+    """
     path = (RUNS / _own_name()).absolute()
-    try_lock(path)
     atexit.register(path.unlink, missing_ok=True)
+    try:
+        try_lock(path)
+    except OSError:
+        path.unlink(missing_ok=True)
 
 
 def lift_stale_locks() -> None:
