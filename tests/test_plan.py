@@ -1,0 +1,186 @@
+"""What a study will cost: its jobs, its bytes, and hours from speeds measured or recorded."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from subjects import ROOT
+
+from slimdit import plan, planned_speed, planned_timers
+from slimdit.errors import InputError
+from slimdit.features import EXTRACTORS, build_extractor
+from slimdit.files import read_json, write_json
+from slimdit.planned_jobs import PlannedJob, planned_jobs
+from slimdit.planned_speed import Speeds, measured, recorded
+from slimdit.planned_timers import TIMERS, Timed, made_up_images, time_batches
+from slimdit.planned_work import WIDTHS, StudyWork
+from slimdit.schedule import wall_s
+from slimdit.study import Study
+
+TINY = [ROOT / "config.yaml", ROOT / "tests/tiny.yaml"]
+H100 = {"device": "NVIDIA H100", "processor": "a CPU", "commit": "0123456789abcdef"}
+H100 |= {"load_average": 0.1, "cores": 16}
+
+
+@pytest.fixture(scope="module")
+def todo(tmp_path_factory):
+    """The jobs of the tiny study with their work, where nothing is done yet."""
+    config, jobs = planned_jobs(TINY, 1, tmp_path_factory.mktemp("planned"))
+    work = StudyWork(Study(config))
+    return [(job, work.of(job)) for job in jobs]
+
+
+@pytest.fixture
+def at_a_second(todo):
+    """Speeds of a GPU on which everything that the tiny study needs takes a second."""
+    timings = plan.timings(todo, lambda job: job.threads)
+    return Speeds(H100, {key: (timing, Timed(1.0)) for key, (timing, _) in timings.items()})
+
+
+def test_jobs_are_those_of_a_dry_run(todo, tmp_path):
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--dry-run"),
+        *("--directory", tmp_path, "--cores", "1", "--quiet", "rules", "--configfile", *TINY),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", run.stdout + run.stderr, re.MULTILINE))
+    counts = {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
+    assert Counter(job.rule for job, _ in todo) == counts
+
+
+def test_the_papers_study_is_planned_without_its_images(tmp_path):
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")  # the paper's values
+    overlay = ROOT / "configs/imagenet200.yaml"
+    config, jobs = planned_jobs([ROOT / "config.yaml", overlay], 2, tmp_path)
+    work = StudyWork(Study(config))
+    amounts = Counter()
+    for job in jobs:
+        if job.rule in ("select_subset", "encode_latents"):
+            amounts[job.rule] += work.of(job).amount
+    assert amounts == {"select_subset": 200 * 655, "encode_latents": 200 * 650}
+
+
+def test_a_study_that_is_refused_ends_in_a_sentence(tmp_path):
+    (tmp_path / "wrong.yaml").write_text("extractors: {inception-2015: {graph: none.pb}}\n")
+    write_json(tmp_path / "fid.json", {"evaluation": {"extractor": "inception-2015"}})
+    files = [ROOT / "config.yaml", tmp_path / "wrong.yaml", tmp_path / "fid.json"]
+    with pytest.raises(InputError, match=r"none\.pb does not exist"):
+        planned_jobs(files, 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("after", "gpus", "expected"),
+    [
+        ([(), (), (), ()], 1, 10.0),
+        ([(), (), (), ()], 2, 5.0),
+        ([(), (), (), ()], 8, 4.0),
+        ([(), (0,), (1,), (2,)], 8, 10.0),
+        ([(), (0,), (0,), (1, 2)], 8, 8.0),
+    ],
+)
+def test_wall_time_is_that_of_the_best_order(after, gpus, expected):
+    jobs = [PlannedJob("train", None, 0, 1, 1, waits) for waits in after]
+    assert wall_s(jobs, [1.0, 2.0, 3.0, 4.0], cores=8, gpus=gpus) == expected
+
+
+def test_jobs_without_a_gpu_share_the_cores():
+    jobs = [PlannedJob("evaluate", None, 0, 2, 0) for _ in range(3)]
+    assert wall_s(jobs, [1.0] * 3, cores=4, gpus=0) == 2.0
+
+
+@pytest.mark.parametrize(("device", "size"), [("cpu", 5), ("cuda", 256)])
+def test_a_batch_that_takes_long_is_scaled_on_a_cpu(monkeypatch, device, size):
+    monkeypatch.setattr(planned_timers, "seconds_of", lambda call, device: call())
+    first = []
+
+    def at(size):
+        first.append(size)
+        return lambda: 0.125 * size
+
+    timed = time_batches(at, 256, type("device", (), {"type": device}))
+    assert timed.wall_s == pytest.approx(32.0)
+    assert (timed.batch_size, timed.measured_batch_size, first[-1]) == (256, size, size)
+
+
+def test_each_timer_measures_and_what_it_measured_is_read_again(todo, tmp_path, monkeypatch):
+    monkeypatch.setattr(planned_timers, "TARGET_S", 0.0)
+    by_what = {
+        timing.what: (key, (timing, threads))
+        for key, (timing, threads) in plan.timings(todo, lambda job: job.threads).items()
+    }
+    assert TIMERS.keys() - by_what.keys() == {"compile_blocks"}  # which the tiny study does not
+    speeds = measured(dict(by_what.values()))
+    assert all(timed.wall_s > 0 for _, timed in speeds.timed.values())
+    speeds.save(tmp_path / "speeds.json")
+    again = recorded(tmp_path / "speeds.json")
+    assert {key: timed for key, (_, timed) in again.timed.items()} == {
+        key: timed for key, (_, timed) in speeds.timed.items()
+    }
+    assert {"versions", "time"} <= read_json(tmp_path / "speeds.json")["origin"].keys()
+
+
+def test_recorded_speeds_are_used_and_named(at_a_second, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    at_a_second.save("h100.json")
+    text = plan.plan(TINY, measurements="h100.json")
+    assert "Measured on NVIDIA H100 at commit 0123456 (h100.json)." in text
+    (train,) = re.findall(r"^train .*$", text, re.MULTILINE)
+    cells = train.split()  # rule, jobs, work, disk, GPU-hours, longest job
+    assert cells[1:4] == ["13", "52", "steps"]
+    assert cells[-3:] == [f"{(52 + 13) / 3600:.2f}", "5.00", "s"]
+    assert "GPU-hours" in text and "1 GPU " in text
+
+
+def test_a_speed_that_is_not_recorded_is_named(at_a_second, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    kept = {key: pair for key, pair in at_a_second.timed.items() if pair[0].what != "train"}
+    Speeds(H100, kept).save("h100.json")
+    assert plan.main(["--configfile", *map(str, TINY), "--measurements", "h100.json"]) == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"h100\.json has no train as train [\w-]+ needs it; measure anew", sentence)
+
+
+@pytest.mark.parametrize("content", [[], {}, {"origin": H100, "timed": [{"what": "train"}]}])
+def test_a_file_of_something_else_is_an_input_error(content, tmp_path):
+    write_json(tmp_path / "other.json", content)
+    with pytest.raises(InputError, match=r"other\.json does not hold measurements of a plan"):
+        recorded(tmp_path / "other.json")
+
+
+def test_what_cannot_be_measured_is_said(todo, at_a_second, monkeypatch):
+    def refuse(of, device):
+        raise InputError("the graph does not exist.")
+
+    monkeypatch.setitem(TIMERS, "features", refuse)
+    (key,) = (key for key, (timing, _) in at_a_second.timed.items() if timing.what == "features")
+    missing = measured({key: (at_a_second.timed[key][0], 1)})
+    speeds = Speeds(H100, at_a_second.timed | missing.timed)
+    text = plan.report("tiny", plan.costs(todo, speeds), speeds, cores=1)
+    rules = "make_reference and evaluate (+) without features"
+    assert f"{rules}, not measured: the graph does not exist." in text
+    (evaluate,) = re.findall(r"^evaluate .*$", text, re.MULTILINE)
+    assert evaluate.endswith("+")
+
+
+@pytest.mark.parametrize(("load", "is_said"), [(0.3, False), (12.0, True)])
+def test_a_busy_machine_is_said(todo, at_a_second, load, is_said):
+    speeds = Speeds(H100 | {"load_average": load}, at_a_second.timed)
+    text = plan.report("tiny", plan.costs(todo, speeds), speeds, cores=1)
+    assert ("The machine was busy (load 12.0 on 16 cores)" in text) == is_said
+
+
+def test_a_finished_study_needs_nothing(monkeypatch):
+    config, _ = planned_jobs(TINY, 1)
+    monkeypatch.setattr(plan, "planned_jobs", lambda *_: (config, []))
+    monkeypatch.setattr(planned_speed, "measured", None)
+    assert plan.plan(TINY) == "Study tiny: nothing to do, all of it is finished."
+
+
+def test_numbers_of_features_are_those_of_the_extractors():
+    assert WIDTHS.keys() == EXTRACTORS.keys()
+    for size in (64, 100):
+        extractor = build_extractor("efficientnet-lite0", input_size=size)
+        made = extractor.batch_features(made_up_images(1, 48))
+        assert tuple(each.shape[1] for each in made) == WIDTHS["efficientnet-lite0"](size)
