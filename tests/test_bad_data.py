@@ -130,10 +130,11 @@ def test_without_bad_images_the_first_of_each_order_are_taken(root, tmp_path, ba
     assert (tmp_path / "bad_images.csv").read_text() == "path,reason\n"
 
 
-def run_rule(folder):
+def run_rule(folder, prompts=None):
     """Select the subset of `folder`/images as its study does."""
     overlay = folder / "own.yaml"
-    overlay.write_text(json.dumps({"data": DATA | {"photos": None, "images": "images"}}))
+    data = DATA | {"photos": None, "images": "images"}
+    overlay.write_text(json.dumps({"data": data, "sampling": {"prompts": prompts}}))
     command = [
         *(sys.executable, "-m", "snakemake", "results/photos/data/subset.csv", "--cores", "1"),
         *("--directory", folder, "--snakefile", ROOT / "Snakefile"),
@@ -152,6 +153,8 @@ def test_the_rule_refuses_in_one_sentence_and_its_report_stays(root, tmp_path):
     assert len(read_csv(results / "state/subset/bad_images.csv")) == 1
 
     path.write_bytes(encoded("mended"))
+    refused = run_rule(tmp_path, prompts=["ant", "aunt"])
+    assert "select_subset: sampling.prompts: 'aunt' is none of the subset's" in refused.stderr
     assert run_rule(tmp_path).returncode == 0
     assert len(read_csv(results / "data/subset.csv")) == 2 * NUM_DRAWN
     assert read_csv(results / "data/bad_images.csv") == []

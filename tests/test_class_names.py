@@ -5,9 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from sample import prompt_classes
 from select_subset import draw_classes
-from slimdit.class_names import SYNSETS, class_name, find_class
+from slimdit.class_names import SYNSETS, class_name, find_class, labels_of
 from slimdit.config_check import config_problems
 from slimdit.errors import InputError
 from slimdit.files import read_csv
@@ -48,9 +47,9 @@ def test_classes_are_drawn_by_name_once():
 def test_prompts_are_labels_by_folder_or_name():
     classes = list(IMAGES)
     prompts = ["own", "tench", "n01443537"]
-    assert np.array_equal(prompt_classes(prompts, classes), [2, 0, 1])
+    assert np.array_equal(labels_of(prompts, classes), [2, 0, 1])
     with pytest.raises(InputError, match=r"sampling\.prompts: 'trench' is none of the subset's"):
-        prompt_classes(["trench"], classes)
+        labels_of(["trench"], classes)
 
 
 def test_a_config_may_mix_folders_and_names():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,8 @@ from safetensors.torch import load_file
 
 from slimdit.errors import InputError
 from slimdit.files import read_csv, read_json
-from slimdit.processes import Processes, launch, torchrun
+from slimdit.launch import torchrun
+from slimdit.processes import Processes
 from train import train
 
 MIXED = ["S2-med-4", "KD-XS2", "MoE-XS2-8E2A"]  # plain, taught, routed
@@ -66,61 +66,120 @@ def test_a_batch_in_parts_trains_as_the_whole(job, variant, micro_batch_size):
     assert_nearly_the_same_training(whole, parts)
 
 
-def on_two(arguments, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    launch("train", arguments, arguments["state"], f"{arguments['state']}.log", devices=2)
-
-
-@pytest.mark.parametrize("micro_batch_size", [None, 1])
-def test_two_processes_train_as_one(job, micro_batch_size, monkeypatch):
-    """A taught mixture has every term; each process writes nothing but what one would."""
-    variant = "MoE-XS2-8E2A"
-    one, two = job(variant, "one"), job(variant, "two", micro_batch_size=micro_batch_size)
-    train(**one)
-    on_two(two, monkeypatch)
-    assert_nearly_the_same_training(one, two)
-    assert read_json(two["report"])["origin"]["processes"] == 2
-
-
 LAUNCH = """
-import json, sys
-from slimdit.processes import launch
-launch("train", json.loads(sys.argv[1]), *sys.argv[2:], devices=2)
+import json, logging, os, sys
+logging.basicConfig(filename=sys.argv[2], level=logging.INFO)
+from slimdit.launch import run_on
+from train import train
+run_on(["0", "1"], train, json.loads(sys.argv[1]), sys.argv[2])
 """
 
 
-def test_two_processes_that_are_terminated_save_and_one_goes_on(job, tmp_path):
-    broken = job("S2-base", "broken", save_every_steps=1000, steps=60)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "2"}
-    running = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, json.dumps(broken), broken["state"], str(tmp_path / "log")],
-        env=environment,
-    )
-    while not list(tmp_path.glob("broken/events/*")):
-        assert running.poll() is None
-        time.sleep(0.05)
-    running.send_signal(signal.SIGTERM)
-    assert running.wait(timeout=60) == 1
-    (saved,) = tmp_path.glob("broken/state/*.safetensors")
-    assert 0 < int(saved.stem.split("-")[1]) < 60
+@pytest.fixture
+def start(tmp_path):
+    """Starts a training on two devices as the rule does."""
+    started = []
 
+    def start(arguments):
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "2"}
+        command = [sys.executable, "-c", LAUNCH, json.dumps(arguments), str(tmp_path / "log")]
+        started.append(
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def wait_until_saved(folder, process, count=1):
+    while len(list(folder.glob("state/*.safetensors"))) < count:
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 1])
+def test_two_processes_train_as_one_and_write_what_one_writes(
+    job, tmp_path, start, micro_batch_size
+):
+    """A taught mixture has every term."""
+    variant = "MoE-XS2-8E2A"
+    one, two = job(variant, "one"), job(variant, "two", micro_batch_size=micro_batch_size)
+    train(**one)
+    assert start(two).wait() == 0
+    assert_nearly_the_same_training(one, two)
+    assert read_json(two["report"])["origin"]["processes"] == 2
+
+    def written(run):  # folders of its files
+        files = [path for path in (tmp_path / run).rglob("*") if path.is_file()]
+        return sorted(path.parent.relative_to(tmp_path / run) for path in files)
+
+    assert written("two") == written("one")
+
+
+def test_two_processes_that_are_terminated_save_and_one_goes_on(job, tmp_path, start):
+    broken = job("S2-base", "broken", save_every_steps=1, steps=60)
+    running = start(broken)
+    wait_until_saved(tmp_path / "broken", running)
+    running.terminate()
+    _, words = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert words.count("Terminated: saved at step") == 1
     train(**broken)
     unbroken = job("S2-base", "unbroken", steps=60)
     train(**unbroken)
     assert_nearly_the_same_losses(unbroken, broken)
 
 
-def test_an_error_of_every_process_is_in_the_log_once_told(job, tmp_path, monkeypatch, capfd):
-    arguments = job("S2-base", batch_size=3)
-    with pytest.raises(SystemExit, match="says why"):
-        on_two(arguments, monkeypatch)
-    told = "batch_size 3 cannot be shared equally by 2 GPUs"
-    assert capfd.readouterr().err.count(told) == 1
+def test_processes_end_with_the_one_that_started_them(job, tmp_path, start):
+    running = start(job("S2-base", "killed", save_every_steps=1, steps=100_000))
+    wait_until_saved(tmp_path / "killed", running, count=2)
+    running.kill()
+    running.wait()
+    time.sleep(1)
+    states = {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/state/*")}
+    time.sleep(2)
+    assert states == {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/state/*")}
+
+
+def test_an_error_of_every_process_is_told_once(job, start):
+    _, words = start(job("S2-base", batch_size=3)).communicate(timeout=60)
+    assert words.count("batch_size 3 cannot be shared equally by 2 GPUs") == 1
+
+
+FAILING = """
+import sys
+if "slimdit.worker" in sys.orig_argv:
+    import torch
+    from slimdit import training
+    from slimdit.processes import Processes
+
+    call = training.Objective.__call__
+
+    def fail(self, step):
+        if Processes().rank == 1 and step == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return call(self, step)
+
+    training.Objective.__call__ = fail
+"""
+
+
+def test_an_error_of_one_process_ends_both_in_its_words(job, tmp_path, start, monkeypatch):
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "sitecustomize.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(scripts)
+    _, words = start(job("S2-base", steps=1000)).communicate(timeout=60)
+    assert "Step 4 does not fit in memory" in words
+    assert "Connection" not in words
 
 
 def test_nodes_of_a_slurm_job_start_one_torchrun_each(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     command = " ".join(torchrun(4, nodes=2))
     assert command.startswith("srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 ")
-    assert "--nproc-per-node=4 --nnodes=2 --rdzv-backend=c10d" in command
-    assert command.endswith("--rdzv-id=7")
+    assert "--nproc-per-node=4" in command and "--nnodes=2 --rdzv-backend=c10d" in command
+    assert command.endswith(":20007 --rdzv-id=7")

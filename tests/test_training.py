@@ -240,7 +240,7 @@ def test_a_step_that_does_not_fit_in_memory_says_so(job, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(Objective, "__call__", too_large)
-    with pytest.raises(InputError, match=r"Step 1 does not fit in memory; take the batch"):
+    with pytest.raises(InputError, match=r"Step 1 does not fit in memory; make training.micro"):
         train(**job("S4-base"))
 
 

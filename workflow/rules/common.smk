@@ -1,7 +1,6 @@
 # What rules read from the config: canonical strings, so that equal settings are equal params.
 
 import functools
-import json
 import os
 import re
 import sys
@@ -17,11 +16,26 @@ from slimdit.config_check import config_problems, listed
 from slimdit.errors import InputError
 from slimdit.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.files import canonical_json as canonical
+from slimdit.files import read_json
 from slimdit.made_folders import check_replaceable
 from slimdit.paper import paper_values
 from slimdit.registries import default_of
 from slimdit.runs import lift_stale_locks, live_runs, register_run
 from slimdit.study import Study, identity
+
+
+
+def check_gpus():
+    """End where a rule should get more GPUs than --resources lets it: Snakemake would cut it."""
+    limit = workflow.global_resources.get("gpu")
+    for rule, resources in workflow.resource_settings.overwrite_resources.items():
+        wanted = resources.get("gpu")
+        if limit and wanted and isinstance(wanted.value, int) and wanted.value > limit.value:
+            sys.exit(
+                f"--set-resources {rule}:gpu={wanted.value}, but --resources gpu={limit.value} "
+                f"would cut it; ask for --resources gpu={wanted.value} or more."
+            )
+
 
 if problems := config_problems(config):
     sys.exit(listed(problems))
@@ -34,6 +48,7 @@ if config["data"]["photos"]:
         sys.exit(f"config: {error}")
 
 if workflow.is_main_process:
+    check_gpus()
     register_run()
     lift_stale_locks()
     for run in live_runs():
@@ -163,7 +178,10 @@ def shards(wildcards):
     made = Path(f"results/{STUDY.name}/variants/{variant}/seed-{seed}/samples.json")
     count = len(gather.samples("{scatteritem}"))
     if made.exists():
-        count = json.loads(made.read_text()).get("num_shards", 1)
+        try:
+            count = read_json(made).get("num_shards", 1)
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
     sampling = STUDY.sampling(variant)
     num_images = sampling["num_samples"] * sampling["num_sets"]
     count = min(count, -(-num_images // sampling["batch_size"]))
@@ -235,6 +253,12 @@ def micro_batch_size(wildcards, output):
 
 def autoencoder_save_every_steps(wildcards, output):
     return AUTOENCODER["train"]["save_every_steps"]
+
+
+def all_prompts(wildcards, output):
+    """Of every variant: they are checked as soon as the classes are known."""
+    of_each = [STUDY.sampling(variant)["prompts"] or [] for variant in STUDY.variants]
+    return sorted(set().union(*of_each))
 
 
 def whole_config(wildcards, output):

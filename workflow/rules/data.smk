@@ -41,6 +41,7 @@ rule select_subset:
     params:
         images_root=DATA["images"],
         data=subset_choice,
+        prompts=all_prompts,
         state="results/{study}/state/subset",
         code=code_of("select_subset"),
     message:

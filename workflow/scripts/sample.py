@@ -3,10 +3,11 @@
 import numpy as np
 from PIL import Image
 
-from slimdit.class_names import find_class
+from slimdit.class_names import labels_of
 from slimdit.errors import InputError
 from slimdit.files import atomic_path, read_json, sha256_of, write_json, write_npz
 
+NUM_PROMPTS = 8  # the first classes, where none are named
 GRID_ROWS = 8
 GRID_COLUMNS = 13
 
@@ -41,7 +42,8 @@ def sample(
 
     sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
     options, manifest, labels = sampler.options, sampler.manifest, sampler.labels
-    prompt_labels = prompt_classes(options["prompts"], manifest["classes"])
+    classes = manifest["classes"]
+    prompt_labels = labels_of(options["prompts"] or classes[:NUM_PROMPTS], classes)
     if shards:
         made = [read_json(path) for path in shard_reports]
         images = joined(shards, made)
@@ -87,23 +89,6 @@ def joined(shards, reports):
         if sha256_of(path) != report["images_sha256"]:
             raise InputError(f"{path} is damaged (its sha256 differs); delete it to make it anew.")
     return np.concatenate([np.load(path, mmap_mode="r", allow_pickle=False) for path in shards])
-
-
-def prompt_classes(prompts, classes):
-    """Labels of the classes by their folders or names; raises InputError for none of the subset.
-
-    Without prompts, the first eight classes.
-    """
-    labels = []
-    for name in prompts or classes[:8]:
-        found = find_class(name, classes)
-        if found is None:
-            raise InputError(
-                f"sampling.prompts: {name!r} is none of the subset's classes "
-                f"({', '.join(classes)})."
-            )
-        labels.append(classes.index(found))
-    return np.array(labels, np.int64)
 
 
 def write_grid(path, images, labels):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from slimdit.class_names import find_class
+from slimdit.class_names import find_class, labels_of
 from slimdit.errors import InputError
 from slimdit.files import write_csv
 from slimdit.image_sources import image_source
@@ -175,14 +175,18 @@ def assign_roles(taken: dict[str, list[dict]], data: dict) -> list[dict]:
     return rows
 
 
-def select_subset(subset, bad_images, images_root, data, state, code, images=None, cut=None):
+def select_subset(
+    subset, bad_images, images_root, data, state, code, prompts=(), images=None, cut=None
+):
     """Write the rows of the images that are drawn, and which ones could not be used and why.
 
     state: a folder where the latter are listed also when this ends in an error, and progress is.
+    prompts: classes that will be sampled, to be refused before anything trains if not drawn.
     """
     source, data = image_source(images_root), json.loads(data)
     num_per_class = data["held_out_per_class"] + data["max_images_per_class"]
     orders = draw_orders(source.classes(), data)
+    labels_of(prompts, list(orders))
     taken, bad = take_images(orders, num_per_class, source, data["bad_images"] == "skip", state)
     report = Path(state) / "bad_images.csv"
     write_csv(report, BAD_COLUMNS, bad)

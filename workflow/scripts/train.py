@@ -164,11 +164,8 @@ def expert_load(history):
 
 if __name__ == "__main__":
     from slimdit.job import job
-    from slimdit.processes import launch
+    from slimdit.launch import run_on
 
     with job(snakemake) as gpus:
         arguments = {**snakemake.input, **snakemake.params, **snakemake.output}
-        if len(gpus) > 1:
-            launch("train", arguments, arguments["state"], snakemake.log[0], len(gpus))
-        else:
-            train(**arguments)
+        run_on(gpus, train, arguments, snakemake.log[0])

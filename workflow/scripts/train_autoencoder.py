@@ -84,6 +84,7 @@ def train_autoencoder(
         options["log_every_steps"],
         save_every_steps,
         learning_rate=learning_rate,
+        remedy="make autoencoder.train.batch_size smaller",
     )
     model = run.averaged_model().eval()
     psnr_db = peak_signal_to_noise(model, held_out_pictures, on)

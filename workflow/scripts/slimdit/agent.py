@@ -3,12 +3,15 @@
 import logging
 import sys
 
+from slimdit.launch import die_with_parent
+
 
 def main() -> None:
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    die_with_parent()
     logging.disable()
     try:
         run.main()

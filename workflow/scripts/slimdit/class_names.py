@@ -4,6 +4,9 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
+from slimdit.errors import InputError
 from slimdit.files import read_csv
 
 SYNSETS = Path(__file__).parents[2] / "classes" / "imagenet_synsets.csv"
@@ -20,6 +23,20 @@ def find_class(name: str, classes: Iterable[str]) -> str | None:
     if name in classes:
         return name
     return next((each for each in classes if class_name(each) == class_name(name)), None)
+
+
+def labels_of(prompts: list[str], classes: list[str]) -> np.ndarray:
+    """Labels of the classes by their folders or names, int64; raises InputError for others."""
+    labels = []
+    for name in prompts:
+        found = find_class(name, classes)
+        if found is None:
+            raise InputError(
+                f"sampling.prompts: {name!r} is none of the subset's classes "
+                f"({', '.join(classes)})."
+            )
+        labels.append(classes.index(found))
+    return np.array(labels, np.int64)
 
 
 @functools.cache

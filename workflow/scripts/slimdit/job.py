@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from slimdit.devices import leased_gpus, make_deterministic
 from slimdit.errors import InputError
@@ -21,40 +22,48 @@ def job(snakemake) -> Iterator[list[str]]:
     Thread counts are set before numpy or torch are imported by the script's function, and a GPU
     is leased for as long as the script runs when the rule asks for `gpu`.
     """
-    threads = str(snakemake.threads)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = threads
+    os.environ.update(thread_limits(snakemake.threads))
     if snakemake.config["deterministic"]:
         make_deterministic()
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either
+    count = int(snakemake.resources.get("gpu", 0))
     with sole_process(log_path):
-        log_to(log_path, "w", logging.INFO)
-        count = int(snakemake.resources.get("gpu", 0))
-        with last_words(snakemake.rule), leased_gpus(count) as gpus:
+        Path(log_path).write_text("")
+        log_to(log_path, logging.INFO)
+        with _last_words(snakemake.rule), leased_gpus(count) as gpus:
+            if 1 < len(gpus) < count:
+                logging.warning("%d GPUs were asked for, %d are there.", count, len(gpus))
             yield gpus
 
 
-def log_to(path: str, mode: str, level: int) -> None:
+def thread_limits(count: int) -> dict[str, str]:
+    """Environment variables that give the numerical libraries so many threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(count))
+
+
+def log_to(path: str, level: int) -> None:
+    """To the end of the file, whoever else writes there."""
     logging.basicConfig(
         filename=path,
-        filemode=mode,
         level=level,
         format="%(asctime)s %(levelname)s %(message)s",
     )
 
 
 @contextlib.contextmanager
-def last_words(rule: str, aloud: bool = True) -> Iterator[None]:
-    """End an error that can be said in a sentence with it, in the log and on stderr, and exit
-    code 1; others go on."""
+def _last_words(rule: str) -> Iterator[None]:
     try:
         yield
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            logging.info("%s", end.code)
+        raise
     except Exception as error:
         message = str(error) if isinstance(error, InputError) else sentence(error)
         logging.error("%s", message or traceback.format_exc())
         if message is None:
             raise
-        if aloud:
-            print(f"{rule}: {message}", file=sys.stderr)
+        print(f"{rule}: {message}", file=sys.stderr)
         sys.exit(1)

@@ -1,5 +1,6 @@
 """The latent cache: one memory-mapped array of posterior moments, and batches drawn from it."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from slimdit.errors import InputError
 from slimdit.files import read_json, sha256_of
+from slimdit.processes import Processes
 from slimdit.randomness import stream
 
 MEAN, STD = 0, 1
@@ -89,10 +91,12 @@ class LatentBatches:
 
     def __init__(self, cache: LatentCache, batch_size: int, flip: bool, seed: int, device):
         self.batch_size, self.flip, self.seed, self.device = batch_size, flip, seed, device
-        self.moments = torch.from_numpy(np.array(cache.moments))
-        self.labels = torch.from_numpy(cache.labels)
-        if fits(self.moments.nbytes, device):
-            self.moments, self.labels = self.moments.to(device), self.labels.to(device)
+        where = device if fits(cache.moments.nbytes, device) else torch.device("cpu")
+        # Processes on one machine share the file's pages, not copies of it.
+        moments = np.array(cache.moments) if Processes().size == 1 else cache.moments
+        with warnings.catch_warnings(action="ignore"):  # nothing is written to the mapped file
+            self.moments = torch.from_numpy(moments).to(where)
+        self.labels = torch.from_numpy(cache.labels).to(where)
         shift, scale = (
             torch.tensor(cache.manifest[key], device=device).view(-1, 1, 1)
             for key in ("shift", "scale")

@@ -157,6 +157,7 @@ def fit(
     save_every_steps: int,
     on_log: Callable[[dict], None] = lambda entry: None,
     learning_rate: Callable[[int], float] | None = None,
+    remedy: str = "make training.micro_batch_size smaller, or set it to a part of batch_size",
 ) -> float:
     """Train `run` to its last step; returns steps per second of this process's share.
 
@@ -164,7 +165,7 @@ def fit(
     the run's order, the first being what is minimised, and the expert loads. Saves to `states`
     every so many steps and on SIGTERM. Of several processes, which all take the same steps, the
     first saves and calls on_log. Raises InputError when the loss stops being finite or a step does
-    not fit in memory; what was saved is left as it is.
+    not fit in memory, with what would help; what was saved is left as it is.
     """
     processes = Processes()
     state = states.folder if processes.is_first else None
@@ -175,7 +176,7 @@ def fit(
         while run.step < steps:
             if learning_rate is not None:
                 run.set_learning_rate(learning_rate(run.step))
-            with memory_for(run.step):
+            with memory_for(run.step, remedy):
                 run.update(*gradients(run.step))
 
             shown = {}
@@ -198,22 +199,18 @@ def fit(
                     states.save(run.step, run.save)
             if stop and run.step < steps:
                 processes.wait()
-                words = f"Terminated: saved at step {run.step}, the next start goes on."
-                raise SystemExit(words if processes.is_first else 1)
+                raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")
         return progress.per_s
 
 
 @contextmanager
-def memory_for(step: int) -> Iterator:
+def memory_for(step: int, remedy: str) -> Iterator:
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise InputError(
-            f"Step {step + 1} does not fit in memory; take the batch in smaller parts "
-            "(training.micro_batch_size; autoencoder.train.batch_size is smaller as a whole)."
-        ) from None
+        raise InputError(f"Step {step + 1} does not fit in memory; {remedy}.") from None
 
 
 def check_finite(entry: dict, interval_steps: int, states: States) -> None:

@@ -1,23 +1,13 @@
 """The processes of one training: each has a GPU and an equal share of every batch."""
 
 import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 from slimdit.errors import InputError
-from slimdit.files import write_json
-
-PORT = 29500  # where processes on several nodes meet
 
 
 class Processes:
-    """Those that `joined` has brought together; without it, this one alone."""
+    """Those that `join` has brought together; without it, this one alone."""
 
     def __init__(self):
         import torch.distributed
@@ -90,8 +80,7 @@ class Processes:
         return values[0]
 
 
-@contextlib.contextmanager
-def joined() -> Iterator[None]:
+def join() -> None:
     """Bring together the processes that torchrun has started."""
     import torch.distributed
 
@@ -101,49 +90,10 @@ def joined() -> Iterator[None]:
     if on.type == "cuda":
         torch.cuda.set_device(on)
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        torch.distributed.destroy_process_group()
 
 
-def launch(script: str, arguments: dict, folder: str | Path, log: str, devices: int) -> None:
-    """Run the rule's script in one process a device, by torchrun, on every node of a SLURM job.
+def part() -> None:
+    """After all has been done together: after an error the others would be waited for."""
+    import torch.distributed
 
-    folder: where `arguments` are left for them. SIGTERM is passed on: they save before they end.
-    Raises SystemExit when they fail; why is in the log.
-    """
-    path = Path(folder) / "arguments.json"
-    write_json(path, {"script": script, "arguments": arguments, "log": log})
-    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
-    command = [*torchrun(devices, nodes), "-m", "slimdit.worker", str(path)]
-    threads = int(os.environ.get("OMP_NUM_THREADS", 1)) // devices
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
-        "OMP_NUM_THREADS": str(max(1, threads)),
-    }
-    process = subprocess.Popen(command, env=os.environ | environment)
-    previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        status = process.wait()
-    finally:
-        process.terminate()
-        process.wait()
-        signal.signal(signal.SIGTERM, previous)
-    if status:
-        raise SystemExit(f"{script}: the processes on {devices} devices ended; {log} says why.")
-
-
-def torchrun(devices: int, nodes: int) -> list[str]:
-    """The command that starts `devices` processes on each node of a SLURM job of `nodes`."""
-    command = [sys.executable, "-m", "slimdit.agent", f"--nproc-per-node={devices}"]
-    if nodes == 1:
-        return [*command, "--standalone"]
-    on_each = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-    meeting = [
-        f"--nnodes={nodes}",
-        "--rdzv-backend=c10d",
-        f"--rdzv-endpoint={socket.gethostname()}:{PORT}",
-        f"--rdzv-id={os.environ['SLURM_JOB_ID']}",
-    ]
-    return on_each + command + meeting
+    torch.distributed.destroy_process_group()

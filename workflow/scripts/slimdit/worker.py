@@ -1,22 +1,46 @@
-"""One of the processes that run a rule's script, as torchrun starts it with its arguments."""
+"""One of the processes that run a rule's script: `python -m slimdit.worker FOLDER` by torchrun."""
 
+import contextlib
 import importlib
+import json
 import logging
+import os
 import sys
+import traceback
+from pathlib import Path
 
+from slimdit.errors import InputError
+from slimdit.faults import sentence
 from slimdit.files import read_json
-from slimdit.job import last_words, log_to
-from slimdit.processes import Processes, joined
+from slimdit.job import log_to
+from slimdit.launch import ARGUMENTS, LAST_WORDS, die_with_parent
+from slimdit.processes import Processes, join, part
 
 
-def main(path: str) -> None:
-    task = read_json(path)
-    with joined():
-        is_first = Processes().is_first
-        log_to(task["log"], "a", logging.INFO if is_first else logging.ERROR)
-        with last_words(task["script"], aloud=is_first):
-            function = getattr(importlib.import_module(task["script"]), task["script"])
-            function(**task["arguments"])
+def main(folder: str) -> None:
+    die_with_parent()
+    try:
+        run(**read_json(Path(folder) / ARGUMENTS))
+    except BaseException as error:
+        leave_words(Path(folder) / LAST_WORDS, error)
+        os._exit(1)  # an orderly end would wait for the others
+
+
+def run(script: str, arguments: dict, log: str) -> None:
+    join()
+    if not Processes().is_first:  # one progress bar is enough
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    log_to(log, logging.INFO if Processes().is_first else logging.ERROR)
+    getattr(importlib.import_module(script), script)(**arguments)
+    part()
+
+
+def leave_words(path: Path, error: BaseException) -> None:
+    """Why this process ends, unless another ended before it: that is why this one does."""
+    words = str(error) if isinstance(error, InputError | SystemExit) else sentence(error)
+    kind = "SystemExit" if isinstance(error, SystemExit) else "InputError" if words else "error"
+    with contextlib.suppress(OSError), open(path, "x", encoding="utf-8") as file:
+        json.dump({"kind": kind, "words": words or traceback.format_exc()}, file)
 
 
 if __name__ == "__main__":
