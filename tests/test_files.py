@@ -132,7 +132,7 @@ def test_interrupted_array_goes_on_after_its_last_whole_batch(tmp_path):
     assert calls == [(0, 3), (3, 6), (3, 6), (6, 8)]
     assert array.values.tolist() == list(range(8))
     array.remove()
-    assert os.listdir(folder) == []
+    assert not folder.exists()
 
 
 def test_arrays_of_other_keys_are_left_as_they_are(tmp_path):

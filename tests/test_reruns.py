@@ -9,6 +9,7 @@ import pytest
 import yaml
 from planning import plan
 
+from slimdit.code_digest import AROUND, code_digest
 from slimdit.randomness import stream
 from slimdit.study import Study
 
@@ -131,6 +132,29 @@ def test_a_comment_reruns_nothing(project, script):
     path = project / "workflow/scripts" / script
     path.write_text(path.read_text() + "\n# a comment\n")
     assert plan(project) == {}
+
+
+def test_what_only_watches_starts_or_says_is_no_part_of_a_digest(tmp_path):
+    scripts = tmp_path / "scripts"
+    source = ROOT / "workflow/scripts"
+    shutil.copytree(source, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    steps = [path.stem for path in sorted(scripts.glob("*.py"))]
+
+    def digests():
+        return {step: code_digest(step, {}, scripts) for step in steps}
+
+    before = digests()
+    for module in AROUND:
+        path = scripts.joinpath(*module.split(".")).with_suffix(".py")
+        assert path.is_file()
+        path.write_text(path.read_text() + "\nfrom slimdit import verify\n")
+    assert digests() == before
+    for module in ("loop", "processes"):
+        path = scripts / f"slimdit/{module}.py"
+        path.write_text(path.read_text() + "\nANOTHER = 1\n")
+        after = digests()
+        assert {step for step in steps if after[step] != before[step]} >= {"train"}
+        before = after
 
 
 def test_a_docstring_reruns_nothing(project):

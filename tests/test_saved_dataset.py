@@ -10,6 +10,7 @@ from slimdit.errors import InputError
 from slimdit.files import write_json
 from slimdit.image_sources import image_source
 from slimdit.images import image_array
+from slimdit.saved_dataset import parquet_files
 from slimdit.subset import read_image
 from slimdit.verify import Verification, subset
 
@@ -71,6 +72,28 @@ def test_a_folder_of_parquet_files_is_a_dataset(root, tmp_path, monkeypatch):
     dataset().to_parquet(folder / "test-0-of-1.parquet")
     with pytest.raises(InputError, match=r"parquet files of several splits \(test, train\)"):
         image_source.__wrapped__(folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["part.0", "part.1"], None),
+        (["0000", "0001"], None),
+        (["train-00000-of-00002", "train-00001-of-00002"], None),
+        (["imagenet_train_0", "imagenet_train_1"], None),
+        (["0000", "validation"], None),
+        (["Train", "val"], "train, val"),
+        (["photos-dev.0", "photos-test.0"], "dev, test"),
+    ],
+)
+def test_files_are_of_several_splits_by_the_names_of_splits_alone(tmp_path, names, splits):
+    for name in names:
+        (tmp_path / f"{name}.parquet").touch()
+    if splits is None:
+        assert parquet_files(tmp_path) == sorted(str(tmp_path / f"{n}.parquet") for n in names)
+        return
+    with pytest.raises(InputError, match=rf"several splits \({splits}\)"):
+        parquet_files(tmp_path)
 
 
 def test_rows_are_refused_or_skipped_as_files_are(tmp_path):

@@ -17,6 +17,7 @@ from subjects import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from slimdit import heartbeat, progress, status
+from slimdit.config_files import configured_study
 from slimdit.files import read_csv, write_json
 from slimdit.heartbeat import Heartbeat
 from slimdit.job_status import duration, job_status
@@ -310,7 +311,7 @@ def test_the_command_shows_a_line_for_each_job_and_writes_nothing(folder, capsys
     before = sorted(folder.rglob("*"))
     assert status.main(["--configfile", str(overlay)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith(": 113 waiting, 1 running")
+    assert lines[0].endswith(": 168 waiting, 1 running")
     (row,) = (line for line in lines if line.startswith("train S2-base, seed 1 "))
     assert row.endswith("running  500/2000  0.1234  2.5    10 min  node7 job 4711")
     assert sorted(folder.rglob("*")) == before
@@ -318,23 +319,73 @@ def test_the_command_shows_a_line_for_each_job_and_writes_nothing(folder, capsys
 
 
 def test_parts_of_a_job_are_shown_while_it_is_not_done(folder):
-    study = status.read_study([])
+    study = configured_study([])
     state = Path("results/photos/state/sample/S4-base-seed-0")
     log = Path("results/photos/logs/sample/S4-base-seed-0-3-of-12.log")
     log.parent.mkdir(parents=True)
     log.write_text(SENTENCE)
     for name in ("10-of-12", "3-of-12", "2-of-12"):
         BEAT.write(state / name)
-    (state / "1-of-12").mkdir()  # left by another run
-    for suffix in (".npy", ".json"):
-        (state / f"2-of-12{suffix}").touch()
+    (state / "5-of-12").mkdir()  # left by another run
+    for name in ("1-of-12", "2-of-12"):  # the folder of the first is gone
+        for suffix in (".npy", ".json"):
+            (state / f"{name}{suffix}").touch()
+    (state / "4-of-12.npy").touch()
     dataclasses.replace(BEAT, state="finished").write(state / "2-of-12")
     found = [each for each in status.statuses_of(study, time.time()) if ", part " in each.name]
     assert [(each.name.rsplit(" ", 1)[1], each.state) for each in found] == [
+        ("1-of-12", "done"),
         ("2-of-12", "done"),
         ("3-of-12", "failed"),
         ("10-of-12", "running"),
     ]
+
+
+def in_study(name, now_s):
+    """The status of one job of the embedded study."""
+    (found,) = (
+        each for each in status.statuses_of(configured_study([]), now_s) if each.name == name
+    )
+    return found
+
+
+def test_a_job_waits_for_its_parts_and_then_puts_them_together(folder):
+    name, state = "sample S4-base, seed 0", Path("results/photos/state/sample/S4-base-seed-0")
+    BEAT.write(state / "1-of-2")
+    for suffix in (".npy", ".json"):
+        (state / f"2-of-2{suffix}").touch()
+    found = in_study(name, time.time())
+    assert (found.state, found.note) == ("waiting", "for parts: 1 running, 1 done")
+    log = Path("results/photos/logs/sample/S4-base-seed-0.log")
+    log.parent.mkdir(parents=True)
+    log.touch()
+    found = in_study(name, time.time())
+    assert (found.state, found.note) == ("running", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "log", "output"),
+    [
+        ("measure speed S4-base", "measure_speed/S4-base.log", "S4-base/speed.json"),
+        (
+            "compare S2-shallow, seed 0",
+            "compare/S2-shallow-seed-0.log",
+            "S2-shallow/seed-0/difference.json",
+        ),
+    ],
+)
+def test_a_job_without_a_heartbeat_runs_while_its_log_is_fresh(folder, name, log, output):
+    log = Path("results/photos/logs", log)
+    log.parent.mkdir(parents=True)
+    log.touch()
+    set_age(log, 60)
+    assert in_study(name, NOW_S).state == "running"
+    set_age(log, 3600)
+    assert in_study(name, NOW_S).state == "waiting"
+    log.write_text(SENTENCE)
+    assert in_study(name, NOW_S).state == "failed"
+    write_json(Path("results/photos/variants", output), {})
+    assert in_study(name, NOW_S).state == "done"
 
 
 @pytest.mark.parametrize(

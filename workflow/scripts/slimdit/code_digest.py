@@ -1,7 +1,8 @@
 """What a step's code does, as a digest: comments, layout and docstrings do not count.
 
 Only the modules that the step reaches count, and of a registry (a package with one file a kind)
-only the kinds in use: a new attention, or a change in one, leaves the other variants alone.
+only the kinds in use: a new attention, or a change in one, leaves the other variants alone. What
+only watches a step, starts it or says how it ended changes none of its results, and does not count.
 """
 
 import ast
@@ -11,6 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = "slimdit"
+AROUND = {  # a step; nor does what these alone reach count
+    f"{PACKAGE}.{module}"
+    for module in (
+        *("heartbeat", "progress", "events", "job", "launch", "worker", "agent"),
+        *("locks", "runs", "errors", "faults"),
+    )
+}
 REGISTRIES = ("attention", "mlp", "surgery", "samplers", "features")
 
 
@@ -30,7 +38,7 @@ def _reach(script: str, kinds: frozenset[tuple[str, str]], scripts: Path) -> set
     waiting, reached = [script], set()
     while waiting:
         name = waiting.pop()
-        if name in reached or _path(name, scripts) is None:
+        if name in reached | AROUND or _path(name, scripts) is None:
             continue
         registry = name.removeprefix(f"{PACKAGE}.")
         if registry in REGISTRIES:

@@ -1,5 +1,6 @@
 """A study's long jobs, and where each keeps its state, its log and its results: torch-free."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +10,14 @@ from slimdit.study import Study
 OF_AUTOENCODER = {"done": "steps", "loss": "final_losses.loss"}
 OF_TRAINING = {"done": "steps", "loss": "final_loss", "per_s": "steps_per_s", "wall_s": "wall_s"}
 OF_SAMPLES = {"per_s": "images_per_s", "wall_s": "wall_s"}
+PART = re.compile(r"(\d+-of-\d+)(\.json)?")
 
 
 @dataclass(frozen=True)
 class LongJob:
     """One job of a rule.
 
+    state: a folder that a job without a heartbeat does not have.
     total: units of work as the config has them; None where the job alone knows. reported: where
     the last of `outputs`, a JSON file, has done, loss, per_s and wall_s, as dotted keys.
     """
@@ -33,17 +36,18 @@ def long_jobs(study: Study) -> list[LongJob]:
 
 
 def parts_begun(job: LongJob) -> list[LongJob]:
-    """The jobs that share its work, as far as each has a folder in its state."""
-    folders = {folder: folder.name for folder in job.state.glob("*-of-*") if folder.is_dir()}
+    """The jobs that share its work, as far as each has a folder or a report in its state."""
+    found = (PART.fullmatch(path.name) for path in job.state.glob("*-of-*"))
+    names = {match[1] for match in found if match}
     return [
         LongJob(
             f"{job.name}, part {name}",
-            folder,
+            job.state / name,
             job.log.with_name(f"{job.log.stem}-{name}.log"),
-            (folder.with_name(f"{name}.npy"), folder.with_name(f"{name}.json")),
+            (job.state / f"{name}.npy", job.state / f"{name}.json"),
             reported={"wall_s": "wall_s"},
         )
-        for folder, name in sorted(folders.items(), key=lambda each: (len(each[1]), each[1]))
+        for name in sorted(names, key=lambda each: (len(each), each))
     ]
 
 
@@ -88,6 +92,10 @@ def _of_runs(study: Study) -> Iterable[LongJob]:
     yield from jobs("train", study.trained, trained, training)
     yield from jobs("sample", study.variants, sampled, sampling)
     yield from jobs("evaluate", study.variants, evaluated, lambda variant: ())
+    yield from jobs("compare", study.compared, ("difference.json",), lambda variant: ())
+    for variant in study.variants:
+        place, folder = f"measure_speed/{variant}", Path("results", study.name, "variants", variant)
+        yield _job(study, f"measure speed {variant}", place, place, folder, ("speed.json",))
 
 
 def _job(study: Study, name, state: str, log: str, folder: Path, outputs, *more) -> LongJob:

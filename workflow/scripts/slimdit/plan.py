@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from snakemake.utils import available_cpu_count
 
+from slimdit.config_files import configured_study
 from slimdit.errors import InputError
 from slimdit.markdown import number
 from slimdit.planned_jobs import PlannedJob, planned_jobs
 from slimdit.planned_speed import Speeds, measured, recorded
 from slimdit.planned_work import StudyWork, Timing, Work
 from slimdit.schedule import wall_s
-from slimdit.study import Study
 
 DEVICES = (1, 4, 8)
 START = Timing("start", {}, 1)  # of every job
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 1, with one sentence on stderr, for bad input."""
     options = parser().parse_args(arguments)
     try:
-        print(plan(options.configfile, options.measurements, options.save))
+        print(plan(options.configfile, options.measurements, options.save, options.shards))
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
@@ -47,21 +47,29 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m slimdit.plan", description=__doc__)
     result.add_argument("--configfile", nargs="+", default=[], help="overlays on config.yaml")
+    result.add_argument(
+        "--shards", type=_positive, default=1, metavar="N", help="jobs that sample one variant"
+    )
     speeds = result.add_mutually_exclusive_group()
     speeds.add_argument("--measurements", metavar="FILE", help="plan with speeds that --save wrote")
     speeds.add_argument("--save", metavar="FILE", help="write the speeds that are measured")
     return result
 
 
-def plan(configfiles: list[str], measurements: str | None = None, save: str | None = None) -> str:
+def plan(
+    configfiles: list[str],
+    measurements: str | None = None,
+    save: str | None = None,
+    shards: int = 1,
+) -> str:
     """The jobs that a study has still to run in this folder, and what they cost, as text.
 
     Raises InputError for a study that cannot be planned and for measurements that lack a speed.
     """
     cores = available_cpu_count()
     speeds = recorded(measurements) if measurements else None
-    config, jobs = planned_jobs(configfiles, cores)
-    study = Study(config)
+    study = configured_study(configfiles)
+    _, jobs = planned_jobs(configfiles, cores, shards=shards)
     if not jobs:
         return f"Study {study.name}: nothing to do, all of it is finished."
     works = StudyWork(study)
@@ -197,6 +205,12 @@ def duration(seconds: float) -> str:
         return f"{number(seconds / 60)} min"
     hours = seconds / 3600
     return f"{hours:,.0f} h" if hours >= 100 else f"{number(hours)} h"
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a whole number, such as 8")
+    return int(text)
 
 
 def _row(rule: str, its: list[Cost], has_gpu: bool) -> tuple[str, ...]:

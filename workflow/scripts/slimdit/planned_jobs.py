@@ -15,7 +15,10 @@ PROFILE = ROOT / "profiles/default/config.yaml"  # the API reads no profiles
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job of the graph: what it holds while it runs, and the positions of those it waits for."""
+    """A job of the graph: what it holds while it runs, and the positions of those it waits for.
+
+    shard: "2-of-8", of a job that samples a part. num_shards: of one that puts them together.
+    """
 
     rule: str
     variant: str | None
@@ -23,13 +26,16 @@ class PlannedJob:
     threads: int
     gpus: int
     after: tuple[int, ...] = ()
+    shard: str | None = None
+    num_shards: int = 0
 
 
 def planned_jobs(
-    configfiles: list[str | Path], cores: int, folder: str | Path = "."
+    configfiles: list[str | Path], cores: int, folder: str | Path = ".", shards: int = 1
 ) -> tuple[dict, list[PlannedJob]]:
     """The config as Snakemake resolves it and the jobs that it would run in `folder`.
 
+    shards: parts in which the samples of a variant are drawn, as --set-scatter says to Snakemake.
     Each comes after all that it waits for. Raises InputError where Snakemake refuses the study.
     """
     from snakemake.api import SnakemakeApi
@@ -45,7 +51,9 @@ def planned_jobs(
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, show_failed_logs=False)) as api:
             workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=cores),
+                resource_settings=ResourceSettings(
+                    cores=cores, overwrite_scatter={"samples": shards}
+                ),
                 config_settings=ConfigSettings(configfiles=tuple(map(Path, configfiles))),
                 snakefile=ROOT / "Snakefile",
                 workdir=Path(folder).absolute(),
@@ -93,6 +101,8 @@ def _jobs(dag) -> list[PlannedJob]:
                 threads=job.threads,
                 gpus=int(job.resources.get("gpu", 0)),
                 after=tuple(sorted(after)),
+                shard=wildcards.get("scatteritem"),
+                num_shards=len(job.input.get("shards", ())),
             )
         )
 

@@ -10,9 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,77 +20,28 @@ from PIL import Image
 
 from slimdit.errors import InputError
 from slimdit.files import sha256_of, write_csv
+from slimdit.planned_clock import Timed, fastest_s, seconds_of, time_batches, time_images
 from slimdit.randomness import stream
 
-TARGET_S = 0.7  # of one timed call on a CPU, and of all timed calls on a GPU
-MOST_CALLS = 20
 DENOISING_STEPS = 2
 NUM_PICTURES = 20
 MOST_SAMPLES = 2000  # whose metrics are computed in seconds
+START = "import sys, snakemake.script, torch, diffusers; torch.zeros(1, device=sys.argv[1])"
 STABLE_DIFFUSION = (128, 256, 512, 512)  # widths of its autoencoder
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Seconds of one unit of work, and once a job besides.
-
-    wall_s: None where it could not be measured, as `note` says. Measured at `measured_batch_size`
-    and scaled in proportion to `batch_size`, where there is one.
-    """
-
-    wall_s: float | None
-    once_s: float = 0.0
-    batch_size: int | None = None
-    measured_batch_size: int | None = None
-    note: str | None = None
-
-
-def time_batches(at: Callable[[int], Callable], batch_size: int, device) -> Timed:
-    """Time `at(size)()`, a whole batch, on a CPU at a size that takes about a second or less.
-
-    The fastest call counts, for other work may slow down some. The first one, which may compile,
-    does not; what it took more is `once_s`.
-    """
-    size = 1 if device.type == "cpu" else batch_size
-    first_s, call_s = first_and_fastest(at(size), device)
-    if device.type == "cpu":
-        size = max(1, min(batch_size, int(TARGET_S / call_s)))
-        if size > 1:
-            first_s, call_s = first_and_fastest(at(size), device)
-    return Timed(call_s * batch_size / size, max(0.0, first_s - call_s), batch_size, size)
-
-
-def first_and_fastest(call: Callable, device) -> tuple[float, float]:
-    """Seconds of the first call, and of the fastest of those that fit into TARGET_S after it."""
-    first_s, calls = seconds_of(call, device), []
-    while not calls or (sum(calls) + min(calls) < TARGET_S and len(calls) < MOST_CALLS):
-        calls.append(seconds_of(call, device))
-    return first_s, min(calls)
-
-
-def seconds_of(call: Callable, device) -> float:
-    started_s = now_s(device)
-    call()
-    return now_s(device) - started_s
-
-
-def now_s(device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def time_images(at: Callable[[int], Callable], batch_size: int, device) -> Timed:
-    """As time_batches, of one image."""
-    timed = time_batches(at, batch_size, device)
-    return replace(timed, wall_s=timed.wall_s / batch_size)
-
-
 def time_start(of: dict, device) -> Timed:
-    """A process that imports what a job imports and wakes the device."""
-    code = "import sys, snakemake.script, torch, diffusers; torch.zeros(1, device=sys.argv[1])"
-    command = [sys.executable, "-c", code, device.type]
-    return Timed(seconds_of(lambda: subprocess.run(command, capture_output=True), device))
+    """A process that imports what a job imports and wakes the device; raises InputError where it
+    fails."""
+    command = [sys.executable, "-c", START, device.type]
+
+    def start():
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            words = process.stderr.strip().rsplit("\n", 1)[-1] or f"code {process.returncode}"
+            raise InputError(f"a job's process does not start ({words})")
+
+    return Timed(fastest_s(start, device))
 
 
 def time_cut(of: dict, device) -> Timed:
@@ -105,7 +54,7 @@ def time_cut(of: dict, device) -> Timed:
             cut_photos(Path(folder) / "images", Path(folder) / "cut.json", photos, 0, "")
 
     cut(1)  # what it imports
-    few_s, many_s = (seconds_of(lambda n=n: cut(n), device) for n in (1, 1 + NUM_PICTURES))
+    few_s, many_s = (fastest_s(lambda n=n: cut(n), device) for n in (1, 1 + NUM_PICTURES))
     num_more = NUM_PICTURES * len(of["photos"]["names"])
     return Timed(max(0.0, many_s - few_s) / num_more, once_s=few_s)
 
@@ -116,12 +65,12 @@ def time_read(of: dict, device) -> Timed:
     size = of["image_size"]
     with tempfile.TemporaryDirectory() as folder:
         rows = made_up_rows(folder, size)
-        seconds = seconds_of(lambda: [read_image(row, folder, size) for row in rows], device)
+        seconds = fastest_s(lambda: [read_image(row, folder, size) for row in rows], device)
     return Timed(seconds / len(rows), note=f"of images of {size} pixels")
 
 
 def time_train_autoencoder(of: dict, device) -> Timed:
-    """The rule twice, the second time with more steps: the difference is of steps alone."""
+    """The rule with two numbers of steps: the difference is of steps alone."""
     from train_autoencoder import train_autoencoder
 
     training = of["training"] | {"log_every_steps": NUM_PICTURES}
@@ -136,7 +85,7 @@ def time_train_autoencoder(of: dict, device) -> Timed:
             latent_channels=of["latent_channels"],
             training=json.dumps(training | {"steps": steps}),
             save_every_steps=steps,
-            state=folder / f"state-{steps}",
+            state=Path(tempfile.mkdtemp(dir=folder)),  # another, or it would go on where it was
             code="",
         )
 
@@ -146,7 +95,7 @@ def time_train_autoencoder(of: dict, device) -> Timed:
         write_csv(folder / "subset.csv", list(rows[0]), rows)
         train(folder, 1)
         short_s, long_s = (
-            seconds_of(lambda steps=steps: train(folder, steps), device)
+            fastest_s(lambda steps=steps: train(folder, steps), device)
             for steps in (2, 2 + NUM_PICTURES)
         )
     return Timed(max(0.0, long_s - short_s) / NUM_PICTURES)
@@ -282,7 +231,7 @@ def time_metrics(of: dict, device) -> Timed:
         quality(reference, samples, **of["measures"])
         linear_probe(reference["pooled"], reference["labels"])
 
-    return Timed(seconds_of(measure, device))
+    return Timed(fastest_s(measure, device))
 
 
 def time_difference(of: dict, device) -> Timed:
@@ -291,7 +240,7 @@ def time_difference(of: dict, device) -> Timed:
     reference, samples = made_up_features(of)
     other = made_up_features(of)[1]["pooled"] + 1
     return Timed(
-        seconds_of(
+        fastest_s(
             lambda: paired_difference(
                 samples["pooled"], other, reference["pooled"], 0, samples["labels"]
             ),

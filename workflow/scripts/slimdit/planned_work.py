@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from slimdit.features.published_graph import GRAPH_SIZE_BYTES
 from slimdit.files import canonical_json
+from slimdit.image_sampler import rows_of_shard
 from slimdit.planned_jobs import PlannedJob
 from slimdit.quality import MEASURES
 from slimdit.study import Study, identity
@@ -109,6 +110,11 @@ class StudyWork:
             model = apply_operations(model.to_empty(device="cpu"), operations)
         return weight_bytes(model), trained
 
+    def num_sampled(self, variant: str) -> int:
+        """Images of all sets."""
+        sampling = self.study.sampling(variant)
+        return sampling["num_samples"] * sampling["num_sets"]
+
     # What is timed.
 
     def read(self, count: float) -> Timing:
@@ -146,6 +152,20 @@ class StudyWork:
             "structure": self.study.structure(variant),
             "operations": self.study.operations(variant),
         }
+
+    def sampling(self, variant: str, count: int) -> list[Timing]:
+        """Of `count` images."""
+        sampling = self.study.sampling(variant)
+        training = self.study.training(self.study.root(variant))
+        keys = ("sampler", "options", "guidance_scale", "guided_channels", "batch_size")
+        of = {
+            **self.model(variant),
+            "num_timesteps": training["num_timesteps"],
+            **{key: sampling[key] for key in keys},
+        }
+        passes = sampling["steps"] * count / sampling["batch_size"]
+        decode = self.through_autoencoder("decode", count, sampling["batch_size"])
+        return [Timing("denoise", of, passes), decode]
 
 
 def _cut_photos(work: StudyWork, job: PlannedJob) -> Work:
@@ -218,29 +238,27 @@ def _compress(work: StudyWork, job: PlannedJob) -> Work:
     return Work(files={f"{_run_folder(job)}/checkpoint.safetensors": stored})
 
 
+def _sample_shard(work: StudyWork, job: PlannedJob) -> Work:
+    batch_size = work.study.sampling(job.variant)["batch_size"]
+    count = len(rows_of_shard(job.shard, work.num_sampled(job.variant), batch_size))
+    return Work(count, "images", {}, work.sampling(job.variant, count))
+
+
 def _sample(work: StudyWork, job: PlannedJob) -> Work:
-    study, sampling = work.study, work.study.sampling(job.variant)
-    count = sampling["num_samples"] * sampling["num_sets"]
+    sampling, count = work.study.sampling(job.variant), work.num_sampled(job.variant)
     prompts = len(sampling["prompts"] or range(min(NUM_PROMPTS, work.data["num_classes"])))
-    of = {
-        **work.model(job.variant),
-        "num_timesteps": study.training(study.root(job.variant))["num_timesteps"],
-        **{key: sampling[key] for key in ("sampler", "options", "guidance_scale", "batch_size")},
-        "guided_channels": sampling["guided_channels"],
-    }
-    passes = sampling["steps"] * (count + prompts) / sampling["batch_size"]
-    decode = work.through_autoencoder("decode", count + prompts, sampling["batch_size"])
     folder = _run_folder(job)
     files = {
         f"{folder}/samples.npz": count * work.image_bytes + sampling["num_samples"] * LABEL_BYTES,
         f"{folder}/prompts.npz": prompts * work.image_bytes,
     }
-    return Work(count, "images", files, [Timing("denoise", of, passes), decode])
+    made = 0 if job.num_shards else count
+    return Work(made, "images", files, work.sampling(job.variant, made + prompts))
 
 
 def _evaluate(work: StudyWork, job: PlannedJob) -> Work:
-    sampling = work.study.sampling(job.variant)
-    number, count = sampling["num_samples"], sampling["num_samples"] * sampling["num_sets"]
+    number = work.study.sampling(job.variant)["num_samples"]
+    count = work.num_sampled(job.variant)
     files = {
         f"{_run_folder(job)}/features.npz": number * (work.widths[0] * FLOAT_BYTES + LABEL_BYTES),
         f"state/evaluate/{job.variant}-seed-{job.seed}": work.features_bytes(count),
@@ -278,6 +296,7 @@ RULES = {
     "make_reference": _make_reference,
     "train": _train,
     "compress": _compress,
+    "sample_shard": _sample_shard,
     "sample": _sample,
     "evaluate": _evaluate,
     "compare": _compare,

@@ -1,5 +1,6 @@
 """An array filled batch by batch that survives being killed."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -64,10 +65,12 @@ class ResumableArray:
             shutil.copyfile(self.path, temporary)
 
     def remove(self) -> None:
-        """Leave nothing in the folder, the heartbeat included."""
+        """Leave nothing in the folder, the heartbeat included, and no folder without files."""
         self.path.unlink()
         self.journal.unlink()
         self.path.with_name(heartbeat.NAME).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds other files
+            self.path.parent.rmdir()
 
     def _fill(self, make, start: int, stop: int) -> None:
         try:

@@ -1,6 +1,7 @@
 """Images as rows of a dataset of Hugging Face's package `datasets`, saved on this machine."""
 
 import errno
+import re
 from pathlib import Path
 
 from slimdit.errors import InputError
@@ -11,6 +12,8 @@ SPLITS = "dataset_dict.json"  # what DatasetDict.save_to_disk writes
 SAVED = ("dataset_info.json", "state.json")  # and Dataset.save_to_disk
 ROW = "row-"
 TEXT = ("string", "large_string")
+SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "dev"}
+SPLIT_NAMES |= {"test", "testing", "eval", "evaluation"}
 
 
 def is_dataset(root: Path) -> bool:
@@ -99,14 +102,16 @@ def load(root: Path, datasets):
 
 
 def parquet_files(root: Path) -> list[str]:
-    """Files of one split, such as train-00000-of-00042.parquet; raises InputError for several."""
+    """Files of one split, such as train-00000-of-00042.parquet or 0000.parquet of a folder of it;
+    raises InputError for several, by their usual names."""
     files = sorted(root.glob("*.parquet"))
     if not files:
         raise InputError(
             f"data.images: {root} has not both of {' and '.join(SAVED)}; save it again by "
             "Dataset.save_to_disk."
         )
-    splits = sorted({path.stem.split("-")[0] for path in files})
+    words = {word for path in files for word in re.split(r"[^a-z]+", path.stem.lower())}
+    splits = sorted(words & SPLIT_NAMES)
     if len(splits) > 1:
         raise InputError(
             f"data.images: {root} holds parquet files of several splits ({', '.join(splits)}); "

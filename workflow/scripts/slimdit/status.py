@@ -6,18 +6,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
-import yaml
-from snakemake.utils import update_config
-
-from slimdit.config_check import config_problems, listed
+from slimdit.config_files import configured_study
 from slimdit.errors import InputError
-from slimdit.job_status import DONE, WAITING, JobStatus, duration, job_status
-from slimdit.long_jobs import long_jobs, parts_begun
+from slimdit.job_status import (
+    DONE,
+    FIRST_UPDATES_S,
+    RUNNING,
+    WAITING,
+    JobStatus,
+    duration,
+    job_status,
+)
+from slimdit.long_jobs import LongJob, long_jobs, parts_begun
 from slimdit.study import Study
 
-BASE = "config.yaml"  # on which others are laid, as in the Snakefile
 HEADER = ("job", "state", "done", "loss", "per s", "left", "where", "")
 CLEAR = "\033[H\033[J"  # a terminal
 
@@ -26,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 1, with a sentence on stderr, for a bad config."""
     options = parser().parse_args(arguments)
     try:
-        study = read_study(options.configfile)
+        study = configured_study(options.configfile)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
@@ -54,43 +58,34 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def read_study(overlays: list[str]) -> Study:
-    """The study of config.yaml with `overlays` on it; raises InputError for a bad config."""
-    config = {}
-    for path in (BASE, *overlays):
-        try:
-            part = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}); name a config.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            what = " ".join(str(error).split())
-            raise InputError(f"{path} is not YAML ({what}); it should be a config.") from None
-        if not isinstance(part, dict):
-            raise InputError(f"{path} holds no keys; it should be a config such as {BASE}.")
-        update_config(config, part)
-    if problems := config_problems(config):
-        raise InputError(listed(problems))
-    return Study(config)
-
-
 def report(study: Study, now_s: float) -> str:
     """A line for each long job under a line of totals; now_s: seconds since 1970."""
     statuses = list(statuses_of(study, now_s))
-    states = Counter(status.state for status in statuses)
-    totals = ", ".join(f"{number} {state}" for state, number in states.items())
     at = time.strftime("%H:%M:%S", time.localtime(now_s))
-    return "\n".join(
-        [f"{study.name} at {at}: {totals}", "", *aligned([HEADER, *map(cells, statuses)])]
-    )
+    lines = aligned([HEADER, *map(cells, statuses)])
+    return "\n".join([f"{study.name} at {at}: {_totals(statuses)}", "", *lines])
 
 
 def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
     """Each long job's, and until it is done those of its parts that have begun."""
     for job in long_jobs(study):
         status = job_status(job, now_s)
-        yield status
-        parts = parts_begun(job) if status.state != DONE else ()
-        yield from (part for each in parts if (part := job_status(each, now_s)).state != WAITING)
+        begun = parts_begun(job) if status.state != DONE else ()
+        parts = [part for each in begun if (part := job_status(each, now_s)).state != WAITING]
+        yield _begun(status, job, parts, now_s) if status.state == WAITING else status
+        yield from parts
+
+
+def _begun(status: JobStatus, job: LongJob, parts: list[JobStatus], now_s: float) -> JobStatus:
+    """Of a job without a heartbeat: it runs if its log is fresh, or waits, maybe for its parts."""
+    if job.log.exists() and now_s - job.log.stat().st_mtime <= FIRST_UPDATES_S:
+        return replace(status, state=RUNNING)
+    return replace(status, note=f"for parts: {_totals(parts)}" if parts else "")
+
+
+def _totals(statuses: list[JobStatus]) -> str:
+    states = Counter(status.state for status in statuses)
+    return ", ".join(f"{number} {state}" for state, number in states.items())
 
 
 def cells(status: JobStatus) -> tuple[str, ...]:
