@@ -22,6 +22,7 @@ SAMPLING = {
     "guidance_scale": 2.0,
     "guided_channels": "all",
     "seed": 0,
+    "batch_size": 3,
     "precision": "float32",
     "compile": "off",
 }

@@ -9,6 +9,7 @@ from slimdit.devices import on_cuda
 from slimdit.diffusion import Diffusion
 from slimdit.errors import InputError
 from slimdit.latents import to_device
+from slimdit.memory import is_out_of_memory
 from slimdit.randomness import stream
 from slimdit.samplers import SAMPLERS
 
@@ -34,11 +35,11 @@ class Generator:
     """Samples latents from a model.
 
     Args:
-        sampling: {"sampler", "steps", "guidance_scale", "guided_channels", "seed", "compile",
-            "precision", and the sampler's own options under "options"}. guided_channels is "all",
-            or how many of the first channels are guided (DiT's sampler guides 3). compile and
-            precision ("auto": on CUDA, and bfloat16 there) are of the model; the chain's state is
-            float32.
+        sampling: {"sampler", "steps", "guidance_scale", "guided_channels", "seed", "batch_size",
+            "compile", "precision", and the sampler's own options under "options"}. guided_channels
+            is "all", or how many of the first channels are guided (DiT's sampler guides 3).
+            compile and precision ("auto": on CUDA, and bfloat16 there) are of the model; the
+            chain's state is float32.
         num_timesteps: of the training's diffusion.
     """
 
@@ -58,7 +59,7 @@ class Generator:
         self.sampler = SAMPLERS[sampling["sampler"]](diffusion, **sampling.get("options", {}))
         self.bfloat16 = on_cuda(sampling["precision"], "bfloat16", device)
         self.is_compiled = on_cuda(sampling["compile"], "on", device)
-        self.compiled_sizes: set[int] = set()
+        self.compiled_size = sampling["batch_size"]
         self.compiled = torch.compile(self.step, fullgraph=True, dynamic=False)
         self.captured = torch.compile(
             self.step, fullgraph=True, dynamic=False, mode="reduce-overhead"
@@ -82,17 +83,19 @@ class Generator:
         x, classes = noise("start"), self.classes(labels)
         k = torch.tensor([self.diffusion.num_steps - 1], device=self.device)
         step = self.step_for(len(indices))
-        for position in reversed(range(self.diffusion.num_steps)):
-            drawn = noise("step", position) if self.sampler.needs_noise else None
-            x, k = step(x, k, classes, drawn)
-        if self.is_compiled:
-            self.compiled_sizes.add(len(indices))
+        try:
+            for position in reversed(range(self.diffusion.num_steps)):
+                drawn = noise("step", position) if self.sampler.needs_noise else None
+                x, k = step(x, k, classes, drawn)
+        except Exception as error:
+            if is_out_of_memory(error):
+                self.compiled_size = len(indices) // 2  # for those who try again with fewer
+            raise
         return x[:count]
 
     def padded(self, values: np.ndarray) -> np.ndarray:
-        """`values`, repeated up to the next size that a step is compiled for, if there is one."""
-        sizes = [size for size in self.compiled_sizes if size >= len(values)]
-        return np.resize(values, min(sizes, default=len(values)))
+        """`values`, repeated up to the size that a compiled step is for."""
+        return np.resize(values, max(len(values), self.compiled_size * self.is_compiled))
 
     def classes(self, labels: np.ndarray) -> Tensor:
         """Embeddings of the classes, and with guidance of as many null classes: (B or 2B, C)."""

@@ -30,14 +30,14 @@ class ImageSampler:
         self.options, self.manifest = json.loads(sampling), read_json(latents_manifest)
         on = device()
         torch.set_float32_matmul_precision("high")
-        model = load_variant(checkpoint)
+        model = load_variant(checkpoint, on)
         self.generator = Generator(model, self.options, num_timesteps, on)
+        self.autoencoder = load_autoencoder(source, revision, on)
+        if on_cuda(self.options["compile"], "on", on):
+            self.autoencoder.decoder.compile(dynamic=True)
         # bfloat16 has fewer digits than an image's eight bits.
         half = on_cuda(self.options["precision"], "bfloat16", on)
         self.decoder_dtype = torch.float16 if half else torch.float32
-        if on_cuda(self.options["compile"], "on", on):
-            self.autoencoder.decoder.compile(dynamic=True)
-        self.autoencoder = load_autoencoder(source, revision, on)
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
             self.options["num_samples"],
@@ -56,4 +56,42 @@ class ImageSampler:
         z = self.generator.latents(indices, labels, stream)
         return decode_images(
             self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
+        )
+
+    def array(self, state, code: str, rows: range):
+        """The images `rows` of all sets, uint8 (len(rows), H, W, 3), as a ResumableArray in the
+        folder `state`; with how many of them were made just now and the seconds that took.
+
+        code: digest of what the step's code does.
+        """
+        from slimdit.resumable import ResumableArray
+
+        side = self.manifest["image_size"]
+        key = fingerprint([*self.identity, code, rows.start, rows.stop])
+        array = ResumableArray(state, key, (len(rows), side, side, 3), np.uint8)
+
+        def make(start, stop):
+            indices = np.arange(rows[start], rows[stop - 1] + 1)
+            return self.images(indices, self.labels[indices % len(self.labels)])
+
+        todo, started_s = len(rows) - array.done, time.monotonic()
+        array.fill(make, self.options["batch_size"], "sample", "image")
+        return array, todo, time.monotonic() - started_s
+
+
+def rows_of_shard(shard: str, num_images: int, batch_size: int) -> range:
+    """The rows of shard "2-of-8": whole batches, so that each image is made beside the same ones
+    as where there are no shards, and comes out to the same bits."""
+    position, count = map(int, shard.split("-of-"))
+    num_batches = -(-num_images // batch_size)
+    first, end = (num_batches * part // count * batch_size for part in (position - 1, position))
+    return range(first, min(end, num_images))
+
+
+def check_same_autoencoder(weights, manifest):
+    """Raise InputError unless `weights` are those that the latents were encoded by."""
+    if sha256_of(weights) != manifest["autoencoder"]["weights_sha256"]:
+        raise InputError(
+            f"{weights} are not the weights that the latents were encoded by (their sha256 "
+            "differs); restore them, or delete the study's data/latents.json to encode anew."
         )
