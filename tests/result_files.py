@@ -45,7 +45,7 @@ class Files:
     def __init__(self, folder):
         self.folder = folder
         self.paths = {"architecture": [], "speed": [], "quality": [], "training": []}
-        self.paths["difference"] = []
+        self.paths |= {"difference": [], "samples": []}
 
     def add(self, kind, name, content):
         path = self.folder / f"{kind}-{name}.json"
@@ -95,6 +95,10 @@ class Files:
         interval = {"difference": (low + high) / 2, "low": low, "high": high}
         content = {"variant": variant, "seed": seed, "paired": paired, **interval}
         self.add("difference", f"{variant}-{seed}", content)
+
+    def add_samples(self, variant, images_per_s, seed=0):
+        content = {"variant": variant, "seed": seed, "images_per_s": images_per_s}
+        self.add("samples", f"{variant}-{seed}", content)
 
     def add_training(self, variant, loss, seed=0, **terms):
         final = {"final_mse": loss, "final_vb": 0.01, "final_distillation": None}

@@ -31,6 +31,7 @@ from slimdit.variants import (
 )
 
 CPU = torch.device("cpu")
+DYNAMIC = {"int8_dynamic", "fp8_dynamic"}
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 ANY = settings(
     max_examples=12,
@@ -147,7 +148,7 @@ def test_costs_depend_on_neither_weights_nor_kernels(attention, data):
 
 
 @any_spec
-def test_pruning_costs_nothing_and_masking_and_int8_change_no_count(attention, data):
+def test_pruning_costs_nothing_and_masking_and_quantizing_change_no_count(attention, data):
     study, variant = drawn(data, attention)
     model = built(study, study.root(variant))
     heads = study.structure(variant)["num_heads"]
@@ -247,5 +248,7 @@ def test_sampled_images_are_finite_and_do_not_depend_on_their_batch(attention, d
 
     assert together.shape == (2, model.in_channels, model.input_size, model.input_size)
     assert together.isfinite().all()
-    rounding = 1e-4 * together.abs().max().item()
+    # An input that is rounded goes to the next step by a last bit.
+    is_rounded = not DYNAMIC.isdisjoint(study.parts(variant)["surgery"])
+    rounding = (2e-2 if is_rounded else 1e-4) * together.abs().max().item()
     torch.testing.assert_close(torch.cat(alone), together, rtol=1e-4, atol=rounding)

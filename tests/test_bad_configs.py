@@ -197,7 +197,17 @@ VARIANTS = [
     ),
     (
         derived(pruned(keep_heads=2), parent="Q-S2"),
-        "variants.new.apply[0] is prune_heads of int8 weights; int8_weight_only should come last.",
+        "variants.new.apply[0] is prune_heads of quantized weights; int8_weight_only should come "
+        "last.",
+    ),
+    (
+        derived({"name": "fp8_dynamic"}, parent="Q8dyn-S2"),
+        "variants.new.apply[0] is fp8_dynamic of quantized weights; int8_dynamic should come last.",
+    ),
+    (
+        {"backbones": {"S": {"hidden_size": 84, "num_heads": 3}}},
+        "variants.Q8dyn-S2.apply[0] is int8_dynamic: hidden_size 84 of its backbone must be a "
+        "multiple of 8.",
     ),
     ({"backbones": {"S": {"num_heads": 5}}}, "backbones.S.hidden_size 96 must be a multiple of 4"),
     (

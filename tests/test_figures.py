@@ -11,10 +11,11 @@ from slimdit.files import write_csv, write_json, write_npz
 from slimdit.plots.differences import overlay
 from slimdit.plots.losses import moving_mean
 from slimdit.plots.pareto import Point, pareto_figure, pareto_front
+from slimdit.plots.savings import Saving, savings_figure
 from slimdit.plots.style import styled
 from slimdit.results import Row
 
-FIGURES = ("samples", "differences", "losses", "pareto", "expert_load")
+FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
 EXTRACTOR = {
     "name": "net",
     "fd_column": "fd_net",
@@ -42,6 +43,8 @@ def write_study(folder, variants, seeds=(0,)):
         add("architecture", here / "architecture.json", cost)
         measured = {"latency_ms": 5.0 + i, "peak_memory_bytes": 1e6 * (1 + i)}
         measured |= {"mode": "eager", "batch_size": 8, "peak_memory_kind": "cpu_peak_rss_growth"}
+        measured |= {"latency_over_base": 0.8 + i, "latency_over_base_q25": 0.7 + i}
+        measured |= {"latency_over_base_q75": 1.1 + i}
         add("speed", here / "speed.json", {"variant": variant, "measurements": [measured]})
         images = rng.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
         names = np.array([f"a_class_{n}" for n in range(8)])
@@ -179,6 +182,22 @@ def test_pareto_labels_overlap_neither_each_other_nor_the_frame():
     assert len(boxes) == 15
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+
+
+def test_savings_are_bars_of_their_lengths_and_what_is_cut_or_missing_is_said():
+    savings = [
+        Saving("faster", "a", 20.0, 12.0, (8.0, 15.0)),
+        Saving("slower", "b", -61.0, -163.0, (-180.0, -150.0)),
+        Saving("untimed", "b", 5.0, None),
+    ]
+    with styled():
+        axes = savings_figure(savings, "eager").axes[0]
+        widths = [bar.get_width() for bar in axes.patches]
+        said = [text.get_text() for text in axes.texts]
+    assert widths == [20, 12, -61, -100, 5]
+    assert said == ["-163%", "not measured"]
+    low, high = axes.get_xlim()
+    assert low == -100 and high > 20
 
 
 def test_moving_mean_of_each_value_and_those_before_it():

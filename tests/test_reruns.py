@@ -1,5 +1,6 @@
 """What runs again after a change, on dry runs of the whole study."""
 
+import json
 import os
 import re
 import shutil
@@ -29,15 +30,17 @@ YEAR_S = 365 * 24 * 3600
 
 def row(variant):
     """The jobs of one variant's row once it has weights, without their making."""
-    return {f"{rule}:{variant}" for rule in ("sample", "evaluate", "measure_speed")} | compared(
-        variant
-    )
+    own = {f"{rule}:{variant}" for rule in ("sample", "evaluate", "measure_speed")}
+    return own | compared(variant)
 
 
 def compared(variant):
-    """The comparisons that the variant's samples take part in."""
+    """The comparisons that the variant's samples or weights take part in."""
     return {
-        f"compare:{child}" for child in STUDY.compared if variant in (child, STUDY.parent(child))
+        f"{rule}:{child}"
+        for rule in ("compare", "measure_speed")
+        for child in STUDY.compared
+        if variant in (child, STUDY.parent(child))
     }
 
 
@@ -64,7 +67,7 @@ def finished(tmp_path_factory):
             if output == CONFIG["data"]["images"]:
                 path.mkdir()
             else:
-                path.write_text(output)
+                path.write_text(json.dumps({"is": output}))  # the graph reads some of them
     plan(project, execute="touch", force=True)
     return project
 
@@ -171,6 +174,15 @@ def test_a_change_in_mediated_attention_reruns_the_mediated_variants(project):
     assert set(plan(project)) == expected
 
 
+def test_other_weights_of_a_base_time_the_rows_measured_against_it_anew(project):
+    path = project / f"results/{STUDY.name}/variants/XS2-base/seed-0/checkpoint.safetensors"
+    path.write_text("others")
+    expected = made("XS2-base") - {"train:XS2-base"} | RESULTS
+    assert set(plan(project)) == expected
+    of_child = {job for job in expected if job.endswith(":MoE-XS2-8E2A")}
+    assert of_child == {"measure_speed:MoE-XS2-8E2A", "compare:MoE-XS2-8E2A"}
+
+
 def test_a_new_kind_of_attention_reruns_nothing(project):
     attention = project / "workflow/scripts/slimdit/attention"
     (attention / "window.py").write_text("class WindowAttention: pass\n")
@@ -197,6 +209,11 @@ def test_a_clock_that_jumps_reruns_nothing(project):
             now = path.stat().st_mtime + random.uniform(-1, 1) * YEAR_S
             os.utime(path, (now, now), follow_symlinks=False)
     assert plan(project) == {}
+
+
+def test_how_speed_is_measured_measures_it_anew_and_nothing_else(project):
+    edit_config(project, lambda c: c["speed"].update(timed_iterations=51))
+    assert set(plan(project)) == RESULTS | {f"measure_speed:{v}" for v in VARIANTS}
 
 
 def test_how_often_work_is_saved_reruns_nothing(project):
@@ -251,9 +268,9 @@ def test_other_images_rerun_everything_but_the_counts(project):
 
 
 def test_the_papers_study_has_all_its_jobs(tmp_path):
-    """13 trained and 8 derived variants, all sampled, evaluated, counted, timed; 17 compared."""
+    """13 trained and 10 derived variants, all sampled, evaluated, counted, timed; 19 compared."""
     project = tmp_path / "fresh"
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "results", "__pycache__"))
     jobs = plan(project, (project / "config.yaml", project / "configs/imagenet200.yaml"))
     assert len([job for job in jobs if job.startswith("train:")]) == 13
-    assert len(jobs) == 4 + 13 + 8 + 4 * 21 + 17 + 2
+    assert len(jobs) == 4 + 13 + 10 + 4 * 23 + 19 + 2

@@ -28,14 +28,59 @@ def test_changes_are_percents_of_the_parents_values(files):
 
     child = table1["Q-S2"]
     assert child["total_params_change_percent"] == "-10.00"
-    assert child["latency_ms_eager_change_percent"] == "25.00"
-    assert child["iterations_per_s_eager_change_percent"] == "-20.00"
     assert child["fd_efficientnet_lite0_change_percent"] == "5.00"
     assert child["macs_change_percent"] == "0.00"
     assert table1["S2-base"]["total_params_change_percent"] == NONE
     assert "21.0 (+5.0%)" in text
-    assert "80.0 (-20.0%)" in text
     assert "| 20.0 |" in text  # the base row and unchanged values have no bracket
+
+
+@pytest.mark.parametrize(
+    ("quartiles", "significant", "cell", "sentence"),
+    [
+        ((0.75, 0.85), "yes", "| 0.800 [0.750, 0.850] |", "eager: Q-S/2 faster, no row slower"),
+        ((0.75, 1.05), "no", "| 0.800 [0.750, 1.050 ~] |", "eager: no row faster, no row slower"),
+    ],
+)
+def test_latency_is_compared_with_the_parents_of_the_same_process(
+    files, quartiles, significant, cell, sentence
+):
+    over_base = dict(
+        zip(("latency_over_base_q25", "latency_over_base_q75"), quartiles, strict=True)
+    )
+    files.add_costs("S2-base", latency_ms=10.0, latency_over_base=None)
+    files.add_costs("Q-S2", latency_ms=99.0, latency_over_base=0.8, **over_base)
+    table1, _, text = files.tables()
+    assert table1["Q-S2"]["latency_over_base_eager"] == "0.8"
+    assert table1["Q-S2"]["latency_over_base_eager_significant"] == significant
+    assert table1["Q-S2"]["latency_over_base_compiled_q25"] == NOT_MEASURED
+    assert table1["S2-base"]["latency_over_base_eager_significant"] == NONE
+    assert cell in text and sentence in text and "compiled: no row" not in text
+
+
+def test_a_row_that_is_slower_beyond_noise_is_said_to_be(files):
+    slow = {"latency_over_base_q25": 1.1, "latency_over_base_q75": 1.3}
+    files.add_costs("Q-S2", latency_over_base=1.2, **slow)
+    assert "Beyond the noise, eager: no row faster, Q-S/2 slower." in files.tables()[2]
+
+
+def test_energy_is_of_the_batch_size_that_it_was_measured_at(files):
+    files.add_costs("S2-base", energy_j_per_image=None)
+    files.add_costs("Q-S2", batch_size=64, energy_j_per_image=0.25)
+    table1, _, _ = files.tables()
+    assert table1["S2-base"]["energy_j_per_image_eager"] == NOT_MEASURED
+    assert table1["Q-S2"]["energy_j_per_image_eager"] == "0.25"
+    assert table1["Q-S2"]["latency_ms_eager"] == NOT_MEASURED
+
+
+def test_the_samplers_speed_is_a_mean_over_seeds_where_all_were_timed(files):
+    for seed, images_per_s in enumerate((10.0, 14.0)):
+        files.add_samples("S2-base", images_per_s, seed)
+        files.add_samples("Q-S2", None if seed else 10.0, seed)
+    table1, _, text = files.tables()
+    assert table1["S2-base"]["sampler_images_per_s"] == "12"
+    assert table1["Q-S2"]["sampler_images_per_s"] == NOT_MEASURED
+    assert "| 12.0 |" in text
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ SAMPLING = {
     "guidance_scale": 2.0,
     "guided_channels": "all",
     "seed": 0,
+    "batch_size": 3,
+    "precision": "float32",
+    "compile": "off",
 }
 
 
@@ -84,7 +87,14 @@ class PointMass(nn.Module):
         super().__init__()
         self.x0, self.diffusion = x0, Diffusion(T)
 
-    def forward(self, x, t, y):
+    def timestep_embedder(self, t):
+        return t[:, None]
+
+    def label_embedder(self, y):
+        return torch.zeros_like(y)[:, None]
+
+    def conditioned(self, x, c):
+        t = c[:, 0]
         eps = x - self.diffusion.at("sqrt_alpha_bar", t) * self.x0
         eps = eps / self.diffusion.at("sqrt_one_minus_alpha_bar", t)
         return SimpleNamespace(output=torch.cat([eps, -torch.ones_like(eps)], 1))
@@ -116,6 +126,27 @@ def test_image_is_the_same_in_any_batch_and_order(model, options):
     assert not torch.allclose(together[0], together[1])
 
 
+@pytest.mark.parametrize("options", [{}, {"sampler": "ddpm", "guidance_scale": 1.0}])
+def test_compiled_step_is_one_graph_and_samples_the_same_images(model, options):
+    """Fewer images are sampled by the graph of more."""
+    eager = Generator(model, SAMPLING | options, T, CPU)
+    compiled = Generator(model, SAMPLING | options | {"compile": "on"}, T, CPU)
+    torch._dynamo.utils.counters.clear()
+    for count in (3, 1):
+        indices, labels = np.arange(count), np.arange(count) % 3
+        expected, latents = (g.latents(indices, labels) for g in (eager, compiled))
+        torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+def test_bfloat16_samples_nearly_the_same_images_in_float32(model):
+    indices, labels = np.arange(2), np.array([0, 2])
+    exact = Generator(model, SAMPLING, T, CPU).latents(indices, labels)
+    half = Generator(model, SAMPLING | {"precision": "bfloat16"}, T, CPU).latents(indices, labels)
+    assert half.dtype == torch.float32
+    assert 0 < (half - exact).norm() / exact.norm() < 0.05
+
+
 def test_prompts_start_from_noise_of_their_own(model):
     generator, index, label = Generator(model, SAMPLING, T, CPU), np.array([0]), np.array([0])
     image, prompt = (generator.latents(index, label, name) for name in ("image", "prompt"))
@@ -135,22 +166,28 @@ def outputs(model, x, t, y):
     return conditional[:, :4], unconditional[:, :4], conditional[:, 4:]
 
 
+def guided(generator, x, t, y):
+    classes = generator.classes(y.numpy())
+    embeddings = generator.model.timestep_embedder(t).repeat(len(classes) // len(y), 1)
+    return generator.guided(x, embeddings + classes)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 4.0])
 def test_guidance_goes_from_the_null_prediction_through_the_class(model, guided_inputs, scale):
     generator = Generator(model, SAMPLING | {"guidance_scale": scale}, T, CPU)
     conditional, unconditional, variance = outputs(model, *guided_inputs)
-    eps, v = generator.guided(*guided_inputs)
+    eps, v = guided(generator, *guided_inputs)
     torch.testing.assert_close(eps, unconditional + scale * (conditional - unconditional))
     torch.testing.assert_close(v, variance)
 
 
 def test_guidance_of_three_channels_leaves_the_fourth_conditional(model, guided_inputs):
     options = SAMPLING | {"guided_channels": 3, "guidance_scale": 4.0}
-    eps, _ = Generator(model, options, T, CPU).guided(*guided_inputs)
+    eps, _ = guided(Generator(model, options, T, CPU), *guided_inputs)
     conditional, unconditional, _ = outputs(model, *guided_inputs)
     torch.testing.assert_close(eps[:, 3], conditional[:, 3])
-    guided = unconditional + 4.0 * (conditional - unconditional)
-    torch.testing.assert_close(eps[:, :3], guided[:, :3])
+    expected = unconditional + 4.0 * (conditional - unconditional)
+    torch.testing.assert_close(eps[:, :3], expected[:, :3])
 
 
 def test_more_guided_channels_than_the_latent_has_is_an_input_error(model):

@@ -154,7 +154,7 @@ def test_variant_without_a_plain_twin_has_no_parent(config):
 def test_trained_and_derived_variants_are_all_variants():
     assert set(PHOTOS.trained) | set(PHOTOS.derived) == set(PHOTOS.variants)
     assert not set(PHOTOS.trained) & set(PHOTOS.derived)
-    assert PHOTOS.derived == [v for v in PHOTOS.variants if v.startswith("Q-") or "prune" in v]
+    assert PHOTOS.derived == [v for v in PHOTOS.variants if v.startswith("Q") or "prune" in v]
 
 
 def test_operations_add_up_along_the_chain(config):
@@ -208,7 +208,7 @@ def test_parts_are_the_kinds_that_a_model_is_built_from(variant, parts):
 
 
 def test_overlay_keeps_the_variants_and_changes_the_scale():
-    assert IMAGENET200.variants == PHOTOS.variants
+    assert IMAGENET200.variants == PHOTOS.variants | {"Qfp8-S2": IMAGENET200.block("Qfp8-S2")}
     assert IMAGENET200.name == "imagenet200"
     assert IMAGENET200.config["data"]["num_classes"] == 200
     assert IMAGENET200.config["data"]["reference_per_class"] == 50

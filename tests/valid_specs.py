@@ -80,7 +80,7 @@ def attentions(kind: str, num_heads: int, grid_size: int) -> st.SearchStrategy[d
     """`attention` of a kind; None: the block leaves it out."""
     squares = [side**2 for side in range(1, grid_size + 1)]
     options = {
-        "full": st.just({}) | st.builds(dict, head_size=st.integers(2, 12)),
+        "full": st.just({}) | st.builds(dict, head_size=st.integers(1, 12)),
         "shallow": st.just({}),
         "mediated": st.builds(dict, num_mediators=st.sampled_from(squares)),
         "focused": st.builds(dict, group_size=st.sampled_from(divisors(num_heads))),
@@ -104,9 +104,9 @@ def mlps(depth: int) -> st.SearchStrategy[dict | None]:
 
 
 @st.composite
-def operations(draw, heads: int) -> list[dict]:
+def operations(draw, heads: int, quantizations: list[str]) -> list[dict]:
     """Prunings of what attention of so many heads has left (none: it has no heads to prune), then
-    int8 weights: integers are not pruned or quantized again.
+    perhaps one of the quantizations: their weights are not pruned or quantized again.
     """
     chain = []
     for _ in range(draw(st.integers(0, 3)) if heads else 0):
@@ -115,7 +115,15 @@ def operations(draw, heads: int) -> list[dict]:
         chain.append(pruning)
         if pruning.get("mode") != "masked":
             heads = pruning["keep_heads"]
-    return chain + draw(st.sampled_from([[], [{"name": "int8_weight_only"}]]))
+    return chain + draw(st.sampled_from([[], *([{"name": name}] for name in quantizations)]))
+
+
+def quantizations(hidden_size: int, mlp: dict | None) -> list[str]:
+    """Those that find a layer of their sizes on a CPU: one of a dense MLP, where others depend."""
+    is_dense = mlp is None or mlp["name"] == "dense" or mlp.get("every", 1) > 1
+    sizes = {"int8_dynamic": 8, "fp8_dynamic": 16} if is_dense else {}
+    fitting = [name for name, multiple in sizes.items() if hidden_size % multiple == 0]
+    return ["int8_weight_only", *fitting]
 
 
 def divisors(number: int) -> list[int]:
@@ -151,7 +159,8 @@ def chains(draw, name: str, attention: str, common: Common, teacher: str | None 
         block["distill"] = {"teacher": teacher, "alpha": draw(st.floats(0, 1))}
 
     variants = {name: block}
-    for operation in draw(operations(heads if attention in PRUNABLE else 0)):
+    fitting = quantizations(backbone["hidden_size"], mlp)
+    for operation in draw(operations(heads if attention in PRUNABLE else 0, fitting)):
         last = list(variants)[-1]
         if "apply" in variants[last] and draw(st.booleans()):
             variants[last]["apply"].append(operation)

@@ -225,6 +225,12 @@ def first_checkpoint(wildcards):
     return run_files("checkpoint.safetensors", [wildcards.variant])[0]
 
 
+def base_checkpoint(wildcards):
+    """Of the variant that this one's latency is compared with, if there is one."""
+    base = parent(wildcards)
+    return {"base_checkpoint": run_files("checkpoint.safetensors", [base])[0]} if base else {}
+
+
 # Params: what a rule's result depends on.
 
 
@@ -273,13 +279,16 @@ def own_operations(wildcards):
     return canonical(STUDY.block(wildcards.variant)["apply"])
 
 
+def code_of_both(script, variant, other):
+    """Digest of a step that runs `variant` and `other`, if there is another."""
+    kinds = STUDY.parts(variant)
+    if other:
+        kinds = {part: kinds[part] | STUDY.parts(other)[part] for part in kinds}
+    return code_of(script, **kinds)
+
+
 def train_code(wildcards):
-    """The teacher's parts count too: its code is run."""
-    teacher = STUDY.teacher(wildcards.variant)
-    kinds = STUDY.parts(wildcards.variant)
-    if teacher:
-        kinds = {part: kinds[part] | STUDY.parts(teacher)[part] for part in kinds}
-    return code_of("train", **kinds)
+    return code_of_both("train", wildcards.variant, STUDY.teacher(wildcards.variant))
 
 
 def compress_code(wildcards):
@@ -312,7 +321,7 @@ def count_code(wildcards):
 
 
 def speed_code(wildcards):
-    return model_code("measure_speed", wildcards.variant)
+    return code_of_both("measure_speed", wildcards.variant, parent(wildcards))
 
 
 def measurement():

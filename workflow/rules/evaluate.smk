@@ -148,6 +148,7 @@ rule count_cost:
 
 rule measure_speed:
     input:
+        unpack(base_checkpoint),
         checkpoint=first_checkpoint,
     output:
         speed="results/{study}/variants/{variant}/speed.json",
@@ -161,6 +162,7 @@ rule measure_speed:
         mem_mb=4000,
     params:
         variant="{variant}",
+        base=parent,
         measurement=measurement(),
         code=speed_code,
     message:

@@ -1,7 +1,7 @@
 # JSON files to tables, figures and the report.
 
 ROWS = canonical(STUDY.rows())
-FIGURES = ("samples", "differences", "losses", "pareto", "expert_load")
+FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
 
 
 localrules:
@@ -40,12 +40,10 @@ rule tables:
         quality=run_files("quality.json", STUDY.variants),
         difference=run_files("difference.json", STUDY.compared),
         training=run_files("training.json", STUDY.trained),
+        samples=run_files("samples.json", STUDY.variants),
         autoencoder=autoencoder_report(),
-        # No table has them, the record of the study does.
-        record_only=[
-            *run_files("samples.json", STUDY.variants),
-            f"results/{STUDY.name}/data/latents.json",
-        ],
+        # No table has it, the record of the study does.
+        record_only=f"results/{STUDY.name}/data/latents.json",
     output:
         **beside_paper("paper.csv", "paper.md"),
         table1_csv=table_report("table1.csv", "table1"),

@@ -9,8 +9,17 @@ from slimdit.plots.expert_load import ExpertLoad, expert_load_figure
 from slimdit.plots.losses import losses_figure, mean_curve
 from slimdit.plots.pareto import Point, pareto_figure
 from slimdit.plots.samples import samples_figure
+from slimdit.plots.savings import Saving, savings_figure
 from slimdit.plots.style import message, save, styled
-from slimdit.results import PEAK_MEMORY_KINDS, Row, Study, read_losses, read_rows, read_study
+from slimdit.results import (
+    OVER_BASE,
+    PEAK_MEMORY_KINDS,
+    Row,
+    Study,
+    read_losses,
+    read_rows,
+    read_study,
+)
 
 
 def figures(
@@ -31,6 +40,8 @@ def figures(
     losses_svg,
     pareto_png,
     pareto_svg,
+    savings_png,
+    savings_svg,
     expert_load_png,
     expert_load_svg,
 ):
@@ -45,6 +56,7 @@ def figures(
         save(draw_differences(rows, images, names), differences_png, differences_svg, code)
         save(draw_losses(study, training, losses), losses_png, losses_svg, code)
         save(draw_pareto(study), pareto_png, pareto_svg, code)
+        save(draw_savings(study), savings_png, savings_svg, code)
         save(draw_expert_load(study), expert_load_png, expert_load_svg, code)
 
 
@@ -131,6 +143,35 @@ def draw_pareto(study: Study):
             )
         planes.append((label, points))
     return pareto_figure(planes, study.extractor.fd_label)
+
+
+def draw_savings(study: Study):
+    """In the mode in which most rows were timed; compiled where both were."""
+    compared = [result for result in study.results.values() if result.row.parent]
+    if not compared:
+        return message("No variant of this study has a parent.")
+
+    def num_timed(mode):
+        return sum(each.values[f"{OVER_BASE}_{mode}"] is not None for each in compared)
+
+    mode = max(("compiled", "eager"), key=num_timed)
+    savings = []
+    for result in compared:
+        change = study.change_percent(result.row.variant, "macs")
+        ratio, q25, q75 = (
+            result.values[f"{OVER_BASE}_{mode}{part}"] for part in ("", "_q25", "_q75")
+        )
+        savings.append(
+            Saving(
+                result.row.label,
+                result.row.group,
+                macs_percent=None if change is None else -change,
+                time_percent=None if ratio is None else 100 * (1 - ratio),
+                # The faster the pass, the more is saved.
+                quartiles_percent=None if ratio is None else (100 * (1 - q75), 100 * (1 - q25)),
+            )
+        )
+    return savings_figure(savings, f"{mode}, batch size {study.speed_batch_size}")
 
 
 def draw_expert_load(study: Study):

@@ -1,94 +1,66 @@
-"""Measure a variant's latency, throughput and peak memory in a process of its own."""
+"""Measure a variant's latency, in turns with its base's, and what it takes in memory and energy."""
 
 import json
-import logging
-import time
-
-log = logging.getLogger(__name__)
 
 
-def measure_speed(checkpoint, speed, variant, measurement, code):
-    """measurement: {"eager_batch_sizes", "compiled_batch_sizes", "warmup_iterations",
-    "timed_iterations"}."""
+def measure_speed(checkpoint, speed, variant, base, measurement, code, base_checkpoint=None):
+    """measurement: {"eager_batch_sizes", "compiled_batch_sizes", "precision",
+    "warmup_iterations", "timed_iterations"}.
+
+    base: the variant that this one's latency is compared with, and `base_checkpoint` its weights;
+    None where there is none. Memory is measured before they are loaded.
+    """
     import torch
 
-    from slimdit.devices import device
+    from slimdit.cost import count_macs
+    from slimdit.devices import device, on_cuda
+    from slimdit.energy import energy_counter
     from slimdit.files import sha256_of, write_json
-    from slimdit.memory import is_out_of_memory
+    from slimdit.peak_memory import peak_memory, resident_bytes
     from slimdit.provenance import origin
-    from slimdit.speed import cannot_compile, compile_blocks, measure_forward, resident_bytes
+    from slimdit.roofline import measured_peaks
+    from slimdit.speed import forward, random_inputs
+    from slimdit.speed_trials import SpeedTrials
     from slimdit.variants import build_operations, load_variant, read_metadata
 
     options, on = json.loads(measurement), device()
     torch.set_float32_matmul_precision("high")
+    dtype = torch.bfloat16 if on_cuda(options["precision"], "bfloat16", on) else torch.float32
     metadata = read_metadata(checkpoint)
     build_operations(metadata["operations"])  # imports are not the model's memory
     baseline_rss_bytes = resident_bytes()
-    model = load_variant(checkpoint).to(on)
-    measurements, not_measured = [], []
-
-    def skip(mode, batch_size, reason):
-        not_measured.append({"mode": mode, "batch_size": batch_size, "reason": reason})
-
-    def measure(mode, batch_size):
-        started_s = time.monotonic()
-        try:
-            result = measure_forward(
-                model,
-                random_inputs(model, batch_size, on),
-                options["warmup_iterations"],
-                options["timed_iterations"],
-                on,
-                baseline_rss_bytes,
-            )
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            skip(mode, batch_size, "does not fit in memory")
-            return
-        measurements.append({"mode": mode, **result})
-        wall_s = time.monotonic() - started_s
-        log.info("%s, batch %d: %.2f ms (%.0f s)", mode, batch_size, result["latency_ms"], wall_s)
-
+    model = load_variant(checkpoint, on)
+    memory = {}
     for batch_size in options["eager_batch_sizes"]:
-        measure("eager", batch_size)
-    reason = cannot_compile(on)
-    if reason is None:
-        compile_blocks(model)
+        inputs = random_inputs(model, batch_size, on)
+        memory[batch_size] = peak_memory(
+            lambda inputs=inputs: forward(model, inputs, dtype), on, baseline_rss_bytes
+        )
+
+    models, digests = [model], {"checkpoint_sha256": sha256_of(checkpoint)}
+    if base_checkpoint:
+        models.append(load_variant(base_checkpoint, on))
+        digests["base_checkpoint_sha256"] = sha256_of(base_checkpoint)
+    macs, peaks, counter = count_macs(model), measured_peaks(on, dtype), energy_counter(on)
+    trials = SpeedTrials(models, options, on, macs, peaks, counter)
+    for batch_size in options["eager_batch_sizes"]:
+        trials.run("eager", batch_size, **memory[batch_size])
     for batch_size in options["compiled_batch_sizes"]:
-        if reason is None:
-            measure("compiled", batch_size)
-        else:
-            skip("compiled", batch_size, reason)
+        trials.run("compiled", batch_size)
     write_json(
         speed,
         {
             "variant": variant,
-            "measurements": measurements,
-            "not_measured": not_measured,
-            "origin": origin(
-                code=code,
-                checkpoint_sha256=sha256_of(checkpoint),
-                seed=metadata["origin"]["seed"],
-            ),
+            "base": base,
+            "macs_per_image": macs,
+            "peak_macs_per_s": peaks.macs_per_s,
+            "peak_bytes_per_s": peaks.bytes_per_s,
+            "energy_counter": counter and counter.kind,
+            "measurements": trials.measurements,
+            "not_measured": trials.not_measured,
+            "origin": origin(code=code, seed=metadata["origin"]["seed"], **digests),
         },
     )
-
-
-def random_inputs(model, batch_size, on):
-    """Latents, timesteps and labels of a forward pass; the same for every variant."""
-    import torch
-
-    from slimdit.randomness import stream
-
-    random = stream(0, "speed")
-    shape = (batch_size, model.in_channels, model.input_size, model.input_size)
-    arrays = (
-        random.standard_normal(shape, "float32"),
-        random.integers(0, 1000, batch_size),
-        random.integers(0, model.num_classes, batch_size),
-    )
-    return tuple(torch.from_numpy(array).to(on) for array in arrays)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ def tables(
     speed_batch_size,
     code,
     difference,
+    samples,
     outputs,
     autoencoder=(),
 ):
@@ -27,7 +28,14 @@ def tables(
     `autoencoder` the report of the study's own, if it trained one. `outputs` are paths that end in
     the names of `study_tables`."""
     study = read_study(
-        read_rows(rows), architecture, speed, quality, training, speed_batch_size, difference
+        read_rows(rows),
+        architecture,
+        speed,
+        quality,
+        training,
+        speed_batch_size,
+        difference,
+        samples,
     )
     texts = study_tables(study, json.loads(paper), map(read_json, autoencoder))
     for path in map(Path, outputs):

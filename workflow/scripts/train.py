@@ -74,7 +74,7 @@ def train(
     processes = Processes()
     if newest := processes.same(processes.is_first and states.newest()):
         run.load(newest)
-    teacher_model = teacher and load_variant(teacher).to(on).requires_grad_(False)
+    teacher_model = teacher and load_variant(teacher, on).requires_grad_(False)
     batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
     objective = Objective(
         model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0), micro_batch_size

@@ -106,7 +106,22 @@ def encode_moments(autoencoder, x: Tensor, dtype: torch.dtype = torch.float32) -
 
 
 @torch.inference_mode()
-def decode_images(autoencoder, latents: Tensor, shift: list[float], scale: list[float]):
-    """Latents in units of the diffusion (B, C, h, w) -> uint8 images (B, H, W, 3)."""
-    shift, scale = (torch.tensor(v, device=latents.device).view(-1, 1, 1) for v in (shift, scale))
-    return to_uint8(autoencoder.decode(latents / scale + shift).sample)
+def decode_images(
+    autoencoder,
+    latents: Tensor,
+    shift: list[float],
+    scale: list[float],
+    dtype: torch.dtype = torch.float32,
+) -> np.ndarray:
+    """Latents in units of the diffusion (B, C, h, w) -> uint8 images (B, H, W, 3).
+
+    By autocast to `dtype`; in float32 where that gives numbers that are not finite.
+    """
+    on = latents.device
+    shift, scale = (torch.tensor(values, device=on).view(-1, 1, 1) for values in (shift, scale))
+    z = latents / scale + shift
+    with torch.autocast(on.type, dtype, enabled=dtype != torch.float32):
+        x = autoencoder.decode(z).sample
+    if dtype != torch.float32 and not x.isfinite().all():
+        x = autoencoder.decode(z).sample
+    return to_uint8(x)

@@ -53,18 +53,19 @@ class TimestepEmbedder(nn.Module):
 class DiTBlock(nn.Module):
     """Attention and MLP, each between an adaptive layer norm and a gate (adaLN-Zero)."""
 
+    num_modulations = 6
+
     def __init__(self, hidden_size: int, attention: nn.Module, mlp: nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
         self.attention = attention
         self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
         self.mlp = mlp
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 6 * hidden_size))
-        self.modulation[1].initial = {"weight": zeros}
 
-    def forward(self, x: Tensor, c: Tensor):
-        modulation = self.modulation(c).chunk(6, dim=1)  # six of (B, C)
-        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation
+    def forward(self, x: Tensor, modulation: Tensor):
+        """x: (B, N, C); modulation: (B, 6C)."""
+        chunks = modulation.chunk(self.num_modulations, dim=1)  # six of (B, C)
+        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = chunks
         attended = self.attention(modulate(self.norm1(x), shift_msa, scale_msa))  # (B, N, C)
         x = x + gate_msa.unsqueeze(1) * attended
         hidden, routing = self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
@@ -72,15 +73,17 @@ class DiTBlock(nn.Module):
 
 
 class FinalLayer(nn.Module):
+    num_modulations = 2
+
     def __init__(self, hidden_size: int, out_features: int):
         super().__init__()
         self.norm = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, 2 * hidden_size))
         self.linear = nn.Linear(hidden_size, out_features)
-        self.modulation[1].initial = self.linear.initial = {"weight": zeros}
+        self.linear.initial = {"weight": zeros}
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        shift, scale = self.modulation(c).chunk(2, dim=1)
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """x: (B, N, C); modulation: (B, 2C)."""
+        shift, scale = modulation.chunk(self.num_modulations, dim=1)
         return self.linear(modulate(self.norm(x), shift, scale))  # (B, N, P*P*channels)
 
 
@@ -124,6 +127,11 @@ class DiT(nn.Module):
             DiTBlock(hidden_size, attention(layer), mlp(layer)) for layer in range(depth)
         )
         self.final_layer = FinalLayer(hidden_size, patch_size**2 * 2 * in_channels)
+        # One product for the modulations of all layers: on their own they are B rows each.
+        layers = [*self.blocks, self.final_layer]
+        self.widths = [layer.num_modulations * hidden_size for layer in layers]
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, sum(self.widths)))
+        self.modulation[1].initial = {"weight": zeros}
 
     @property
     def null_class(self) -> int:
@@ -131,15 +139,19 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Prediction:
         """x: (B, in_channels, H, W) latents; t: (B,) timesteps; y: (B,) class or null class."""
+        return self.conditioned(x, self.timestep_embedder(t) + self.label_embedder(y))
+
+    def conditioned(self, x: Tensor, c: Tensor) -> Prediction:
+        """c: (B, C), the sum of the embeddings of timestep and class."""
         x = self.patch_embedder(x).flatten(2).transpose(1, 2)  # (B, N, C)
         x = x + self.position_embedding
-        c = self.timestep_embedder(t) + self.label_embedder(y)  # (B, C)
+        *modulations, final = self.modulation(c).split(self.widths, dim=1)
         routings = []
-        for block in self.blocks:
-            x, routing = block(x, c)
+        for block, modulation in zip(self.blocks, modulations, strict=True):
+            x, routing = block(x, modulation)
             if routing is not None:
                 routings.append(routing)
-        return Prediction(self._unpatchify(self.final_layer(x, c)), routings)
+        return Prediction(self._unpatchify(self.final_layer(x, final)), routings)
 
     def _unpatchify(self, x: Tensor) -> Tensor:
         grid, patch, channels = self.grid_size, self.patch_size, 2 * self.in_channels

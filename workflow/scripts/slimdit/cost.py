@@ -1,7 +1,8 @@
 """What a model costs on paper: parameters, multiply-accumulates, bytes."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from slimdit.backbone import DiT
 from slimdit.mlp.moe import MixtureOfExperts
+from slimdit.surgery.quantization import QuantizedLinear
 from slimdit.variants import flat_tensors
 
 
@@ -37,7 +39,8 @@ def count_macs(model: DiT) -> int:
     """Multiply-accumulates of one forward pass of one image.
 
     fvcore's count (4 per element for a layer norm without affine, 1 per element pooled, none for
-    softmax and GELU), with handles for the fused operators that it does not see.
+    softmax and GELU), with handles for the fused operators that it does not see. Bits do not count:
+    a quantized product is one of as many.
     """
     side, parameter = model.input_size, next(model.parameters())
     inputs = (
@@ -50,7 +53,8 @@ def count_macs(model: DiT) -> int:
     analysis.set_op_handle(**FUSED_OPERATORS)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
-    return int(analysis.total())
+    with _plain_weights(model):
+        return int(analysis.total())
 
 
 class _OutputOnly(nn.Module):
@@ -62,6 +66,22 @@ class _OutputOnly(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         return self.model(x, t, y).output
+
+
+@contextlib.contextmanager
+def _plain_weights(model: DiT) -> Iterator[None]:
+    """Within this context quantized layers have plain weights, whose products any device has."""
+    weights = {
+        layer: layer.weight for layer in model.modules() if isinstance(layer, QuantizedLinear)
+    }
+    try:
+        for layer, weight in weights.items():
+            plain = torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
+            layer.weight = nn.Parameter(plain, requires_grad=False)
+        yield
+    finally:
+        for layer, weight in weights.items():
+            layer.weight = weight
 
 
 def _shape(value) -> list[int]:

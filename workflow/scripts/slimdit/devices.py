@@ -83,3 +83,8 @@ def device():
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def on_cuda(choice: str, yes: str, device) -> bool:
+    """Whether an option of a config is on: `auto` means on CUDA."""
+    return choice == yes or (choice == "auto" and device.type == "cuda")

@@ -5,10 +5,15 @@ import torch
 from torch import Tensor
 
 from slimdit.backbone import DiT
+from slimdit.devices import on_cuda
 from slimdit.diffusion import Diffusion
 from slimdit.errors import InputError
+from slimdit.latents import to_device
+from slimdit.memory import is_out_of_memory
 from slimdit.randomness import stream
 from slimdit.samplers import SAMPLERS
+
+LARGEST_GRAPH = 32  # images of a batch whose kernels are too short to be launched one by one
 
 
 def labels_for(num_samples: int, num_classes: int, mode: str, seed: int) -> np.ndarray:
@@ -18,19 +23,23 @@ def labels_for(num_samples: int, num_classes: int, mode: str, seed: int) -> np.n
     return stream(seed, "labels").integers(0, num_classes, num_samples)
 
 
-def noise_for(seed: int, what: str, indices: np.ndarray, shape: tuple[int, ...], *k: int) -> Tensor:
+def noise_for(
+    seed: int, what: str, indices: np.ndarray, shape: tuple[int, ...], *k: int
+) -> np.ndarray:
     """One stream an image: (len(indices), *shape) float32."""
     draws = [stream(seed, what, int(i), *k).standard_normal(shape, np.float32) for i in indices]
-    return torch.from_numpy(np.stack(draws))
+    return np.stack(draws)
 
 
 class Generator:
     """Samples latents from a model.
 
     Args:
-        sampling: {"sampler", "steps", "guidance_scale", "guided_channels", "seed", and the
-            sampler's own options under "options"}. guided_channels is "all", or how many of the
-            first channels are guided (DiT's sampler guides 3).
+        sampling: {"sampler", "steps", "guidance_scale", "guided_channels", "seed", "batch_size",
+            "compile", "precision", and the sampler's own options under "options"}. guided_channels
+            is "all", or how many of the first channels are guided (DiT's sampler guides 3).
+            compile and precision ("auto": on CUDA, and bfloat16 there) are of the model; the
+            chain's state is float32.
         num_timesteps: of the training's diffusion.
     """
 
@@ -48,36 +57,81 @@ class Generator:
         diffusion = Diffusion(num_timesteps, sampling["steps"]).to(device)
         self.diffusion = diffusion
         self.sampler = SAMPLERS[sampling["sampler"]](diffusion, **sampling.get("options", {}))
+        self.bfloat16 = on_cuda(sampling["precision"], "bfloat16", device)
+        self.is_compiled = on_cuda(sampling["compile"], "on", device)
+        self.compiled_size = sampling["batch_size"]
+        self.compiled = torch.compile(self.step, fullgraph=True, dynamic=False)
+        self.captured = torch.compile(
+            self.step, fullgraph=True, dynamic=False, mode="reduce-overhead"
+        )
+        with torch.inference_mode():
+            self.timesteps = model.timestep_embedder(diffusion.timesteps)  # (K, C)
 
     @torch.inference_mode()
     def latents(
         self, indices: np.ndarray, labels: np.ndarray, stream_name: str = "image"
     ) -> Tensor:
         """Images `indices` of classes `labels` -> (B, C, H, W) float32 on the device."""
-        model = self.model
-        shape = (model.in_channels, model.input_size, model.input_size)
-        x = noise_for(self.seed, f"{stream_name}/start", indices, shape).to(self.device)
-        y = torch.as_tensor(labels, device=self.device)
-        for step in reversed(range(self.diffusion.num_steps)):
-            k = torch.full((len(indices),), step, device=self.device)
-            eps, v = self.guided(x, self.diffusion.timesteps[k], y)
-            noise = None
-            if self.sampler.needs_noise:
-                name = f"{stream_name}/step"
-                noise = noise_for(self.seed, name, indices, shape, step).to(self.device)
-            x = self.sampler.step(x, k, eps, v, noise)
-        return x
+        count = len(indices)
+        indices, labels = self.padded(indices), self.padded(labels)
+        shape = (self.model.in_channels, self.model.input_size, self.model.input_size)
 
-    def guided(self, x: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        def noise(what: str, *k: int) -> Tensor:
+            array = noise_for(self.seed, f"{stream_name}/{what}", indices, shape, *k)
+            return to_device(array, self.device)
+
+        x, classes = noise("start"), self.classes(labels)
+        k = torch.tensor([self.diffusion.num_steps - 1], device=self.device)
+        step = self.step_for(len(indices))
+        try:
+            for position in reversed(range(self.diffusion.num_steps)):
+                drawn = noise("step", position) if self.sampler.needs_noise else None
+                x, k = step(x, k, classes, drawn)
+        except Exception as error:
+            if is_out_of_memory(error):
+                self.compiled_size = len(indices) // 2  # for those who try again with fewer
+            raise
+        return x[:count]
+
+    def padded(self, values: np.ndarray) -> np.ndarray:
+        """`values`, repeated up to the size that a compiled step is for."""
+        return np.resize(values, max(len(values), self.compiled_size * self.is_compiled))
+
+    def classes(self, labels: np.ndarray) -> Tensor:
+        """Embeddings of the classes, and with guidance of as many null classes: (B or 2B, C)."""
+        y = to_device(np.asarray(labels), self.device)
+        if self.scale != 1.0:
+            y = torch.cat([y, torch.full_like(y, self.model.null_class)])
+        return self.model.label_embedder(y)
+
+    def step_for(self, batch_size: int):
+        """`step`, compiled as one graph if asked; for few images on CUDA a graph of kernels too."""
+        if not self.is_compiled:
+            return self.step
+        if self.device.type != "cuda" or batch_size > LARGEST_GRAPH:
+            return self.compiled
+        # What a graph of kernels returns is overwritten by its next run.
+        return lambda *inputs: tuple(output.clone() for output in self.captured(*inputs))
+
+    def step(
+        self, x: Tensor, k: Tensor, classes: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """x, noise: (B, C, H, W); k: (1,) -> x_{k-1}, k - 1."""
+        eps, v = self.guided(x, self.timesteps[k] + classes)
+        return self.sampler.step(x, k, eps, v, noise), k - 1
+
+    def guided(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Noise with classifier-free guidance, null + scale (class - null), and the variance."""
         if self.scale == 1.0:
-            return self.model(x, t, y).output.float().chunk(2, dim=1)
-        null = torch.full_like(y, self.model.null_class)
-        output = self.model(x.repeat(2, 1, 1, 1), t.repeat(2), torch.cat([y, null])).output.float()
-        eps, v = output.chunk(2, dim=1)
+            return self.predicted(x, c).chunk(2, dim=1)
+        eps, v = self.predicted(x.repeat(2, 1, 1, 1), c).chunk(2, dim=1)
         conditional, unconditional = eps.chunk(2)
         guided = unconditional + self.scale * (conditional - unconditional)
         eps = torch.cat(
             [guided[:, : self.guided_channels], conditional[:, self.guided_channels :]], dim=1
         )
         return eps, v.chunk(2)[0]
+
+    def predicted(self, x: Tensor, c: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self.model.conditioned(x, c).output.float()

@@ -22,7 +22,7 @@ class ImageSampler:
         import torch
 
         from slimdit.autoencoders import load_autoencoder, weights_file
-        from slimdit.devices import device
+        from slimdit.devices import device, on_cuda
         from slimdit.generation import Generator, labels_for
         from slimdit.provenance import arithmetic
         from slimdit.variants import load_variant
@@ -30,9 +30,14 @@ class ImageSampler:
         self.options, self.manifest = json.loads(sampling), read_json(latents_manifest)
         on = device()
         torch.set_float32_matmul_precision("high")
-        model = load_variant(checkpoint)
+        model = load_variant(checkpoint, on)
         self.generator = Generator(model, self.options, num_timesteps, on)
         self.autoencoder = load_autoencoder(source, revision, on)
+        if on_cuda(self.options["compile"], "on", on):
+            self.autoencoder.decoder.compile(dynamic=True)
+        # bfloat16 has fewer digits than an image's eight bits.
+        half = on_cuda(self.options["precision"], "bfloat16", on)
+        self.decoder_dtype = torch.float16 if half else torch.float32
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
             self.options["num_samples"],
@@ -49,7 +54,9 @@ class ImageSampler:
         from slimdit.autoencoders import decode_images
 
         z = self.generator.latents(indices, labels, stream)
-        return decode_images(self.autoencoder, z, self.manifest["shift"], self.manifest["scale"])
+        return decode_images(
+            self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
+        )
 
     def array(self, state, code: str, rows: range):
         """The images `rows` of all sets, uint8 (len(rows), H, W, 3), as a ResumableArray in the

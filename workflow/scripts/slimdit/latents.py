@@ -110,16 +110,20 @@ class LatentBatches:
         flips = np.zeros_like(rows)
         if self.flip:
             flips = stream(self.seed, "flip", step).integers(0, 2, self.batch_size)
-        rows, flips = (to_device(index, self.labels.device) for index in (rows, flips))
-        moments, labels = (
-            tensor.to(self.device) for tensor in (self.moments[rows, flips], self.labels[rows])
-        )
+        moments, labels = self.stored(rows, flips)
         moments = moments.float()  # (B, 2, C, H, W)
         eps = stream(self.seed, "posterior", step).standard_normal(
             tuple(moments[:, MEAN].shape), np.float32
         )
         sample = moments[:, MEAN] + moments[:, STD] * to_device(eps, self.device)
         return (sample - self.shift) * self.scale, labels
+
+    def stored(self, rows: np.ndarray, flips: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Moments (B, 2, C, H, W) float16 and labels (B,) of images, or of their mirror images."""
+        where = self.labels.device
+        images, both = (to_device(index, where) for index in (rows, 2 * rows + flips))
+        moments = self.moments.flatten(0, 1).index_select(0, both)
+        return moments.to(self.device), self.labels[images].to(self.device)
 
     def rows(self, step: int) -> np.ndarray:
         """Positions in the cache of the images of batch `step`."""

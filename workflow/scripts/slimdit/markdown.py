@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from slimdit.results import DIFFERENCE, PEAK_MEMORY_KINDS, Result, Study
-from slimdit.table_rows import NOT_MEASURED, NOT_REPORTED
+from slimdit.results import DIFFERENCE, MODES, OVER_BASE, PEAK_MEMORY_KINDS, Result, Study
+from slimdit.table_rows import NONE, NOT_MEASURED, NOT_REPORTED, needs_parent
 
 NOISE = " ~"  # behind a change within the noise
 
@@ -16,6 +16,7 @@ class Column:
     """A printed column: its heading, the value's name in a Result and what one unit of it is.
 
     within_noise: the value that says "no" where a change is within the noise.
+    quartiles: whether two more values, ..._q25 and ..._q75, are printed behind it, and the mark.
     """
 
     heading: str
@@ -24,6 +25,7 @@ class Column:
     changes: bool = True
     within_noise: str | None = None
     paper: str | None = None
+    quartiles: bool = False
 
 
 def table1_markdown(
@@ -132,10 +134,24 @@ def _columns(study: Study, as_paper: bool) -> list[Column]:
         Column("Coverage", "coverage", changes=False),
         Column("Class accuracy (%)", "class_accuracy", 0.01, changes=False),
         Column(macs_name, "macs", macs, paper="gmacs"),
-        Column("Throughput, eager (it/s)", "iterations_per_s_eager"),
+        Column("Throughput, eager (it/s)", "iterations_per_s_eager", changes=False),
         Column(
-            "Throughput, compiled (it/s)", "iterations_per_s_compiled", paper="iterations_per_s"
+            "Throughput, compiled (it/s)",
+            "iterations_per_s_compiled",
+            changes=False,
+            paper="iterations_per_s",
         ),
+        *(
+            Column(
+                f"Latency / parent's, {mode}",
+                f"{OVER_BASE}_{mode}",
+                changes=False,
+                within_noise=f"{OVER_BASE}_{mode}_significant",
+                quartiles=True,
+            )
+            for mode in MODES
+        ),
+        Column("Sampler (images/s)", "sampler_images_per_s", changes=False),
     ]
 
 
@@ -143,15 +159,19 @@ def _measured_cell(study: Study, variant: str, column: Column) -> str:
     result = study.results[variant]
     value = result.values.get(column.value)
     if value is None:
-        return NOT_MEASURED
+        return NONE if needs_parent(result.row, column.value) else NOT_MEASURED
     text = number(value / column.unit)
     if column.value in result.stds:
         text += f" ± {number(result.stds[column.value] / column.unit, like=value / column.unit)}"
     if column.value == "total_params":
         text += _active(result)
+    is_noise = column.within_noise and result.values.get(column.within_noise) == "no"
+    mark = NOISE if is_noise else ""
+    if column.quartiles:
+        low, high = (result.values[f"{column.value}_{part}"] for part in ("q25", "q75"))
+        text += f" [{number(low, like=value)}, {number(high, like=value)}{mark}]"
     if column.changes:
-        is_noise = column.within_noise and result.values.get(column.within_noise) == "no"
-        text += bracket(study.change_percent(variant, column.value), NOISE if is_noise else "")
+        text += bracket(study.change_percent(variant, column.value), mark)
     return text
 
 
@@ -222,6 +242,8 @@ def speed_conditions(study: Study) -> Iterable[str]:
         )
         kinds = [each for each in chosen if each["mode"] == "eager"] or chosen
         yield f"Peak memory: {_distinct(kinds, _peak_memory_kind)}, in eager mode."
+        yield from _compiled_how(chosen)
+    yield from _against_base(study)
     missing = [
         f"{file['variant']} {each['mode']} ({each['reason']})"
         for file in study.speed
@@ -230,6 +252,33 @@ def speed_conditions(study: Study) -> Iterable[str]:
     ]
     if missing:
         yield f"Speed that could not be measured: {'; '.join(missing)}."
+
+
+def _compiled_how(measurements: list[dict]) -> Iterable[str]:
+    modes = [each for each in measurements if each.get("compile_mode")]
+    if modes:
+        yield f"Compiled: torch.compile's mode {_distinct(modes, 'compile_mode')}."
+
+
+def _against_base(study: Study) -> Iterable[str]:
+    """Which rows are faster than their parents, and which slower."""
+    found = []
+    for mode in MODES:
+        column = f"{OVER_BASE}_{mode}"
+        timed = [result for result in study.results.values() if result.values[column] is not None]
+        apart = [result for result in timed if result.values[f"{column}_significant"] == "yes"]
+        faster = [each.row.label for each in apart if each.values[column] < 1]
+        slower = [each.row.label for each in apart if each.values[column] > 1]
+        if timed:
+            sides = (and_joined(rows) if rows else "no row" for rows in (faster, slower))
+            found.append("Beyond the noise, {}: {} faster, {} slower.".format(mode, *sides))
+    if found:
+        yield (
+            "Latency / parent's: both timed in one process in turns, pass by pass; the ratio of "
+            "the medians, in square brackets the quartiles of the ratios of the passes; "
+            f"'{NOISE.strip()}' marks quartiles that hold 1, a change within the noise."
+        )
+    yield from found
 
 
 def _quality_conditions(study: Study) -> Iterable[str]:

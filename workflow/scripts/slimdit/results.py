@@ -12,6 +12,9 @@ from slimdit.files import read_csv, read_json
 
 MODES = ("eager", "compiled")
 TIMES = ("latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s")
+OVER_BASE = "latency_over_base"  # the parent's latency, measured in turns with this one's
+OVER_BASE_PARTS = ("", "_q25", "_q75", "_significant")
+UTILIZATION = ("share_of_peak", "bound")
 COSTS = ("total_params", "active_params", "macs", "weight_bytes")
 TERMS = ("loss", "mse", "vb", "distillation", "balance")
 OVER_SETS = "_std_over_sets"
@@ -216,6 +219,7 @@ def read_study(
     training: list[str],
     speed_batch_size: int,
     difference: list[str] = (),
+    samples: list[str] = (),
 ) -> Study:
     """Read every JSON file of a study; all but `rows` and the batch size are lists of paths."""
     architectures = read_by_variant(architecture, rows)
@@ -223,6 +227,7 @@ def read_study(
     qualities = read_by_variant(quality, rows)
     trainings = read_by_variant(training, rows)
     differences = read_by_variant(difference, rows)
+    sampled = read_by_variant(samples, rows)
     all_quality = [run for runs in qualities.values() for run in runs]
     extractor = extractor_of(all_quality)
 
@@ -233,6 +238,8 @@ def read_study(
         result.values.update({column: cost.get(column) for column in COSTS})
         timed = speeds[row.variant][0] if speeds[row.variant] else {"measurements": []}
         result.values.update(_speed_values(timed["measurements"], speed_batch_size))
+        images_per_s = [run["images_per_s"] for run in sampled[row.variant]]
+        result.values["sampler_images_per_s"] = mean_and_std(images_per_s)[0]
         _add_quality(result, qualities[row.variant], extractor)
         result.values.update(_difference_values(differences[row.variant]))
         result.values["diffusion_loss"] = _diffusion_loss(trainings[row.variant])
@@ -249,10 +256,27 @@ def read_study(
 
 def _speed_values(measurements: list[dict], batch_size: int) -> dict[str, float | str | None]:
     modes = {each["mode"]: each for each in measurements if each["batch_size"] == batch_size}
-    values = {f"{time}_{mode}": modes.get(mode, {}).get(time) for mode in MODES for time in TIMES}
+    values = {}
+    for mode in MODES:
+        measured = modes.get(mode, {})
+        for column in (*TIMES, *UTILIZATION):
+            values[f"{column}_{mode}"] = measured.get(column)
+        for part, value in zip(OVER_BASE_PARTS, _over_base(measured), strict=True):
+            values[f"{OVER_BASE}_{mode}{part}"] = value
+        energies = [each.get("energy_j_per_image") for each in measurements if each["mode"] == mode]
+        known = [energy for energy in energies if energy is not None]  # of the largest batch alone
+        values[f"energy_j_per_image_{mode}"] = known[0] if known else None
     for column in ("peak_memory_bytes", "peak_memory_kind"):
         values[column] = modes.get("eager", {}).get(column)
     return values
+
+
+def _over_base(measured: dict) -> tuple[float | str | None, ...]:
+    """Ratio and quartiles; significant where three quarters of the rounds lie on one side of 1."""
+    ratio, q25, q75 = (measured.get(f"{OVER_BASE}{part}") for part in OVER_BASE_PARTS[:3])
+    if ratio is None:
+        return None, None, None, None
+    return ratio, q25, q75, "yes" if q25 > 1 or q75 < 1 else "no"
 
 
 def _add_quality(result: Result, runs: list[dict], extractor: Extractor) -> None:

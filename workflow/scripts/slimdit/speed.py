@@ -1,63 +1,152 @@
-"""What a model costs on the clock and in memory, on the device that measures it."""
+"""How long a pass through a model takes, on the device that measures it.
 
-import gc
+Models that are compared are timed in turns, so that whatever slows the machine down meets both.
+"""
+
+import contextlib
+import functools
 import shutil
 import statistics
 import time
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import nn
 
-from slimdit.backbone import DiT
+from slimdit.backbone import DiT, DiTBlock
+from slimdit.randomness import stream
+
+LARGEST_GRAPH = 8  # images of a batch whose kernels are too short to be launched one by one
+# Modes of torch.compile.
+GRAPHED = "reduce-overhead"
+AUTOTUNED = "max-autotune-no-cudagraphs"
+DEFAULT = "default"
 
 
-def measure_forward(
-    model: nn.Module,
-    inputs: tuple,
-    warmup_iterations: int,
-    timed_iterations: int,
-    device: torch.device,
-    baseline_rss_bytes: int,
-) -> dict:
-    """Time forward passes one by one; median and quartiles, in milliseconds.
+def time_in_turns(
+    calls: Sequence[Callable[[], object]], warmup: int, timed: int, now_s: Callable[[], float]
+) -> list[list[float]]:
+    """Seconds of `timed` rounds of each call, after `warmup` rounds.
 
-    Peak memory: on CUDA torch.cuda.max_memory_allocated; on a CPU the highest resident set
-    during these passes less `baseline_rss_bytes`, the resident set before the model was loaded.
+    A round has every call once; every second round runs backwards, so that none always comes
+    after the same other one.
     """
-    gc.collect()
-    _reset_peak(device)
-    latencies_ms = []
-    with torch.inference_mode():
-        for iteration in range(warmup_iterations + timed_iterations):
-            started = _now_s(device)
-            model(*inputs)
-            if iteration >= warmup_iterations:
-                latencies_ms.append(1e3 * (_now_s(device) - started))
-    q25, median, q75 = statistics.quantiles(latencies_ms, n=4)
-    batch_size = len(inputs[0])
+    times_s: list[list[float]] = [[] for _ in calls]
+    order = list(range(len(calls)))
+    for number in range(warmup + timed):
+        for index in reversed(order) if number % 2 else order:
+            started_s = now_s()
+            calls[index]()
+            wall_s = now_s() - started_s
+            if number >= warmup:
+                times_s[index].append(wall_s)
+    return times_s
+
+
+def latency(times_s: list[float], batch_size: int) -> dict:
+    """Median and quartiles of one pass, and what the median makes in a second."""
+    q25, median, q75 = statistics.quantiles(times_s, n=4)
     return {
-        "batch_size": batch_size,
-        "dtype": str(inputs[0].dtype).removeprefix("torch."),
-        "warmup_iterations": warmup_iterations,
-        "timed_iterations": timed_iterations,
-        "latency_ms": median,
-        "latency_ms_q25": q25,
-        "latency_ms_q75": q75,
-        "iterations_per_s": 1e3 / median,
-        "images_per_s": 1e3 * batch_size / median,
-        **_peak_memory(device, baseline_rss_bytes),
+        "timed_iterations": len(times_s),
+        "latency_ms": 1e3 * median,
+        "latency_ms_q25": 1e3 * q25,
+        "latency_ms_q75": 1e3 * q75,
+        "iterations_per_s": 1 / median,
+        "images_per_s": batch_size / median,
     }
 
 
-def compile_blocks(model: DiT) -> None:
-    """Compile the transformer block once for all blocks, in place, without graph breaks.
+def latency_over_base(times_s: list[float], base_times_s: list[float] | None = None) -> dict:
+    """The ratio of the medians, and the quartiles of the ratios round by round; None without a
+    base."""
+    if base_times_s is None:
+        names = ("base_latency_ms", *(f"latency_over_base{part}" for part in ("", "_q25", "_q75")))
+        return dict.fromkeys(names)
+    base_median = statistics.median(base_times_s)
+    ratios = [own / base for own, base in zip(times_s, base_times_s, strict=True)]
+    q25, _, q75 = statistics.quantiles(ratios, n=4)
+    return {
+        "base_latency_ms": 1e3 * base_median,
+        "latency_over_base": statistics.median(times_s) / base_median,
+        "latency_over_base_q25": q25,
+        "latency_over_base_q75": q75,
+    }
+
+
+def clock_s(device: torch.device) -> float:
+    """Now, with all that was asked of the device done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def random_inputs(model: DiT, batch_size: int, on: torch.device) -> tuple[torch.Tensor, ...]:
+    """Latents, timesteps and labels of a forward pass; the same for every variant."""
+    random = stream(0, "speed")
+    shape = (batch_size, model.in_channels, model.input_size, model.input_size)
+    arrays = (
+        random.standard_normal(shape, "float32"),
+        random.integers(0, 1000, batch_size),
+        random.integers(0, model.num_classes, batch_size),
+    )
+    return tuple(torch.from_numpy(array).to(on) for array in arrays)
+
+
+def forward(model: Callable, inputs: tuple[torch.Tensor, ...], dtype: torch.dtype) -> None:
+    """One pass of the inputs, by autocast unless in float32."""
+    with (
+        torch.inference_mode(),
+        torch.autocast(inputs[0].device.type, dtype, enabled=dtype != torch.float32),
+    ):
+        model(*inputs)
+
+
+@contextlib.contextmanager
+def compiled(model: DiT, batch_size: int) -> Iterator[tuple[Callable, str]]:
+    """The model compiled for batches of this size, and torch.compile's mode: on CUDA one graph of
+    kernels for a small batch. When the context ends all that was compiled is forgotten.
+
+    Its graphs are its own: what else is compiled at the same time does not change them.
+    """
+    try:
+        if _is_cuda(model) and batch_size <= LARGEST_GRAPH:
+            whole = _compiled(model, GRAPHED)
+            yield functools.partial(_in_new_step, whole), GRAPHED
+        else:
+            yield model, compile_blocks(model)
+    finally:
+        for block in model.blocks:
+            vars(block).pop("forward", None)
+        torch.compiler.reset()
+
+
+def compile_blocks(model: DiT) -> str:
+    """Compile the transformer block once for all blocks, in place, without graph breaks; returns
+    torch.compile's mode.
 
     The rest is a few small layers; compiling them too takes several times as long. On CUDA with
     autotuned kernels, on a CPU with Inductor's defaults.
     """
-    options = {"mode": "max-autotune-no-cudagraphs"} if next(model.parameters()).is_cuda else {}
+    mode = AUTOTUNED if _is_cuda(model) else DEFAULT
+    forward_of = _compiled(DiTBlock.forward, mode)
     for block in model.blocks:
-        block.compile(fullgraph=True, **options)
+        block.forward = functools.partial(forward_of, block)
+    return mode
+
+
+def _compiled(function: Callable, mode: str) -> Callable:
+    return torch.compile(
+        function, fullgraph=True, dynamic=False, isolate_recompiles=True, mode=mode
+    )
+
+
+def _in_new_step(graph: Callable, *inputs: torch.Tensor):
+    """Run a graph whose earlier outputs may be overwritten."""
+    torch.compiler.cudagraph_mark_step_begin()
+    return graph(*inputs)
+
+
+def _is_cuda(model: DiT) -> bool:
+    return next(model.parameters()).is_cuda
 
 
 def cannot_compile(device: torch.device) -> str | None:
@@ -65,44 +154,3 @@ def cannot_compile(device: torch.device) -> str | None:
     if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
         return "torch.compile needs a C++ compiler on the CPU, and there is none"
     return None
-
-
-def resident_bytes() -> int:
-    """This process's resident set; 0 where the system does not tell."""
-    return _status_bytes("VmRSS")
-
-
-def _now_s(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # sets VmHWM to the present resident set
-    except OSError:
-        pass
-
-
-def _peak_memory(device: torch.device, baseline_rss_bytes: int) -> dict:
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
-        return {"peak_memory_bytes": peak, "peak_memory_kind": "cuda_max_memory_allocated"}
-    peak = _status_bytes("VmHWM") - baseline_rss_bytes
-    return {"peak_memory_bytes": peak or None, "peak_memory_kind": "cpu_peak_rss_growth"}
-
-
-def _status_bytes(field: str) -> int:
-    try:
-        with open("/proc/self/status") as file:
-            for line in file:
-                if line.startswith(f"{field}:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0

@@ -17,6 +17,12 @@ SHARED_SAMPLING = ("num_samples", "prompts")  # rows are compared only with thes
 EVERY = {"type": "integer", "minimum": 1}  # option of any mlp, which build_model takes itself
 SIZES = ("head_size", "mlp_ratio", "num_experts")  # options that are at least 1
 UNPRUNABLE = ("mediated", "focused")
+QUANTIZATIONS = {  # and what a backbone's hidden_size must be a multiple of
+    "int8_weight_only": 1,
+    "int8_dynamic": 8,
+    "fp8_dynamic": 16,
+    "int4_weight_only": 16,
+}
 
 
 def study_problems(study) -> list[str]:
@@ -228,12 +234,12 @@ def _operation_problems(study, variant: str) -> Iterator[str]:
     structure, block = study.structure(variant), study.block(variant)
     attention, heads = structure["attention"]["name"], structure["num_heads"]
     inherited = study.operations(block["from"])
-    is_quantized = False
+    quantization, width = None, structure["hidden_size"]
     for position, operation in enumerate([*inherited, *block["apply"]], -len(inherited)):
         where, name = f"variants.{variant}.apply[{position}]", operation["name"]
         problem = None
-        if name in ("prune_heads", "int8_weight_only") and is_quantized:
-            problem = f"{where} is {name} of int8 weights; int8_weight_only should come last."
+        if quantization:
+            problem = f"{where} is {name} of quantized weights; {quantization} should come last."
         elif name == "prune_heads" and attention in UNPRUNABLE:
             problem = f"{where} is prune_heads of {attention} attention; it needs full or shallow."
         elif name == "prune_heads" and not 1 <= operation["keep_heads"] <= heads:
@@ -241,11 +247,16 @@ def _operation_problems(study, variant: str) -> Iterator[str]:
                 f"{where}.keep_heads {operation['keep_heads']} is not between 1 and the "
                 f"{heads} heads that are left."
             )
+        elif width % (multiple := QUANTIZATIONS.get(name, 1)):
+            problem = (
+                f"{where} is {name}: hidden_size {width} of its backbone must be a multiple of "
+                f"{multiple}."
+            )
         if problem:
             if position >= 0:
                 yield problem
             return
-        is_quantized |= name == "int8_weight_only"
+        quantization = name if name in QUANTIZATIONS else None
         if name == "prune_heads" and operation.get("mode") != "masked":
             heads = operation["keep_heads"]
 

@@ -8,9 +8,12 @@ from slimdit.results import (
     DIFFERENCE_PARTS,
     METRICS,
     MODES,
+    OVER_BASE,
+    OVER_BASE_PARTS,
     OVER_SETS,
     TERMS,
     TIMES,
+    UTILIZATION,
     Row,
     Study,
     mean_and_std,
@@ -43,7 +46,6 @@ def table1(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], l
         *distances,
         "macs",
         "weight_bytes",
-        *(f"{time}_{mode}" for mode in MODES for time in TIMES if "_q" not in time),
     }
     measured = [
         "total_params",
@@ -56,6 +58,10 @@ def table1(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], l
         "weight_bytes",
         "speed_batch_size",
         *(f"{time}_{mode}" for mode in MODES for time in TIMES),
+        *(f"{OVER_BASE}_{mode}{part}" for mode in MODES for part in OVER_BASE_PARTS),
+        *(f"{column}_{mode}" for mode in MODES for column in UTILIZATION),
+        *(f"energy_j_per_image_{mode}" for mode in MODES),
+        "sampler_images_per_s",
     ]
 
     records = []
@@ -69,7 +75,7 @@ def table1(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], l
         }
         values = {**result.values, "speed_batch_size": study.speed_batch_size}
         for column in measured:
-            record[column] = NONE if _needs_parent(row, column) else _cell(values[column])
+            record[column] = NONE if needs_parent(row, column) else _cell(values[column])
             if study.several_seeds and metrics.get(column) in METRICS:
                 record[f"{column}_std_over_seeds"] = _cell(result.stds.get(column))
             if column in changing:
@@ -165,8 +171,9 @@ def _is_known(study: Study, column: str) -> bool:
     return any(result.values.get(column) is not None for result in study.results.values())
 
 
-def _needs_parent(row: Row, column: str) -> bool:
-    return column.startswith(DIFFERENCE) and row.parent is None
+def needs_parent(row: Row, column: str) -> bool:
+    """Whether the row cannot have the column, having no parent."""
+    return column.startswith((DIFFERENCE, OVER_BASE)) and row.parent is None
 
 
 def _change_cell(study: Study, variant: str, column: str) -> str:

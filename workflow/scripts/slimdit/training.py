@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from slimdit.backbone import DiT
+from slimdit.devices import on_cuda
 from slimdit.diffusion import Diffusion
 from slimdit.latents import LatentBatches, to_device
 from slimdit.processes import Processes
@@ -34,11 +35,6 @@ class Hyperparameters:
     precision: str  # "auto": bfloat16 autocast on CUDA, float32 on the CPU
     compile: str  # "auto": on CUDA
     log_every_steps: int
-
-
-def on_cuda(choice: str, yes: str, device: torch.device) -> bool:
-    """Whether an option is on: `auto` means on CUDA."""
-    return choice == yes or (choice == "auto" and device.type == "cuda")
 
 
 class Batch(NamedTuple):

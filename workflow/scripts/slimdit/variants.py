@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from slimdit.files import atomic_path, canonical_json
 from slimdit.initialization import initialize
 from slimdit.mlp import MLP
 from slimdit.surgery import SURGERY
+from slimdit.surgery.operation import Operation
 
 METADATA = "slimdit"
 KEYS = ("structure", "operations", "origin", "tensors_sha256")
@@ -63,7 +63,7 @@ def build_model(structure: dict, seed: int | None = None) -> DiT:
     return model
 
 
-def build_operations(operations: list[dict]) -> list[Callable[[DiT], DiT]]:
+def build_operations(operations: list[dict]) -> list[Operation]:
     """The operations that the options name, with the libraries that they need imported."""
     return [build_part(SURGERY, "operation", options) for options in operations]
 
@@ -114,9 +114,14 @@ def read_metadata(path: str | Path) -> dict:
         ) from None
 
 
-def load_variant(path: str | Path) -> DiT:
-    """The model of a checkpoint, on the CPU, ready for inference; needs no config."""
+def load_variant(path: str | Path, device: torch.device | None = None) -> DiT:
+    """The model of a checkpoint, ready for inference, on the CPU or a device; needs no config.
+
+    Raises InputError for a device that cannot run it.
+    """
     metadata = read_metadata(path)
+    if device is not None:
+        check_device(path, metadata["operations"], device)
     try:
         model = apply_operations(build_model(metadata["structure"], seed=0), metadata["operations"])
     except (KeyError, TypeError) as error:
@@ -138,7 +143,17 @@ def load_variant(path: str | Path) -> DiT:
             )
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
-    return model.eval()
+    return model.to(device).eval()
+
+
+def check_device(path: str | Path, operations: list[dict], device: torch.device) -> None:
+    """Raise InputError if `device` lacks what a model needs that these were applied to."""
+    for options, operation in zip(operations, build_operations(operations), strict=True):
+        if lack := operation.missing(device):
+            raise InputError(
+                f"{path} cannot run here: {options['name']} {lack}; "
+                "run its jobs where there is one, or leave its row out of the config."
+            )
 
 
 def digest_of(tensors: dict[str, Tensor]) -> str:

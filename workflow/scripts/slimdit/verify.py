@@ -197,6 +197,14 @@ def result(targets: dict[str, str], of_origin: Iterable[str] = OF_RESULTS) -> Re
     return read
 
 
+def speed(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
+    run = "{study}/variants/{%s}/seed-{origin[seed]}/" + CHECKPOINT
+    targets = {"origin.checkpoint_sha256": run % "variant"}
+    if json_object(path).get("base") is not None:
+        targets["origin.base_checkpoint_sha256"] = run % "base"
+    yield from result(targets)(study, path)
+
+
 def latents(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
     targets = {"sha256": "{here}/latents.npy", "subset_sha256": "{here}/subset.csv"}
     yield from result(targets, OF_CONDITIONS)(study, path)
@@ -266,9 +274,7 @@ READERS: dict[str, Reader] = {
     RECORD: study_record,
     "autoencoder/autoencoder.json": result({}),
     "variants/*/architecture.json": result({}),
-    "variants/*/speed.json": result(
-        {"origin.checkpoint_sha256": "{study}/variants/{variant}/seed-{origin[seed]}/" + CHECKPOINT}
-    ),
+    "variants/*/speed.json": speed,
     f"{RUN_FOLDER}/difference.json": result(
         {
             "origin.features_sha256": "{here}/features.npz",
@@ -373,7 +379,7 @@ def tables_again(record: dict, files: list[Path]) -> dict[str, bytes]:
     for path in files:
         named[path.name].append(str(path))
     rows = read_rows(json.dumps(record["rows"]))
-    kinds = ("architecture", "speed", "quality", "training", "difference")
+    kinds = ("architecture", "speed", "quality", "training", "difference", "samples")
     paths = {kind: named[f"{kind}.json"] for kind in kinds}
     study = read_study(rows, speed_batch_size=record["speed_batch_size"], **paths)
     paper, autoencoders = record["paper"], map(read_json, named["autoencoder.json"])

@@ -1,7 +1,8 @@
 """The two-layer perceptron of the transformer block, the base."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from slimdit import kernels
 
 
 class DenseMlp(nn.Module):
@@ -14,4 +15,4 @@ class DenseMlp(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         """x: (B, N, C) -> (B, N, C); a dense MLP routes nothing."""
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh")), None
+        return self.fc2(kernels.gelu(self.fc1(x))), None

@@ -70,16 +70,11 @@ class MixtureOfExperts(nn.Module):
         expert = chosen.flatten()[order]  # (R,)
         token = order // self.top_k  # (R,)
         ends = counts.cumsum(0).to(torch.int32)  # (E,)
-        dtype = _autocast_dtype(x)  # grouped products are not autocast by torch
+        dtype = kernels.autocast_dtype(x)  # grouped products are not autocast by torch
         rows = x[token].to(dtype)  # (R, C)
         hidden = kernels.grouped_matmul(rows, self.weight1.to(dtype), ends)  # (R, F)
-        hidden = F.gelu(hidden + self.bias1.to(dtype)[expert], approximate="tanh")
+        hidden = kernels.gelu(hidden + self.bias1.to(dtype)[expert])
         rows = kernels.grouped_matmul(hidden, self.weight2.to(dtype), ends)  # (R, C)
         rows = (rows + self.bias2.to(dtype)[expert]) * gates.flatten()[order, None]
         out = rows[order.argsort()].reshape(-1, self.top_k, shape[-1]).sum(1)  # (B N, C)
         return out.reshape(shape).to(x.dtype), routing
-
-
-def _autocast_dtype(x: Tensor) -> torch.dtype:
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -2,21 +2,16 @@
 
 from torch import nn
 
+from slimdit.surgery.quantization import Quantization
 
-class Int8WeightOnly:
-    """torchao's Int8WeightOnlyConfig on every linear layer.
+
+class Int8WeightOnly(Quantization):
+    """torchao's Int8WeightOnlyConfig on every linear layer of more than one input.
 
     The weight is dequantized before each product: it saves memory, not arithmetic.
     """
 
-    def __init__(self):
-        # Only quantized variants pay for this import.
-        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    configuration = "Int8WeightOnlyConfig"
 
-        self.quantize = quantize_
-        # Inductor's global flags stay as they are, so that other models compile alike.
-        self.config = Int8WeightOnlyConfig(set_inductor_config=False)
-
-    def __call__(self, model: nn.Module) -> nn.Module:
-        self.quantize(model, self.config)
-        return model
+    def takes(self, layer: nn.Linear) -> bool:
+        return layer.in_features > 1  # torchao takes a column for a group of its own

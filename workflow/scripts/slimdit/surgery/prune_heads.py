@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from slimdit.attention.full import FullAttention
 from slimdit.errors import InputError
+from slimdit.surgery.operation import Operation
 
 MODES = ("structural", "masked")
 
@@ -15,7 +16,7 @@ def head_scores(attention: FullAttention) -> Tensor:
     return weight.norm(dim=-1).sum(0)
 
 
-class PruneHeads:
+class PruneHeads(Operation):
     """Keep the keep_heads heads of every block that score highest.
 
     `structural` removes the others' rows of the query, key and value projections and their

@@ -1,0 +1,326 @@
+"""Speed: order of the passes, ratios, energy, roofline, and what a machine lacks."""
+
+import functools
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from subjects import PHOTOS, tiny
+
+import slimdit.energy
+from measure_speed import measure_speed
+from slimdit import speed_trials
+from slimdit.energy import EnergyCounter, energy_counter, joules_per_call, rapl
+from slimdit.peak_memory import peak_memory
+from slimdit.roofline import Peaks, Work, least_work, measured_peaks, roofline
+from slimdit.speed import (
+    compiled,
+    forward,
+    latency,
+    latency_over_base,
+    random_inputs,
+    time_in_turns,
+)
+from slimdit.speed_trials import SpeedTrials
+from slimdit.variants import build_model, save_variant
+
+CPU = torch.device("cpu")
+PEAKS = Peaks(macs_per_s=1e9, bytes_per_s=1e9, dtype=torch.float32)
+OPTIONS = {"eager_batch_sizes": [1, 2], "compiled_batch_sizes": [1]}
+OPTIONS |= {"warmup_iterations": 1, "timed_iterations": 3}
+
+
+class Clock:
+    """A clock that calls move on."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+    def call(self, wall_s):
+        self.now_s += wall_s
+
+
+def test_models_take_turns_and_every_second_round_runs_backwards():
+    called = []
+    calls = [functools.partial(called.append, name) for name in "ab"]
+    times_s = time_in_turns(calls, warmup=1, timed=3, now_s=lambda: 0.0)
+    assert "".join(called) == "abbaabba"
+    assert [len(each) for each in times_s] == [3, 3]
+
+
+def test_warmup_is_not_timed_and_each_call_gets_its_own_seconds():
+    clock, walls = Clock(), iter([9, 9, 3, 1, 2, 4])  # ab ba ab
+    calls = [lambda: clock.call(next(walls))] * 2
+    assert time_in_turns(calls, warmup=1, timed=2, now_s=clock) == [[1, 2], [3, 4]]
+
+
+def test_what_slows_the_machine_down_cancels_in_the_ratio():
+    """The machine gets four times slower meanwhile; the model takes 0.8 of its base's time."""
+    clock, drift = Clock(), [1.0]
+
+    def call(wall_s):
+        drift[0] += 0.03
+        clock.call(wall_s * drift[0])
+
+    calls = [functools.partial(call, wall_s) for wall_s in (0.8, 1.0)]
+    own_s, base_s = time_in_turns(calls, 0, 50, clock)
+    assert max(own_s) > 3 * min(own_s)
+    ratio = latency_over_base(own_s, base_s)
+    assert ratio["latency_over_base"] == pytest.approx(0.8, rel=0.01)
+    assert 0.78 < ratio["latency_over_base_q25"] < 0.8 < ratio["latency_over_base_q75"] < 0.82
+
+
+def test_latency_and_ratio_are_those_of_the_medians():
+    own_s, base_s = [0.001, 0.002, 0.009], [0.004, 0.004, 0.003]
+    result = latency(own_s, batch_size=4)
+    assert result["latency_ms"] == pytest.approx(2) and result["timed_iterations"] == 3
+    assert result["latency_ms_q25"] == pytest.approx(1)
+    assert result["images_per_s"] == pytest.approx(2000)
+    ratio = latency_over_base(own_s, base_s)
+    assert ratio["latency_over_base"] == pytest.approx(0.5)
+    assert ratio["latency_over_base_q25"] == pytest.approx(0.25)
+    assert ratio["latency_over_base_q75"] == pytest.approx(3)
+    assert set(latency_over_base(own_s).values()) == {None}
+    assert latency_over_base(own_s).keys() == ratio.keys()
+
+
+@pytest.mark.parametrize(
+    ("macs", "num_bytes", "bound"),
+    [
+        (0.5e9, 0.1e9, "arithmetic"),
+        (0.1e9, 0.3e9, "memory"),
+        (0.2e9, 0.24e9, "overhead"),
+    ],
+)
+def test_the_roofline_says_what_a_pass_is_bound_by(macs, num_bytes, bound):
+    found = roofline(Work(macs, num_bytes), latency_s=1.0, peaks=PEAKS)
+    assert found["bound"] == bound
+    assert found["share_of_peak"] == pytest.approx(macs / 1e9)
+    assert found["share_of_bandwidth"] == pytest.approx(num_bytes / 1e9)
+    twice = roofline(Work(macs, num_bytes), latency_s=2.0, peaks=PEAKS)
+    assert twice["achieved_macs_per_s"] == pytest.approx(macs / 2)
+
+
+def test_least_work_is_weights_once_and_states_in_and_out(structure):
+    model = build_model(structure)
+    weights = sum(4 * parameter.numel() for parameter in model.parameters())
+    states = 2 * structure["depth"] * 3 * model.grid_size**2 * structure["hidden_size"]
+    found = least_work(model, macs_per_image=7, batch_size=3, dtype=torch.bfloat16)
+    assert found == Work(21, weights + 2 * states)
+
+
+def test_peaks_are_of_what_was_repeated(monkeypatch):
+    monkeypatch.setattr("slimdit.roofline.MATRIX_SIDE", {"cpu": 64})
+    monkeypatch.setattr("slimdit.roofline.COPY_BYTES", {"cpu": 2**16})
+    monkeypatch.setattr("slimdit.roofline.PEAK_S", 0.001)
+    monkeypatch.setattr("slimdit.roofline._fastest_s", lambda call, device: call() is None or 0.5)
+    assert measured_peaks(CPU, torch.float32) == Peaks(64**3 / 0.5, 2**17 / 0.5, torch.float32)
+
+
+@pytest.fixture
+def packages(tmp_path):
+    """Two packages, the first with a part of its own, and the whole platform."""
+    names = {"0": "package-0", "0:0": "core", "1": "package-1", "2": "psys"}
+    for zone, name in names.items():
+        folder = tmp_path / f"intel-rapl:{zone}"
+        folder.mkdir()
+        for file, text in {
+            "name": name,
+            "energy_uj": 9_000_000,
+            "max_energy_range_uj": 10**7,
+        }.items():
+            (folder / file).write_text(f"{text}\n")
+    return tmp_path
+
+
+def test_energy_is_that_of_all_packages_also_where_a_counter_begins_again(packages):
+    counter = rapl(packages)
+    before_j = counter.read_j()
+    for zone, energy_uj in {"0": 9_500_000, "0:0": 9_900_000, "1": 1_000_000}.items():
+        (packages / f"intel-rapl:{zone}" / "energy_uj").write_text(str(energy_uj))
+    assert counter.since_j(before_j) == pytest.approx(0.5 + 2.0)
+
+
+def test_without_a_readable_counter_there_is_none(tmp_path, packages, monkeypatch):
+    assert rapl(tmp_path / "none") is None
+    (packages / "intel-rapl:1" / "energy_uj").unlink()
+    assert rapl(packages) is None
+    monkeypatch.setattr(slimdit.energy, "rapl", lambda: None)
+    assert energy_counter(CPU) is None
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_gpus_counter_is_its_boards_where_it_may_be_read(monkeypatch, is_readable):
+    def energy_mj(board):
+        if not is_readable:
+            raise OSError
+        return {"GPU-abc": 2500}[board]
+
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetTotalEnergyConsumption=energy_mj,
+        NVMLError=OSError,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    properties = SimpleNamespace(uuid="abc")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    counter = energy_counter(torch.device("cuda"))
+    assert (counter and counter.read_j()) == ([2.5] if is_readable else None)
+
+
+def test_energy_of_a_call_is_that_of_the_block_by_its_calls():
+    clock = Clock()
+    counter = EnergyCounter("test", lambda: [50 * clock.now_s], [1e9])
+    assert joules_per_call(counter, lambda: clock.call(0.5), clock) == pytest.approx(25)
+
+
+def trials(structure, num_models=2, options=OPTIONS, counter=None):
+    models = [build_model(structure, seed=0).eval() for _ in range(num_models)]
+    return SpeedTrials(models, options, CPU, 1000, PEAKS, counter)
+
+
+def test_what_does_not_fit_is_named_and_the_rest_measured(structure, monkeypatch):
+    def pass_of(model, inputs, dtype):
+        if len(inputs[0]) == 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(speed_trials, "forward", pass_of)
+    found = trials(structure)
+    for batch_size in (2, 1):
+        found.run("eager", batch_size)
+    assert [each["batch_size"] for each in found.measurements] == [1]
+    reason = "does not fit in memory"
+    assert found.not_measured == [{"mode": "eager", "batch_size": 2, "reason": reason}]
+
+
+def test_peak_memory_of_what_does_not_fit_is_none():
+    def fail():
+        raise MemoryError
+
+    assert peak_memory(fail, CPU, 0)["peak_memory_bytes"] is None
+    with pytest.raises(ZeroDivisionError):
+        peak_memory(lambda: 1 / 0, CPU, 0)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(structure, monkeypatch):
+    monkeypatch.setattr(speed_trials, "forward", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trials(structure).run("eager", 1)
+
+
+def test_without_a_compiler_the_reason_is_recorded(structure, monkeypatch):
+    monkeypatch.setattr(speed_trials, "cannot_compile", lambda device: "no compiler")
+    found = trials(structure)
+    found.run("compiled", 1)
+    assert found.not_measured == [{"mode": "compiled", "batch_size": 1, "reason": "no compiler"}]
+
+
+def test_energy_is_read_at_the_largest_batch(structure, monkeypatch):
+    monkeypatch.setattr(speed_trials, "joules_per_call", lambda *_: 3.0)
+    found = trials(structure, 1, counter=EnergyCounter("test", list, []))
+    for batch_size in (2, 1):
+        found.run("eager", batch_size)
+    assert [each["energy_j_per_image"] for each in found.measurements] == [1.5, None]
+
+
+def test_compiled_models_have_graphs_of_their_own_which_end_with_the_context(
+    structure, monkeypatch
+):
+    monkeypatch.setattr("slimdit.speed._compiled", counting := Counting())
+    one, other = (build_model(structure, seed=0).eval() for _ in range(2))
+    inputs = random_inputs(one, 2, CPU)
+    expected = one(*inputs).output
+    with compiled(one, 2) as (program, mode), compiled(other, 2):
+        assert mode == "default" and len(counting.calls) == 2
+        assert torch.equal(program(*inputs).output, expected)
+        assert counting.calls == [structure["depth"], 0]
+    assert torch.equal(one(*inputs).output, expected)
+    assert counting.calls == [structure["depth"], 0]
+
+
+@pytest.mark.parametrize(
+    ("is_cuda", "batch_size", "expected"),
+    [
+        (False, 1, "default"),
+        (True, 8, "reduce-overhead"),
+        (True, 64, "max-autotune-no-cudagraphs"),
+    ],
+)
+def test_small_batches_on_cuda_are_graphs_of_kernels(
+    structure, monkeypatch, is_cuda, batch_size, expected
+):
+    monkeypatch.setattr("slimdit.speed._is_cuda", lambda model: is_cuda)
+    monkeypatch.setattr("slimdit.speed._compiled", Counting())
+    with compiled(build_model(structure), batch_size) as (_, mode):
+        assert mode == expected
+
+
+class Counting:
+    """In torch.compile's place: how often each compiled function is called."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, function, mode):
+        index = len(self.calls)
+        self.calls.append(0)
+
+        def run(*inputs):
+            self.calls[index] += 1
+            return function(*inputs)
+
+        return run
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_the_report_names_the_base_the_conditions_and_the_peaks(
+    tmp_path, monkeypatch, precision, dtype
+):
+    monkeypatch.setattr("slimdit.roofline.MATRIX_SIDE", {"cpu": 64})
+    monkeypatch.setattr("slimdit.roofline.PEAK_S", 0.001)
+    paths = {}
+    for variant in ("S2-shallow", "S2-base"):
+        structure = tiny(PHOTOS.structure(variant))
+        paths[variant] = tmp_path / f"{variant}.safetensors"
+        save_variant(paths[variant], build_model(structure, seed=0), structure, [], {"seed": 0})
+    options = OPTIONS | {"compiled_batch_sizes": [], "precision": precision}
+    measure_speed(
+        paths["S2-shallow"],
+        tmp_path / "speed.json",
+        "S2-shallow",
+        "S2-base",
+        json.dumps(options),
+        "digest",
+        paths["S2-base"],
+    )
+    report = json.loads((tmp_path / "speed.json").read_text())
+    assert report["base"] == "S2-base" and report["peak_macs_per_s"] > 0
+    assert {"checkpoint_sha256", "base_checkpoint_sha256", "threads"} <= report["origin"].keys()
+    assert [each["batch_size"] for each in report["measurements"]] == [1, 2]
+    for measured in report["measurements"]:
+        assert measured["dtype"] == dtype and measured["compile_mode"] is None
+        assert measured["latency_over_base"] == pytest.approx(
+            measured["latency_ms"] / measured["base_latency_ms"]
+        )
+        assert measured["bound"] in ("arithmetic", "memory", "overhead")
+        assert measured["peak_memory_kind"] == "cpu_peak_rss_growth"
+
+
+@pytest.mark.cuda
+def test_a_captured_graph_computes_what_the_model_does(structure):
+    device = torch.device("cuda")
+    model = build_model(structure, seed=0).eval().to(device)
+    inputs = random_inputs(model, 2, device)
+    with torch.inference_mode():
+        expected = model(*inputs).output
+        with compiled(model, 2) as (program, mode):
+            outputs = [program(*inputs).output.clone() for _ in range(4)]
+        assert mode == "reduce-overhead"
+        assert all(torch.allclose(output, expected, atol=1e-4) for output in outputs)
+    forward(model, inputs, torch.bfloat16)
