@@ -154,7 +154,7 @@ def time_denoise(of: dict, device) -> Timed:
 
 
 def time_forward(of: dict, device) -> Timed:
-    from measure_speed import random_inputs
+    from slimdit.speed import random_inputs
 
     torch.set_float32_matmul_precision("high")
     model = made_up_model(of).to(device)
@@ -168,8 +168,7 @@ def time_forward(of: dict, device) -> Timed:
 
 def time_compile_blocks(of: dict, device) -> Timed:
     """The first forward pass of a compiled model, with nothing kept from compilations before."""
-    from measure_speed import random_inputs
-    from slimdit.speed import cannot_compile, compile_blocks
+    from slimdit.speed import cannot_compile, compile_blocks, random_inputs
 
     if reason := cannot_compile(device):
         return Timed(None, note=reason)

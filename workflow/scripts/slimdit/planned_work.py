@@ -274,9 +274,13 @@ def _measure_speed(work: StudyWork, job: PlannedJob) -> Work:
     speed = work.config["speed"]
     batch_sizes = speed["eager_batch_sizes"] + speed["compiled_batch_sizes"]
     iterations = speed["warmup_iterations"] + speed["timed_iterations"]
-    forward = {**work.model(job.variant), "batch_size": max(batch_sizes)}
-    timings = [Timing("forward", forward, iterations * sum(batch_sizes) / max(batch_sizes))]
-    if compiled := len(speed["compiled_batch_sizes"]):
+    parent = work.study.parent(job.variant)  # timed in turns with its variant
+    models = [work.model(name) for name in (job.variant, parent) if name]
+    count = iterations * sum(batch_sizes) / max(batch_sizes)
+    timings = [
+        Timing("forward", model | {"batch_size": max(batch_sizes)}, count) for model in models
+    ]
+    if compiled := len(models) * len(speed["compiled_batch_sizes"]):
         # One stands for all: each is seconds to minutes.
         first = work.model(work.study.trained[0])
         timings.append(Timing("compile_blocks", first | {"batch_size": max(batch_sizes)}, compiled))

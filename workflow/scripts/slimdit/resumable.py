@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from slimdit import heartbeat
 from slimdit.files import atomic_path, write_text
+from slimdit.heartbeat import NAME as HEARTBEAT
 from slimdit.memory import is_out_of_memory
 from slimdit.progress import Progress
 
@@ -68,7 +68,7 @@ class ResumableArray:
         """Leave nothing in the folder, the heartbeat included, and no folder without files."""
         self.path.unlink()
         self.journal.unlink()
-        self.path.with_name(heartbeat.NAME).unlink(missing_ok=True)
+        self.path.with_name(HEARTBEAT).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it holds other files
             self.path.parent.rmdir()
 
