@@ -24,15 +24,14 @@ from slimdit.runs import lift_stale_locks, live_runs, register_run
 from slimdit.study import Study, identity
 
 
-
 def check_gpus():
-    """End where a rule should get more GPUs than --resources lets it: Snakemake would cut it."""
+    """End where --set-resources asks for more GPUs than --resources has: Snakemake would cut it."""
     limit = workflow.global_resources.get("gpu")
-    for rule, resources in workflow.resource_settings.overwrite_resources.items():
+    for name, resources in workflow.resource_settings.overwrite_resources.items():
         wanted = resources.get("gpu")
         if limit and wanted and isinstance(wanted.value, int) and wanted.value > limit.value:
             sys.exit(
-                f"--set-resources {rule}:gpu={wanted.value}, but --resources gpu={limit.value} "
+                f"--set-resources {name}:gpu={wanted.value}, but --resources gpu={limit.value} "
                 f"would cut it; ask for --resources gpu={wanted.value} or more."
             )
 
