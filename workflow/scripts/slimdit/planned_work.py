@@ -157,11 +157,11 @@ class StudyWork:
         """Of `count` images."""
         sampling = self.study.sampling(variant)
         training = self.study.training(self.study.root(variant))
-        keys = ("sampler", "options", "guidance_scale", "guided_channels", "batch_size")
+        not_of_a_step = ("num_samples", "num_sets", "labels", "steps", "seed", "prompts")
         of = {
             **self.model(variant),
             "num_timesteps": training["num_timesteps"],
-            **{key: sampling[key] for key in keys},
+            **{key: value for key, value in sampling.items() if key not in not_of_a_step},
         }
         passes = sampling["steps"] * count / sampling["batch_size"]
         decode = self.through_autoencoder("decode", count, sampling["batch_size"])
