@@ -7,7 +7,7 @@ BIN = .venv/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 
-.PHONY: setup setup-dev study plan status verify docs test test-slurm lint audit kills coverage mutants format clean
+.PHONY: setup setup-dev study plan status verify docs test test-slurm lint bench audit kills coverage mutants format clean
 
 setup: .venv/installed
 
@@ -56,6 +56,10 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+# Our paths against plain ones, variants against their base, in turns: a quarter of an hour.
+bench: setup
+	$(BIN)/python benchmarks/run.py
 
 # Known vulnerabilities of all that is installed; needs the network.
 audit: setup-dev

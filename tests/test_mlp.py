@@ -1,5 +1,7 @@
 """The mixture of experts against a loop over experts, and its routing's edge cases."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from subjects import random_tensor, randomized
@@ -79,6 +81,16 @@ def test_one_expert_of_one_is_the_dense_mlp(x):
 
 def test_dense_mlp_routes_nothing(x):
     assert DenseMlp(HIDDEN_SIZE).double()(x)[1] is None
+
+
+def test_gelu_of_a_compiled_graph_is_gelu_with_its_gradient(x, monkeypatch):
+    x = (10 * x).requires_grad_()
+    expected = F.gelu(x, approximate="tanh")
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    found = kernels.gelu(x)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.sum(), x) for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("top_k", [1, 2, NUM_EXPERTS])
@@ -171,6 +183,46 @@ def test_segment_matmul_is_one_product_a_group(segments):
     x, weight, ends = segments
     expected = torch.cat([x[:2] @ weight[0], x[2:6] @ weight[2], x[6:] @ weight[3]])
     torch.testing.assert_close(kernels.grouped_matmul(x, weight, ends), expected)
+
+
+GROUPS = {"even": [64, 128, 192, 256], "one": [0, 0, 300, 300], "uneven": [1, 130, 130, 700]}
+
+
+@pytest.mark.parametrize("ends", GROUPS.values(), ids=GROUPS)
+def test_blocks_of_rows_give_the_products_and_gradients_of_groups(ends):
+    """With groups that fill a block, that have none of the rows, and that need several blocks."""
+    x, weight = random_tensor("rows", ends[-1], 3), random_tensor("matrices", 4, 3, 2)
+    inputs, ends = (x.requires_grad_(), weight.requires_grad_()), torch.tensor(ends).int()
+    found, expected = (
+        multiply(*inputs, ends) for multiply in (kernels.blocked_matmul, kernels.segment_matmul)
+    )
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.square().sum(), inputs) for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_blocks_of_rows_are_one_graph_whatever_the_groups(segments):
+    x, weight, ends = segments
+    compiled = torch.compile(kernels.blocked_matmul, fullgraph=True, backend="aot_eager")
+    for sizes in (ends, torch.tensor([0, 7, 7, 7]).int()):
+        expected = kernels.segment_matmul(x, weight, sizes)
+        torch.testing.assert_close(compiled(x, weight, sizes), expected)
+
+
+@pytest.mark.parametrize(
+    ("is_cuda", "dtype", "capability", "kernel"),
+    [
+        (False, torch.float32, None, "segment_matmul"),
+        (True, torch.bfloat16, (9, 0), "fused_matmul"),
+        (True, torch.bfloat16, (10, 0), "fused_matmul"),
+        (True, torch.float32, (9, 0), "blocked_matmul"),
+        (True, torch.bfloat16, (8, 0), "blocked_matmul"),
+    ],
+)
+def test_kernel_of_groups_is_the_devices_fastest(is_cuda, dtype, capability, kernel, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    x = SimpleNamespace(is_cuda=is_cuda, dtype=dtype, device="cuda")
+    assert kernels.grouped_kernel(x) is getattr(kernels, kernel)
 
 
 def test_segment_operators_are_sound_for_autograd_and_compilation(segments):

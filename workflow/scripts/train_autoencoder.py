@@ -164,7 +164,7 @@ def peak_signal_to_noise(model, pictures, on) -> float:
         for start in range(0, len(pictures), EVALUATION_BATCH_SIZE):
             batch = pictures[start : start + EVALUATION_BATCH_SIZE]
             latents = model.encode(to_model_range(batch, on)).latent_dist.mean
-            restored = to_uint8(model.decode(latents).sample)
+            restored = to_uint8(model.decode(latents).sample).cpu().numpy()
             error = (restored.astype(np.float64) - batch) ** 2
             values += list(10 * np.log10(255**2 / error.mean(axis=(1, 2, 3))))
     return float(np.mean(values))

@@ -1,6 +1,7 @@
 """Images to latents and back through any autoencoder that diffusers can load."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +74,9 @@ def to_model_range(images: np.ndarray, device: torch.device) -> Tensor:
     return x.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
 
 
-def to_uint8(x: Tensor) -> np.ndarray:
+def to_uint8(x: Tensor) -> Tensor:
     """float (B, 3, H, W) in [-1, 1] -> uint8 (B, H, W, 3)."""
-    return x.float().mul(127.5).add(128).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    return x.float().mul(127.5).add(128).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
 
 
 def encode_dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -105,15 +106,21 @@ def encode_moments(autoencoder, x: Tensor, dtype: torch.dtype = torch.float32) -
     return torch.stack([moment.float() for moment in moments], dim=1)
 
 
+def decode_images(autoencoder, latents: Tensor, *arguments) -> np.ndarray:
+    """The images of `start_decoding`, with its arguments."""
+    return start_decoding(autoencoder, latents, *arguments)()
+
+
 @torch.inference_mode()
-def decode_images(
+def start_decoding(
     autoencoder,
     latents: Tensor,
     shift: list[float],
     scale: list[float],
     dtype: torch.dtype = torch.float32,
-) -> np.ndarray:
-    """Latents in units of the diffusion (B, C, h, w) -> uint8 images (B, H, W, 3).
+) -> Callable[[], np.ndarray]:
+    """Latents in units of the diffusion (B, C, h, w) -> uint8 images (B, H, W, 3), once the
+    function that this returns is called: a GPU is at work until then.
 
     By autocast to `dtype`; in float32 where that gives numbers that are not finite.
     """
@@ -122,6 +129,26 @@ def decode_images(
     z = latents / scale + shift
     with torch.autocast(on.type, dtype, enabled=dtype != torch.float32):
         x = autoencoder.decode(z).sample
-    if dtype != torch.float32 and not x.isfinite().all():
-        x = autoencoder.decode(z).sample
-    return to_uint8(x)
+    is_finite = x.isfinite().all()
+    images = _on_its_way(to_uint8(x))
+    done = torch.cuda.Event() if on.type == "cuda" else None
+    if done:
+        done.record()
+
+    @torch.inference_mode()
+    def finish() -> np.ndarray:
+        if done:
+            done.synchronize()
+        if dtype != torch.float32 and not is_finite:
+            return to_uint8(autoencoder.decode(z).sample).cpu().numpy()
+        return images.numpy()
+
+    return finish
+
+
+def _on_its_way(images: Tensor) -> Tensor:
+    """To the CPU's memory, which has it when the GPU has come so far."""
+    if not images.is_cuda:
+        return images
+    target = torch.empty(images.shape, dtype=images.dtype, pin_memory=True)
+    return target.copy_(images, non_blocking=True)

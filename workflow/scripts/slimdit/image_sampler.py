@@ -51,10 +51,14 @@ class ImageSampler:
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""
-        from slimdit.autoencoders import decode_images
+        return self.started(indices, labels, stream)()
+
+    def started(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image"):
+        """The images that `images` gives, as a function to be called when they are needed."""
+        from slimdit.autoencoders import start_decoding
 
         z = self.generator.latents(indices, labels, stream)
-        return decode_images(
+        return start_decoding(
             self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
         )
 
@@ -72,7 +76,8 @@ class ImageSampler:
 
         def make(start, stop):
             indices = np.arange(rows[start], rows[stop - 1] + 1)
-            return self.images(indices, self.labels[indices % len(self.labels)])
+            images = self.started(indices, self.labels[indices % len(self.labels)])
+            return images if self.generator.device.type == "cuda" else images()
 
         todo, started_s = len(rows) - array.done, time.monotonic()
         array.fill(make, self.options["batch_size"], "sample", "image")

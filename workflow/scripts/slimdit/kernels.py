@@ -6,7 +6,7 @@ form in which every multiplication is visible to an operation counter.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -56,17 +56,48 @@ def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     """Rows of x in E consecutive groups, each times its own matrix.
 
     x: (R, K); weight: (E, K, F); ends: (E,) int32, where each group's rows end. Returns (R, F).
-    Fused on GPUs of compute capability 9 and later in bfloat16; elsewhere one product a group.
     """
     if _plain:
         return torch.cat([rows @ w for rows, w in zip(_split(x, ends), weight, strict=True)])
-    if (
-        x.is_cuda
-        and x.dtype == torch.bfloat16
-        and torch.cuda.get_device_capability(x.device)[0] >= 9
-    ):
-        return F.grouped_mm(x, weight, offs=ends)
-    return segment_matmul(x, weight, ends)
+    return grouped_kernel(x)(x, weight, ends)
+
+
+def grouped_kernel(x: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """What is fastest for x's device and type: on a CPU one product a group; GPUs, which must not
+    wait for the groups' sizes, have a fused kernel (Hopper and later, bfloat16) or take blocks."""
+    if not x.is_cuda:
+        return segment_matmul
+    is_fused = torch.cuda.get_device_capability(x.device)[0] >= 9 and x.dtype == torch.bfloat16
+    return fused_matmul if is_fused else blocked_matmul
+
+
+def fused_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    return F.grouped_mm(x, weight, offs=ends)
+
+
+def blocked_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    """One batched product of blocks of rows, each of one group and filled up with zeros.
+
+    As many blocks as there can be at most: no size is read on the host.
+    """
+    (num_rows, width), num_groups = x.shape, len(weight)
+    side = min(max(2 ** (num_rows // (8 * num_groups)).bit_length(), 64), 1024)  # rows of a block
+    num_blocks = -(-num_rows // side) + num_groups
+    starts = F.pad(ends, (1, 0))  # (E + 1,)
+    blocks = (starts.diff() + side - 1) // side  # of each group, (E,)
+    block_ends = blocks.cumsum(0).to(ends.dtype)
+
+    def indices(count: int) -> Tensor:
+        return torch.arange(count, device=x.device, dtype=ends.dtype)
+
+    group = torch.searchsorted(ends, indices(num_rows), right=True)  # of each row
+    shift = (block_ends - blocks) * side - starts[:-1]
+    place = (indices(num_rows) + shift[group]).long()  # of each row among the blocks
+    owner = torch.searchsorted(block_ends, indices(num_blocks), right=True)  # of each block
+    filled = x.new_zeros(num_blocks * side, width).index_copy(0, place, x)
+    weights = weight[owner.clamp(max=num_groups - 1)]  # (num_blocks, K, F)
+    product = filled.view(num_blocks, side, width) @ weights
+    return product.flatten(0, 1)[place]
 
 
 def _split(x: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
@@ -74,11 +105,8 @@ def _split(x: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
     return x.split(sizes)
 
 
-# An operator of its own: group sizes are data, and would break a compiled graph otherwise. They are
-# read on the host, which a graph of kernels cannot.
-@torch.library.custom_op(
-    "slimdit::segment_matmul", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,)
-)
+# An operator of its own: group sizes are data, and would break a compiled graph otherwise.
+@torch.library.custom_op("slimdit::segment_matmul", mutates_args=())
 def segment_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     out = x.new_empty(x.shape[0], weight.shape[2])
     for rows, matrix, target in zip(_split(x, ends), weight, _split(out, ends), strict=True):

@@ -1,0 +1,69 @@
+"""The whole sampler, from noise to latents, with guidance."""
+
+import numpy as np
+import torch
+from models import BATCH_SIZE, STUDY, made_model
+from plain.diffusion import PlainDiffusion
+from plain.transformer import PlainTransformer
+from ratios import difference, largest_difference, speedup
+
+from slimdit.diffusion import respaced_timesteps
+from slimdit.generation import Generator, noise_for
+
+NUM_STEPS = 6
+NUM_TIMESTEPS = STUDY.config["training"]["num_timesteps"]
+SAMPLING = {
+    "sampler": "ddim",
+    "steps": NUM_STEPS,
+    "guidance_scale": 1.5,
+    "guided_channels": "all",
+    "seed": 0,
+    "batch_size": BATCH_SIZE,
+    "compile": "on",
+    "precision": "float32",
+}
+INDICES = np.arange(BATCH_SIZE)
+LABELS = INDICES.copy()
+
+
+def sampler(num_runs: int, device: torch.device) -> dict:
+    """S2-base in float32, each step one compiled graph."""
+    plain, ours = plain_sampler(device), study_sampler("S2-base", device)
+    error = largest_difference([plain()], [ours()])
+    return described("S2-base", error, speedup(plain, ours, num_runs, device))
+
+
+def int8_sampler(num_runs: int, device: torch.device) -> dict:
+    """The same with the products of Q8dyn-S2, whose latents are others within int8's rounding."""
+    plain, ours = plain_sampler(device), study_sampler("Q8dyn-S2", device)
+    error = difference(plain(), ours())
+    return described("Q8dyn-S2", error, speedup(plain, ours, num_runs, device))
+
+
+def study_sampler(variant: str, device: torch.device):
+    generator = Generator(made_model(variant, device), SAMPLING, NUM_TIMESTEPS, device)
+    return lambda: generator.latents(INDICES, LABELS)
+
+
+def plain_sampler(device: torch.device):
+    """The plain sampler of S2-base from the same noise."""
+    model = made_model("S2-base", device)
+    reference = PlainTransformer(model)
+    chain = PlainDiffusion(NUM_TIMESTEPS, respaced_timesteps(NUM_TIMESTEPS, NUM_STEPS))
+    shape = (model.in_channels, model.input_size, model.input_size)
+    start = torch.from_numpy(noise_for(SAMPLING["seed"], "image/start", INDICES, shape)).to(device)
+    labels = torch.from_numpy(LABELS).to(device)
+    return lambda: chain.ddim(reference, start, labels, SAMPLING["guidance_scale"])
+
+
+def described(variant: str, error: float, result: dict) -> dict:
+    torch.compiler.reset()
+    return {
+        "what": f"sampler of {variant} against the plain one of S2-base",
+        "batch_size": BATCH_SIZE,
+        "num_steps": NUM_STEPS,
+        "reference_images_per_s": BATCH_SIZE / result["reference_s"],
+        "ours_images_per_s": BATCH_SIZE / result["ours_s"],
+        "largest_difference": error,
+        **result,
+    }

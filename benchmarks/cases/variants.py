@@ -1,0 +1,28 @@
+"""Each cheaper variant against its base, both by the study's own path: compiled blocks."""
+
+import functools
+
+import torch
+from models import BATCH_SIZE, made_model
+from ratios import speedup
+
+from slimdit.speed import compile_blocks, forward, random_inputs
+
+
+def against_base(variant: str, num_runs: int, device: torch.device, base: str = "S2-base") -> dict:
+    """A forward pass of `variant` and of `base`, in the dtype that the study measures."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    passes = []
+    for name in (base, variant):
+        model = made_model(name, device)
+        compile_blocks(model)
+        inputs = random_inputs(model, BATCH_SIZE, device)
+        passes.append(functools.partial(forward, model, inputs, dtype))
+    result = speedup(*passes, num_runs, device)
+    torch.compiler.reset()
+    return {
+        "what": f"{variant} against {base}, compiled blocks",
+        "batch_size": BATCH_SIZE,
+        "dtype": str(dtype),
+        **result,
+    }

@@ -1,0 +1,28 @@
+"""The models of the paper's study, with weights that hide no term."""
+
+import torch
+
+from slimdit.backbone import DiT
+from slimdit.randomness import stream
+from slimdit.status import read_study
+from slimdit.variants import apply_operations, build_model
+
+STUDY = read_study(["configs/imagenet200.yaml"])
+BATCH_SIZE = 8
+STD = 0.02  # of weights that start at zero
+
+
+def trained_model(variant: str) -> DiT:
+    """The model that `variant` is derived from, or is."""
+    model = build_model(STUDY.structure(variant), seed=0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not parameter.any():
+                values = stream(0, f"benchmark/{name}").standard_normal(tuple(parameter.shape))
+                parameter.copy_(STD * torch.from_numpy(values))
+    return model
+
+
+def made_model(variant: str, device: torch.device) -> DiT:
+    """`variant` with its operations, ready for inference on the device."""
+    return apply_operations(trained_model(variant), STUDY.operations(variant)).to(device).eval()

@@ -1,0 +1,50 @@
+"""Two ways to the same result, timed in turns: how many times as fast one is."""
+
+import functools
+import statistics
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from slimdit.speed import clock_s, time_in_turns
+
+TOLERANCE = 1e-4
+
+
+def speedup(
+    reference: Callable[[], object],
+    ours: Callable[[], object],
+    num_runs: int,
+    device: torch.device,
+) -> dict:
+    """How many times as fast `ours` is: the median over the runs, and their quartiles.
+
+    Each run has both once; one run of both goes before. Times are in seconds.
+    """
+    now_s = functools.partial(clock_s, device)
+    reference_s, ours_s = time_in_turns((reference, ours), 1, num_runs, now_s)
+    ratios = [theirs / own for theirs, own in zip(reference_s, ours_s, strict=True)]
+    q25, median, q75 = statistics.quantiles(ratios, n=4)
+    return {
+        "reference_s": statistics.median(reference_s),
+        "ours_s": statistics.median(ours_s),
+        "all_reference_s": reference_s,
+        "all_ours_s": ours_s,
+        "speedup": median,
+        "speedup_q25": q25,
+        "speedup_q75": q75,
+    }
+
+
+def largest_difference(expected: Iterable[Tensor], found: Iterable[Tensor]) -> float:
+    """The largest `difference` of all pairs; raises ValueError above TOLERANCE."""
+    largest = max(map(difference, expected, found))
+    if not largest <= TOLERANCE:
+        raise ValueError(f"the outputs differ by {largest:.1e}, more than {TOLERANCE:g}")
+    return largest
+
+
+def difference(expected: Tensor, found: Tensor) -> float:
+    """The largest of any element, in parts of the largest expected value."""
+    return ((found - expected).abs().max() / expected.abs().max()).item()
