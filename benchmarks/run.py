@@ -67,15 +67,15 @@ CASES = {
 def main() -> None:
     arguments = parsed_arguments()
     on, results = device(), {}
+    where_from = origin()
+    out = arguments.out or default_path(where_from["device"])
     print(f"{'':16}{'measured':>10}{'target':>10}   met   what", flush=True)
     for name in arguments.case:
         case = CASES[name]
         result = case.measure(arguments.num_runs, on)
         results[name] = judged(case, result)
         print(line(name, results[name]), flush=True)
-    result = {"cases": results, "num_runs": arguments.num_runs, "origin": origin()}
-    out = arguments.out or default_path(result["origin"]["device"])
-    write_json(out, result)
+        write_json(out, {"cases": results, "num_runs": arguments.num_runs, "origin": where_from})
     print(f"\nWritten to {out}.")
 
 
@@ -103,7 +103,7 @@ def default_path(device_name: str) -> Path:
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
-    parser.add_argument("--num-runs", type=int, default=9)
+    parser.add_argument("--num-runs", type=int, default=7)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
