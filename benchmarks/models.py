@@ -3,11 +3,11 @@
 import torch
 
 from slimdit.backbone import DiT
+from slimdit.config_files import configured_study
 from slimdit.randomness import stream
-from slimdit.status import read_study
 from slimdit.variants import apply_operations, build_model
 
-STUDY = read_study(["configs/imagenet200.yaml"])
+STUDY = configured_study(["configs/imagenet200.yaml"])
 BATCH_SIZE = 8
 STD = 0.02  # of weights that start at zero
 

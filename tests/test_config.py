@@ -1,6 +1,8 @@
 """Shipped studies plan; rules and environments say all that they should."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,19 @@ def test_every_shipped_study_plans(path, tmp_path):
     for name in ("Snakefile", "config.yaml", "workflow"):
         (tmp_path / name).symlink_to(ROOT / name)
     assert plan(tmp_path, (ROOT / "config.yaml", path))
+
+
+@pytest.mark.parametrize("limit", [1, 2, None])
+def test_more_gpus_than_there_are_is_told_before_anything_runs(limit, tmp_path):
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"),
+        *("--directory", tmp_path, "--configfile", ROOT / "config.yaml", "--dry-run"),
+        *("--cores", "2", "--quiet", "all", "--set-resources", "train:gpu=2"),
+        *(("--resources", f"gpu={limit}") if limit else ()),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert ("ask for --resources gpu=2 or more" in run.stderr) == (limit == 1)
+    assert (run.returncode != 0) == (limit == 1), run.stderr
 
 
 def test_conda_and_pip_pin_the_same_versions():

@@ -26,13 +26,15 @@ from slimdit.study import Study, identity
 
 def check_gpus():
     """End where --set-resources asks for more GPUs than --resources has: Snakemake would cut it."""
-    limit = workflow.global_resources.get("gpu")
+    limit = getattr(workflow.global_resources.get("gpu"), "value", None)
+    if limit is None:  # on a cluster there is none
+        return
     for name, resources in workflow.resource_settings.overwrite_resources.items():
-        wanted = resources.get("gpu")
-        if limit and wanted and isinstance(wanted.value, int) and wanted.value > limit.value:
+        wanted = getattr(resources.get("gpu"), "value", None)
+        if isinstance(wanted, int) and wanted > limit:
             sys.exit(
-                f"--set-resources {name}:gpu={wanted.value}, but --resources gpu={limit.value} "
-                f"would cut it; ask for --resources gpu={wanted.value} or more."
+                f"--set-resources {name}:gpu={wanted}, but --resources gpu={limit} would cut it; "
+                f"ask for --resources gpu={wanted} or more."
             )
 
 
