@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from subjects import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_job import start_slowly
 
 from slimdit import heartbeat, progress, status
 from slimdit.config_files import configured_study
@@ -241,25 +242,6 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch,
     assert Heartbeat.read(tmp_path / "state") == BEAT
 
 
-TRAIN = """
-import json, sys, time
-import torch
-torch.set_num_threads(1)
-from slimdit import loop, progress
-from train import train
-
-update = loop.Progress.update
-def slow_update(self, count=1, **shown):
-    update(self, count, **shown)
-    print(self.done, flush=True)
-    time.sleep(0.05)
-
-loop.Progress.update = slow_update
-progress.BEAT_EVERY_S = 0.0
-train(**json.loads(sys.argv[1]))
-"""
-
-
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL], ids=lambda kill: kill.name)
 def test_a_killed_training_is_stopped_and_then_done_with_all_its_events(tmp_path, job, kill):
     arguments = job("S4-base", steps=60, save_every_steps=4)
@@ -269,13 +251,7 @@ def test_a_killed_training_is_stopped_and_then_done_with_all_its_events(tmp_path
         outputs=(Path(arguments["checkpoint"]), Path(arguments["report"])),
         total=60,
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", TRAIN, json.dumps(arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts"), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    process = start_slowly(arguments, beat_every_s=0.0)
     while process.stdout.readline() != "10\n":
         assert process.poll() is None
     found = job_status(watched, time.time())

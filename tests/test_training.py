@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import pytest
 import torch
 from latent_cache import write_latent_cache
 from safetensors.torch import load_file, safe_open
-from subjects import PHOTOS, ROOT, randomized, tiny
-from training_job import STEPS, TRAINING, teacher_checkpoint
+from subjects import PHOTOS, randomized, tiny
+from training_job import STEPS, TRAINING, start_slowly, teacher_checkpoint
 
 from slimdit import loop
 from slimdit.errors import InputError
@@ -120,34 +118,10 @@ def test_state_of_another_run_is_not_continued(job, monkeypatch, change):
     assert steps == list(range(STEPS))
 
 
-SLOW_TRAIN = """
-import json, sys, time
-import torch
-torch.set_num_threads(1)
-from slimdit import loop
-from train import train
-
-update = loop.Progress.update
-def slow_update(self, count=1, **shown):
-    update(self, count, **shown)
-    print(self.done, flush=True)
-    time.sleep(0.05)
-
-loop.Progress.update = slow_update
-train(**json.loads(sys.argv[1]))
-"""
-
-
 def test_terminated_process_saves_and_the_next_goes_on_to_the_same_bits(job):
     unbroken, broken = (job("MoE-XS2-8E2A", run, steps=60, save_every_steps=1000)
                         for run in ("unbroken", "broken"))  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_TRAIN, json.dumps(broken)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts"), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_slowly(broken)
     while process.stdout.readline() != "5\n":
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)

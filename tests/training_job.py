@@ -1,12 +1,16 @@
 """A training as the rule `train` runs it, of a tiny variant on made-up latents."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from latent_cache import write_latent_cache
-from subjects import PHOTOS, randomized, tiny
+from subjects import PHOTOS, ROOT, randomized, tiny
 
+from slimdit.progress import BEAT_EVERY_S
 from slimdit.study import identity
 from slimdit.variants import build_model, save_variant
 
@@ -59,3 +63,33 @@ def teacher_checkpoint(folder, variant):
         model = randomized(build_model(structure), torch.float32, std=0.1)
         save_variant(path, model, structure, [], {})
     return str(path)
+
+
+SLOW_TRAIN = """
+import json, sys, time
+import torch
+torch.set_num_threads(1)
+from slimdit import loop, progress
+from train import train
+
+update = loop.Progress.update
+def slow_update(self, count=1, **shown):
+    update(self, count, **shown)
+    print(self.done, flush=True)
+    time.sleep(0.05)
+
+loop.Progress.update = slow_update
+progress.BEAT_EVERY_S = float(sys.argv[2])
+train(**json.loads(sys.argv[1]))
+"""
+
+
+def start_slowly(arguments, beat_every_s=BEAT_EVERY_S):
+    """A process that trains, and prints the number of each step after it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW_TRAIN, json.dumps(arguments), str(beat_every_s)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts"), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

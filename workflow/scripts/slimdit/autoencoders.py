@@ -129,7 +129,7 @@ def start_decoding(
     z = latents / scale + shift
     with torch.autocast(on.type, dtype, enabled=dtype != torch.float32):
         x = autoencoder.decode(z).sample
-    is_finite = x.isfinite().all()
+    is_good = dtype == torch.float32 or x.isfinite().all()
     images = _on_its_way(to_uint8(x))
     done = torch.cuda.Event() if on.type == "cuda" else None
     if done:
@@ -139,7 +139,7 @@ def start_decoding(
     def finish() -> np.ndarray:
         if done:
             done.synchronize()
-        if dtype != torch.float32 and not is_finite:
+        if not is_good:
             return to_uint8(autoencoder.decode(z).sample).cpu().numpy()
         return images.numpy()
 

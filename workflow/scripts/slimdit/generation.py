@@ -1,5 +1,7 @@
 """Latents from noise: image i depends on (seed, i, its label) alone, not on its batch."""
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -60,10 +62,6 @@ class Generator:
         self.bfloat16 = on_cuda(sampling["precision"], "bfloat16", device)
         self.is_compiled = on_cuda(sampling["compile"], "on", device)
         self.compiled_size = sampling["batch_size"]
-        self.compiled = torch.compile(self.step, fullgraph=True, dynamic=False)
-        self.captured = torch.compile(
-            self.step, fullgraph=True, dynamic=False, mode="reduce-overhead"
-        )
         with torch.inference_mode():
             self.timesteps = model.timestep_embedder(diffusion.timesteps)  # (K, C)
 
@@ -103,6 +101,16 @@ class Generator:
         if self.scale != 1.0:
             y = torch.cat([y, torch.full_like(y, self.model.null_class)])
         return self.model.label_embedder(y)
+
+    # Only those who compile pay for the compiler's import.
+
+    @functools.cached_property
+    def compiled(self):
+        return torch.compile(self.step, fullgraph=True, dynamic=False)
+
+    @functools.cached_property
+    def captured(self):
+        return torch.compile(self.step, fullgraph=True, dynamic=False, mode="reduce-overhead")
 
     def step_for(self, batch_size: int):
         """`step`, compiled as one graph if asked; for few images on CUDA a graph of kernels too."""
