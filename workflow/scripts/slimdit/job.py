@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from slimdit.allocator import keep_freed_memory
 from slimdit.devices import leased_gpus, make_deterministic
 from slimdit.errors import InputError
 from slimdit.faults import sentence
@@ -23,6 +24,7 @@ def job(snakemake) -> Iterator[list[str]]:
     is leased for as long as the script runs when the rule asks for `gpu`.
     """
     os.environ.update(thread_limits(snakemake.threads))
+    keep_freed_memory()
     if snakemake.config["deterministic"]:
         make_deterministic()
     log_path = snakemake.log[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 
+from slimdit.allocator import give_back_freed_memory
 from slimdit.memory import is_out_of_memory
 
 PASSES = 2  # the first one fills caches that the second one finds
@@ -48,6 +49,7 @@ def _reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    give_back_freed_memory()
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")  # sets VmHWM to the present resident set

@@ -9,6 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from slimdit.allocator import keep_freed_memory
 from slimdit.errors import InputError
 from slimdit.faults import sentence
 from slimdit.files import read_json
@@ -27,6 +28,7 @@ def main(folder: str) -> None:
 
 
 def run(script: str, arguments: dict, log: str) -> None:
+    keep_freed_memory()
     join()
     if not Processes().is_first:  # one progress bar is enough
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115

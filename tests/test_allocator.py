@@ -1,0 +1,55 @@
+"""A step finds the memory that the last one freed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
+COUNT_FAULTS = """
+import resource, sys
+from slimdit import allocator
+if "keep" in sys.argv:
+    allocator.keep_freed_memory()
+import torch
+
+def step():
+    x = torch.ones(2000, 400)
+    for _ in range(4):
+        x = torch.nn.functional.gelu(x.repeat(1, 4))[:, :400].clone()
+
+def faults(steps):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(steps):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults(10)
+print(faults(10))
+allocator.give_back_freed_memory()
+print(faults(1))
+"""
+
+
+def page_faults(*arguments: str) -> list[int]:
+    """Of ten steps, and of one after all freed memory was given back."""
+    command = [sys.executable, "-c", COUNT_FAULTS, *arguments]
+    environment = {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return [int(word) for word in output.stdout.split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts page faults of Linux's C library")
+def test_freed_memory_is_used_again_without_faults():
+    (habit, _), (kept, given_back) = page_faults(), page_faults("keep")
+    assert kept < habit / 10
+    assert given_back > 1000
+
+
+def test_a_c_library_without_these_functions_changes_nothing(monkeypatch):
+    from slimdit import allocator
+
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
+    allocator.keep_freed_memory()
+    allocator.give_back_freed_memory()
