@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
-from slimdit.devices import device, on_cuda
+from slimdit.devices import device
 from slimdit.files import write_json
+from slimdit.precision import product_dtype
 from slimdit.provenance import origin
 from slimdit.randomness import stream
 from slimdit.speed import clock_s, time_in_turns
@@ -39,7 +40,8 @@ SHORTEST_S = 0.01  # of what is timed at once: a layer as often as that takes
 def main() -> None:
     arguments, on = parsed_arguments(), device()
     torch.set_float32_matmul_precision("high")
-    is_half = on_cuda(arguments.precision, "bfloat16", on)
+    width = base_structure()["hidden_size"]
+    is_half = product_dtype(arguments.precision, width, on) == torch.bfloat16
     cases = [
         {"batch_size": batch_size, "first_layer": name, **measure(*sizes, arguments, is_half, on)}
         for batch_size in arguments.batch_sizes
@@ -55,6 +57,10 @@ def main() -> None:
     print(json.dumps(result, indent=1, sort_keys=True))
 
 
+def base_structure() -> dict:
+    return read_study(["configs/imagenet200.yaml"]).structure("S2-base")
+
+
 def distinct_layers(batch_size: int) -> dict[tuple[int, int, int], str]:
     """(rows, in_features, out_features) of the linear layers in one pass of a batch, and the first
     layer of each."""
@@ -64,9 +70,8 @@ def distinct_layers(batch_size: int) -> dict[tuple[int, int, int], str]:
         sizes = (output.shape[:-1].numel(), layer.in_features, layer.out_features)
         found.setdefault(sizes, name)
 
-    study = read_study(["configs/imagenet200.yaml"])
     with torch.device("meta"), torch.inference_mode():
-        model = build_model(study.structure("S2-base"))
+        model = build_model(base_structure())
         for name, layer in model.named_modules():
             if isinstance(layer, nn.Linear):
                 layer.register_forward_hook(functools.partial(note, name=name))

@@ -328,7 +328,7 @@ def test_bfloat16_precision_trains_to_nearly_the_same_loss(objective):
     model, losses = objective("S2-base")
     randomized(model, torch.float32, std=0.05)
     exact = losses(0)[0][1].item()
-    losses.bfloat16 = True
+    losses.dtype = torch.bfloat16
     assert losses(0)[0][1].item() == pytest.approx(exact, rel=0.02)
 
 

@@ -13,10 +13,11 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
     import torch
 
     from slimdit.cost import count_macs
-    from slimdit.devices import device, on_cuda
+    from slimdit.devices import device
     from slimdit.energy import energy_counter
     from slimdit.files import sha256_of, write_json
     from slimdit.peak_memory import peak_memory, resident_bytes
+    from slimdit.precision import product_dtype, store_for
     from slimdit.provenance import origin
     from slimdit.roofline import measured_peaks
     from slimdit.speed import forward, random_inputs
@@ -25,11 +26,12 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
 
     options, on = json.loads(measurement), device()
     torch.set_float32_matmul_precision("high")
-    dtype = torch.bfloat16 if on_cuda(options["precision"], "bfloat16", on) else torch.float32
     metadata = read_metadata(checkpoint)
     build_operations(metadata["operations"])  # imports are not the model's memory
     baseline_rss_bytes = resident_bytes()
     model = load_variant(checkpoint, on)
+    dtype = product_dtype(options["precision"], model.hidden_size, on)
+    store_for(dtype, model)
     memory = {}
     for batch_size in options["eager_batch_sizes"]:
         inputs = random_inputs(model, batch_size, on)
@@ -40,8 +42,10 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
     models, digests = [model], {"checkpoint_sha256": sha256_of(checkpoint)}
     if base_checkpoint:
         models.append(load_variant(base_checkpoint, on))
+        store_for(dtype, models[-1])
         digests["base_checkpoint_sha256"] = sha256_of(base_checkpoint)
-    macs, peaks, counter = count_macs(model), measured_peaks(on, dtype), energy_counter(on)
+    macs = count_macs(load_variant(checkpoint, on))
+    peaks, counter = measured_peaks(on, dtype), energy_counter(on)
     trials = SpeedTrials(models, options, on, macs, peaks, counter)
     for batch_size in options["eager_batch_sizes"]:
         trials.run("eager", batch_size, **memory[batch_size])

@@ -71,6 +71,7 @@ def sample(
             "num_samples": len(labels),
             "num_shards": max(len(shards), 1),
             "sampling": options,
+            "dtype": sampler.dtype,
             "wall_s": wall_s,
             # An interrupted run has timed only what was left; a finished one nothing.
             "images_per_s": num_made / wall_s if num_made else None,

@@ -31,6 +31,7 @@ def train(
     from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
+    from slimdit.precision import product_dtype
     from slimdit.processes import Processes
     from slimdit.provenance import arithmetic, conditions, timed
     from slimdit.states import States
@@ -44,6 +45,8 @@ def train(
     cache.check(structure, variant)
 
     of_teacher = {"teacher_sha256": sha256_of(teacher)} if teacher else {}
+    on = device()
+    dtype = product_dtype(hyper.precision, structure["hidden_size"], on)
     # What the run is a function of: a state made from anything else is another file.
     key = fingerprint(
         [
@@ -52,14 +55,13 @@ def train(
             distill,
             seed,
             code,
+            str(dtype),
             arithmetic(),
             cache.manifest["sha256"],
             of_teacher.get("teacher_sha256"),
         ]
     )
     states = States(state, key)
-
-    on = device()
     torch.set_float32_matmul_precision("high")
     model = build_model(structure, seed).to(on)
     run = Run(
@@ -129,6 +131,7 @@ def train(
             "seed": seed,
             "steps": run.step,
             "batch_size": hyper.batch_size,
+            "dtype": str(dtype).removeprefix("torch."),
             **final_terms(run.history, has_term, TERMS),
             "steps_per_s": steps_per_s,
             "wall_s": time.monotonic() - started_s,

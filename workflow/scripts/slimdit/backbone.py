@@ -111,7 +111,7 @@ class DiT(nn.Module):
     ):
         super().__init__()
         self.input_size, self.in_channels, self.num_classes = input_size, in_channels, num_classes
-        self.patch_size = patch_size
+        self.patch_size, self.hidden_size = patch_size, hidden_size
         self.grid_size = input_size // patch_size
         self.patch_embedder = nn.Conv2d(in_channels, hidden_size, patch_size, stride=patch_size)
         patch_features = in_channels * patch_size**2

@@ -15,7 +15,8 @@ class ImageSampler:
     sampling: what `Generator` takes, and {"num_samples", "num_sets", "labels", "batch_size"}, as a
     JSON string: `num_sets` sets of the same labels from other noise, one set after the other.
 
-    Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents.
+    Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents;
+    dtype, of the model's products.
     """
 
     def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
@@ -36,8 +37,8 @@ class ImageSampler:
         if on_cuda(self.options["compile"], "on", on):
             self.autoencoder.decoder.compile(dynamic=True)
         # bfloat16 has fewer digits than an image's eight bits.
-        half = on_cuda(self.options["precision"], "bfloat16", on)
-        self.decoder_dtype = torch.float16 if half else torch.float32
+        is_half = on.type == "cuda" and self.generator.dtype != torch.float32
+        self.decoder_dtype = torch.float16 if is_half else torch.float32
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
             self.options["num_samples"],
@@ -47,7 +48,8 @@ class ImageSampler:
         )
         self.num_images = len(self.labels) * self.options["num_sets"]
         files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
-        self.identity = [sampling, num_timesteps, arithmetic(), *files]
+        self.dtype = str(self.generator.dtype).removeprefix("torch.")
+        self.identity = [sampling, num_timesteps, self.dtype, arithmetic(), *files]
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from slimdit.backbone import DiT, DiTBlock
+from slimdit.precision import autocast
 from slimdit.randomness import stream
 
 LARGEST_GRAPH = 8  # images of a batch whose kernels are too short to be launched one by one
@@ -93,10 +94,7 @@ def random_inputs(model: DiT, batch_size: int, on: torch.device) -> tuple[torch.
 
 def forward(model: Callable, inputs: tuple[torch.Tensor, ...], dtype: torch.dtype) -> None:
     """One pass of the inputs, by autocast unless in float32."""
-    with (
-        torch.inference_mode(),
-        torch.autocast(inputs[0].device.type, dtype, enabled=dtype != torch.float32),
-    ):
+    with torch.inference_mode(), autocast(inputs[0].device, dtype):
         model(*inputs)
 
 

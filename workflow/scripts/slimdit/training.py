@@ -1,7 +1,6 @@
 """What a diffusion run minimises, step by step."""
 
 import dataclasses
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from slimdit.backbone import DiT
 from slimdit.devices import on_cuda
 from slimdit.diffusion import Diffusion
 from slimdit.latents import LatentBatches, to_device
+from slimdit.precision import autocast, product_dtype
 from slimdit.processes import Processes
 from slimdit.randomness import stream
 
@@ -32,7 +32,7 @@ class Hyperparameters:
     horizontal_flip: bool
     num_timesteps: int
     balance_weight: float
-    precision: str  # "auto": bfloat16 autocast on CUDA, float32 on the CPU
+    precision: str  # as `product_dtype` reads it
     compile: str  # "auto": on CUDA
     log_every_steps: int
 
@@ -83,7 +83,7 @@ class Objective:
         compiled = on_cuda(hyper.compile, "on", self.device)
         self.predict = torch.compile(self.model) if compiled else self.model
         self.is_mixture = any(hasattr(module, "num_experts") for module in model.modules())
-        self.bfloat16 = on_cuda(hyper.precision, "bfloat16", self.device)
+        self.dtype = product_dtype(hyper.precision, model.hidden_size, self.device)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Add the gradients of the loss to the weights'.
@@ -133,7 +133,7 @@ class Objective:
         return len(part.y) / self.hyper.batch_size
 
     def prediction(self, batch: Batch):
-        with self.autocast():
+        with autocast(self.device, self.dtype):
             return self.predict(batch.xt, batch.k, batch.y)
 
     def batch(self, step: int) -> Batch:
@@ -155,13 +155,10 @@ class Objective:
         """Mean squared difference of the student's and the teacher's noise; 0 without a teacher."""
         if self.teacher is None:
             return output.new_zeros(())
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad(), autocast(self.device, self.dtype):
             target = self.teacher(batch.xt, batch.k, batch.y).output.float()
         student_eps, teacher_eps = output.chunk(2, dim=1)[0], target.chunk(2, dim=1)[0]
         return (student_eps - teacher_eps).square().mean()
-
-    def autocast(self):
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
 
 def expert_loads(prediction) -> Tensor:
