@@ -9,6 +9,7 @@ from slimdit.variants import apply_operations, build_model
 
 STUDY = configured_study(["configs/imagenet200.yaml"])
 BATCH_SIZE = 8
+HIDDEN_SIZE = STUDY.structure("S2-base")["hidden_size"]
 STD = 0.02  # of weights that start at zero
 
 

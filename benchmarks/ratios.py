@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from slimdit.roofline import measured_peaks
 from slimdit.speed import clock_s, time_in_turns
 
 TOLERANCE = 1e-4
@@ -37,6 +38,13 @@ def speedup(
     }
 
 
+def products_alone(macs: int, dtype: torch.dtype, device: torch.device, reference_s: float) -> dict:
+    """What the multiply-accumulates of `ours` would take at the peak that is measured on this
+    machine now, and the speedup that is if nothing else took time."""
+    products_s = macs / measured_peaks(device, dtype).macs_per_s
+    return {"products_s": products_s, "largest_possible_speedup": reference_s / products_s}
+
+
 def largest_difference(expected: Iterable[Tensor], found: Iterable[Tensor]) -> float:
     """The largest `difference` of all pairs; raises ValueError above TOLERANCE."""
     largest = max(map(difference, expected, found))
@@ -48,3 +56,7 @@ def largest_difference(expected: Iterable[Tensor], found: Iterable[Tensor]) -> f
 def difference(expected: Tensor, found: Tensor) -> float:
     """The largest of any element, in parts of the largest expected value."""
     return ((found - expected).abs().max() / expected.abs().max()).item()
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

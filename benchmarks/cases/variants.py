@@ -4,25 +4,28 @@ import functools
 
 import torch
 from models import BATCH_SIZE, made_model
-from ratios import speedup
+from ratios import name_of, speedup
 
+from slimdit.precision import store_for
 from slimdit.speed import compile_blocks, forward, random_inputs
 
 
-def against_base(variant: str, num_runs: int, device: torch.device, base: str = "S2-base") -> dict:
-    """A forward pass of `variant` and of `base`, in the dtype that the study measures."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+def against_base(
+    variant: str, dtype: torch.dtype, num_runs: int, device: torch.device, base: str = "S2-base"
+) -> dict:
+    """A forward pass of `variant` and of `base`."""
     passes = []
     for name in (base, variant):
         model = made_model(name, device)
+        store_for(dtype, model)
         compile_blocks(model)
         inputs = random_inputs(model, BATCH_SIZE, device)
         passes.append(functools.partial(forward, model, inputs, dtype))
     result = speedup(*passes, num_runs, device)
     torch.compiler.reset()
     return {
-        "what": f"{variant} against {base}, compiled blocks",
+        "what": f"{variant} against {base} in {name_of(dtype)}, compiled blocks",
         "batch_size": BATCH_SIZE,
-        "dtype": str(dtype),
+        "dtype": name_of(dtype),
         **result,
     }

@@ -9,7 +9,11 @@ from slimdit.mlp.moe import MixtureOfExperts
 # Hidden size from which on a CPU with tiles gains more by the products of bfloat16 than it loses by
 # conversions: with 192 a training step is slower, with 384 faster, with 256 equal or faster.
 LEAST_WIDTH = 256
-CAST = (nn.Linear, nn.Conv2d, MixtureOfExperts)  # whose weights autocast converts, or they themselves
+CAST = (
+    nn.Linear,
+    nn.Conv2d,
+    MixtureOfExperts,
+)  # whose weights autocast converts, or they themselves
 
 
 def product_dtype(choice: str, hidden_size: int, device: torch.device) -> torch.dtype:
