@@ -3,14 +3,16 @@
     python benchmarks/run.py
     python benchmarks/run.py --case sampler S2-shallow --num-runs 5 --out smoke.json
 
-Both sides of a ratio are timed in turns in one run, after their outputs in float32 were found
-equal. Prints a table and writes JSON. A target that is missed is shown, and is no error.
+Both sides of a ratio are timed in turns in one process of their own, after their outputs in float32
+were found equal. Prints a table and writes JSON. A target that is missed is shown, and is no error.
 """
 
 import argparse
+import multiprocessing
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -99,11 +101,17 @@ def main() -> None:
     print(f"{'':22}{'measured':>10}{'target':>10}   met   what", flush=True)
     for name in arguments.case:
         case = known[name]
-        result = case.measure(arguments.num_runs, on)
-        results[name] = judged(case, result)
+        results[name] = judged(case, in_own_process(case.measure, arguments.num_runs, on))
         print(line(name, results[name]), flush=True)
         write_json(out, {"cases": results, "num_runs": arguments.num_runs, "origin": where_from})
     print(f"\nWritten to {out}.")
+
+
+def in_own_process(measure: Callable, *arguments) -> dict:
+    """What others left in memory and in compilers' flags changes times."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as process:
+        return process.submit(measure, *arguments).result()
 
 
 def judged(case: Case, result: dict) -> dict:

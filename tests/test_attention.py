@@ -200,3 +200,35 @@ def test_shape_dtype_and_gradients_of_every_kind(name, dtype):
 def test_sizes_that_do_not_fit_are_input_errors(make_bad, message):
     with pytest.raises(InputError, match=message):
         make_bad()
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_shifted_products_are_the_depthwise_convolution(size):
+    layer = randomized(kernels.depthwise_convolution(6, size))
+    x = random_tensor("x", 2, 4, 4, 6)
+    expected = layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    torch.testing.assert_close(kernels._shifted_products(x, layer), expected)
+
+
+def test_compiled_inference_convolves_by_shifted_products(monkeypatch):
+    layer = randomized(kernels.depthwise_convolution(6, 3), torch.float32)
+    x = random_tensor("x", 2, 16, 6, dtype=torch.float32)
+    expected = kernels.convolve(x, layer)
+    taken = []
+    monkeypatch.setattr(kernels, "_shifted_products", recorded(kernels._shifted_products, taken))
+    compiled = torch.compile(kernels.convolve, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x, layer), expected)
+    assert taken
+    taken.clear()
+    torch.testing.assert_close(compiled(x, layer), expected)
+    kernels.convolve(x, layer)
+    assert not taken
+
+
+def recorded(function, calls):
+    def run(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return run

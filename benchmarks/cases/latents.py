@@ -15,7 +15,7 @@ NUM_IMAGES, BATCH_SIZE = 2048, 256
 
 
 def latent_batches(num_runs: int, device: torch.device) -> dict:
-    """What is stored of a batch, to the device, from files that the system holds in memory.
+    """An epoch of what is stored, to the device, from files that the system holds in memory.
 
     The files hold one latent an image; the array holds mean and deviation of the image and of its
     mirror image, of which a new latent is drawn each time.
@@ -25,22 +25,22 @@ def latent_batches(num_runs: int, device: torch.device) -> dict:
         files = LatentFiles(Path(folder))
         files.write(np.array(cache.moments[:, 0, MEAN]), cache.labels)
         batches = LatentBatches(cache, BATCH_SIZE, flip=False, seed=0, device=device)
-        rows = batches.rows(0)
-        flips = np.zeros_like(rows)
+        epoch = [batches.rows(step) for step in range(NUM_IMAGES // BATCH_SIZE)]
+        flips = np.zeros(BATCH_SIZE, dtype=epoch[0].dtype)
 
         def theirs():
-            return [tensor.to(device) for tensor in files.batch(rows)]
+            return [[tensor.to(device) for tensor in files.batch(rows)] for rows in epoch]
 
         def ours():
-            return batches.stored(rows, flips)
+            return [batches.stored(rows, flips) for rows in epoch]
 
-        latents, labels = theirs()
-        moments, own_labels = ours()
+        (latents, labels), (moments, own_labels) = theirs()[-1], ours()[-1]
         difference = largest_difference([latents, labels], [moments[:, MEAN], own_labels])
         result = speedup(theirs, ours, num_runs, device)
     return {
         "what": "one array against two files an image",
         "batch_size": BATCH_SIZE,
+        "num_batches": len(epoch),
         "largest_difference": difference,
         **result,
     }

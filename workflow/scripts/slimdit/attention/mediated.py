@@ -2,7 +2,7 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from slimdit import kernels
@@ -27,9 +27,7 @@ class MediatedAttention(FullAttention):
             raise InputError(
                 f"num_mediators {num_mediators} is not a square number (4, 9, 16, ...)."
             )
-        self.local = nn.Conv2d(
-            hidden_size, hidden_size, KERNEL_SIZE, padding=KERNEL_SIZE // 2, groups=hidden_size
-        )
+        self.local = kernels.depthwise_convolution(hidden_size, KERNEL_SIZE)
         bound = 1.0 / KERNEL_SIZE  # of a depthwise kernel: 1 / sqrt(fan_in)
         self.local.initial = {"weight": uniform(bound), "bias": uniform(bound)}
 
@@ -39,16 +37,13 @@ class MediatedAttention(FullAttention):
         grid = math.isqrt(tokens)
         q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (B, N, C)
 
-        def image(y: Tensor) -> Tensor:
-            return y.transpose(1, 2).reshape(batch, channels, grid, grid)
-
         def heads(y: Tensor) -> Tensor:
             return y.reshape(batch, -1, self.num_heads, self.head_size).transpose(1, 2)
 
-        mediators = F.adaptive_avg_pool2d(image(q), self.side)  # (B, C, side, side)
+        image = q.transpose(1, 2).reshape(batch, channels, grid, grid)
+        mediators = F.adaptive_avg_pool2d(image, self.side)  # (B, C, side, side)
         t = heads(mediators.flatten(2).transpose(1, 2))  # (B, H, M, d)
         mediated = kernels.attend(t, heads(k), heads(v))  # (B, H, M, d)
         attended = kernels.attend(heads(q), t, mediated)  # (B, H, N, d)
         attended = attended.transpose(1, 2).reshape(batch, tokens, channels)
-        local = self.local(image(v)).flatten(2).transpose(1, 2)  # (B, N, C)
-        return self.proj(attended + local)
+        return self.proj(attended + kernels.convolve(v, self.local))
