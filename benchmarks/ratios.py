@@ -5,10 +5,11 @@ import statistics
 from collections.abc import Callable, Iterable
 
 import torch
+from sides import Side
 from torch import Tensor
 
 from slimdit.roofline import measured_peaks
-from slimdit.speed import clock_s, time_in_turns
+from slimdit.speed import clock_s, in_turns, time_in_turns
 
 TOLERANCE = 1e-4
 
@@ -24,7 +25,23 @@ def speedup(
     Each run has both once; one run of both goes before. Times are in seconds.
     """
     now_s = functools.partial(clock_s, device)
-    reference_s, ours_s = time_in_turns((reference, ours), 1, num_runs, now_s)
+    return _ratios(*time_in_turns((reference, ours), 1, num_runs, now_s))
+
+
+def speedup_apart(
+    reference: Side, ours: Side, num_runs: int, compared: Callable[[Iterable, Iterable], float]
+) -> dict:
+    """`speedup` of programs in processes of their own, in turns all the same.
+
+    Has "largest_difference" too, which is `compared` of what the reference and `ours` give.
+    """
+    with reference, ours:
+        error = compared(reference.outputs(), ours.outputs())
+        times_s = in_turns((reference.seconds, ours.seconds), 1, num_runs)
+    return {"largest_difference": error, **_ratios(*times_s)}
+
+
+def _ratios(reference_s: list[float], ours_s: list[float]) -> dict:
     ratios = [theirs / own for theirs, own in zip(reference_s, ours_s, strict=True)]
     q25, median, q75 = statistics.quantiles(ratios, n=4)
     return {
@@ -45,12 +62,22 @@ def products_alone(macs: int, dtype: torch.dtype, device: torch.device, referenc
     return {"products_s": products_s, "largest_possible_speedup": reference_s / products_s}
 
 
-def largest_difference(expected: Iterable[Tensor], found: Iterable[Tensor]) -> float:
-    """The largest `difference` of all pairs; raises ValueError above TOLERANCE."""
-    largest = max(map(difference, expected, found))
+def equal_outputs(expected: Iterable[Tensor], found: Iterable[Tensor]) -> float:
+    """`largest_difference`; raises ValueError above TOLERANCE."""
+    largest = largest_difference(expected, found)
     if not largest <= TOLERANCE:
         raise ValueError(f"the outputs differ by {largest:.1e}, more than {TOLERANCE:g}")
     return largest
+
+
+def comparison(dtype: torch.dtype) -> Callable[[Iterable[Tensor], Iterable[Tensor]], float]:
+    """Outputs of a program in float32 are to be equal; others are described."""
+    return equal_outputs if dtype == torch.float32 else largest_difference
+
+
+def largest_difference(expected: Iterable[Tensor], found: Iterable[Tensor]) -> float:
+    """The largest `difference` of all pairs."""
+    return max(map(difference, expected, found))
 
 
 def difference(expected: Tensor, found: Tensor) -> float:

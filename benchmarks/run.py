@@ -3,16 +3,15 @@
     python benchmarks/run.py
     python benchmarks/run.py --case sampler S2-shallow --num-runs 5 --out smoke.json
 
-Both sides of a ratio are timed in turns in one process of their own, after their outputs in float32
-were found equal. Prints a table and writes JSON. A target that is missed is shown, and is no error.
+The sides of a ratio are timed in turns: the project's variants in one process, as its jobs are set
+up, a plain reference in another, as it comes, after their outputs in float32 were found equal.
+Prints a table and writes JSON. A target that is missed is shown, and is no error.
 """
 
 import argparse
-import multiprocessing
 import re
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from cases.training import training_step
 from cases.variants import against_base
 from models import HIDDEN_SIZE
 from ratios import name_of
+from sides import in_own_process
 
 from slimdit.devices import device
 from slimdit.files import write_json
@@ -105,13 +105,6 @@ def main() -> None:
         print(line(name, results[name]), flush=True)
         write_json(out, {"cases": results, "num_runs": arguments.num_runs, "origin": where_from})
     print(f"\nWritten to {out}.")
-
-
-def in_own_process(measure: Callable, *arguments) -> dict:
-    """What others left in memory and in compilers' flags changes times."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as process:
-        return process.submit(measure, *arguments).result()
 
 
 def judged(case: Case, result: dict) -> dict:

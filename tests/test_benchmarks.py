@@ -8,7 +8,7 @@ import pytest
 import torch
 from plain.diffusion import PlainDiffusion
 from plain.transformer import PlainTransformer
-from ratios import largest_difference
+from ratios import comparison, equal_outputs, largest_difference
 from subjects import IMAGENET200, ROOT, random_tensor, randomized, tiny
 
 from slimdit.diffusion import Diffusion, respaced_timesteps
@@ -62,7 +62,9 @@ def test_plain_loss_is_the_sum_of_the_diffusions_losses():
 
 def test_outputs_that_differ_are_not_timed():
     with pytest.raises(ValueError, match=r"differ by 1\.0e-03, more than 0\.0001"):
-        largest_difference([torch.ones(2)], [torch.tensor([1.0, 1.001])])
+        comparison(torch.float32)([torch.ones(2)], [torch.tensor([1.0, 1.001])])
+    assert equal_outputs([torch.ones(2)], [torch.ones(2)]) == 0
+    assert comparison(torch.bfloat16)([torch.ones(1)], [2 * torch.ones(1)]) == 1
 
 
 def test_the_suite_writes_ratios_targets_and_their_origin(tmp_path):

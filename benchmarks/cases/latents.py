@@ -1,5 +1,6 @@
 """Batches of latents from one array, against two small files an image."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import numpy as np
 import torch
 from made_latents import write_cache
 from plain.latent_files import LatentFiles
-from ratios import largest_difference, speedup
+from ratios import equal_outputs, speedup_apart
+from sides import Side
 
 from slimdit.latents import MEAN, LatentBatches
 
@@ -21,26 +23,47 @@ def latent_batches(num_runs: int, device: torch.device) -> dict:
     mirror image, of which a new latent is drawn each time.
     """
     with tempfile.TemporaryDirectory() as folder:
-        cache = write_cache(Path(folder), NUM_IMAGES)
-        files = LatentFiles(Path(folder))
-        files.write(np.array(cache.moments[:, 0, MEAN]), cache.labels)
-        batches = LatentBatches(cache, BATCH_SIZE, flip=False, seed=0, device=device)
-        epoch = [batches.rows(step) for step in range(NUM_IMAGES // BATCH_SIZE)]
-        flips = np.zeros(BATCH_SIZE, dtype=epoch[0].dtype)
-
-        def theirs():
-            return [[tensor.to(device) for tensor in files.batch(rows)] for rows in epoch]
-
-        def ours():
-            return [batches.stored(rows, flips) for rows in epoch]
-
-        (latents, labels), (moments, own_labels) = theirs()[-1], ours()[-1]
-        difference = largest_difference([latents, labels], [moments[:, MEAN], own_labels])
-        result = speedup(theirs, ours, num_runs, device)
+        result = speedup_apart(
+            Side(from_files, folder, device, is_job=False),
+            Side(from_array, folder, device, is_job=True),
+            num_runs,
+            equal_outputs,
+        )
     return {
         "what": "one array against two files an image",
         "batch_size": BATCH_SIZE,
-        "num_batches": len(epoch),
-        "largest_difference": difference,
+        "num_images": NUM_IMAGES,
         **result,
     }
+
+
+def epoch(folder: str, device: torch.device) -> tuple[LatentBatches, list[np.ndarray]]:
+    """Made-up latents, and the positions in them that the batches hold."""
+    (own := Path(folder) / str(os.getpid())).mkdir()
+    batches = LatentBatches(write_cache(own, NUM_IMAGES), BATCH_SIZE, False, 0, device)
+    return batches, [batches.rows(step) for step in range(NUM_IMAGES // BATCH_SIZE)]
+
+
+def from_files(folder: str, device: torch.device):
+    batches, rows_of_batches = epoch(folder, device)
+    files = LatentFiles(Path(folder))
+    files.write(batches.moments[:, 0, MEAN].cpu().numpy(), batches.labels.cpu().numpy())
+
+    def run():
+        for rows in rows_of_batches:
+            latents, labels = (tensor.to(device) for tensor in files.batch(rows))
+        return [latents, labels]
+
+    return run
+
+
+def from_array(folder: str, device: torch.device):
+    batches, rows_of_batches = epoch(folder, device)
+    flips = np.zeros(BATCH_SIZE, dtype=np.int64)
+
+    def run():
+        for rows in rows_of_batches:
+            moments, labels = batches.stored(rows, flips)
+        return [moments[:, MEAN], labels]
+
+    return run

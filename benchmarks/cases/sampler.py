@@ -5,7 +5,8 @@ import torch
 from models import BATCH_SIZE, STUDY, made_model
 from plain.diffusion import PlainDiffusion
 from plain.transformer import PlainTransformer
-from ratios import difference, largest_difference, name_of, products_alone, speedup
+from ratios import comparison, largest_difference, name_of, products_alone, speedup_apart
+from sides import Side
 
 from slimdit.cost import count_macs
 from slimdit.diffusion import respaced_timesteps
@@ -28,29 +29,40 @@ LABELS = INDICES.copy()
 
 def sampler(dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
     """S2-base, each step one compiled graph; in float32 the latents are equal."""
-    plain, ours = plain_sampler(device), study_sampler("S2-base", dtype, device)
-    expected, found = plain(), ours()
-    error = difference(expected, found)
-    if dtype == torch.float32:
-        largest_difference([expected], [found])
-    result = speedup(plain, ours, num_runs, device)
+    result = against_plain("S2-base", dtype, num_runs, device, comparison(dtype))
     macs = NUM_STEPS * 2 * BATCH_SIZE * count_macs(made_model("S2-base", device))
-    limit = products_alone(macs, dtype, device, result["reference_s"])
-    return described("S2-base", dtype, error, result | limit)
+    return result | products_alone(macs, dtype, device, result["reference_s"])
 
 
 def int8_sampler(num_runs: int, device: torch.device) -> dict:
     """The same with the products of Q8dyn-S2, whose latents are others within int8's rounding."""
-    dtype = torch.float32
-    plain, ours = plain_sampler(device), study_sampler("Q8dyn-S2", dtype, device)
-    error = difference(plain(), ours())
-    return described("Q8dyn-S2", dtype, error, speedup(plain, ours, num_runs, device))
+    return against_plain("Q8dyn-S2", torch.float32, num_runs, device, largest_difference)
+
+
+def against_plain(
+    variant: str, dtype: torch.dtype, num_runs: int, device: torch.device, compared
+) -> dict:
+    result = speedup_apart(
+        Side(plain_sampler, device, is_job=False),
+        Side(study_sampler, variant, dtype, device, is_job=True),
+        num_runs,
+        compared,
+    )
+    return {
+        "what": f"sampler of {variant} in {name_of(dtype)} against the plain one of S2-base",
+        "batch_size": BATCH_SIZE,
+        "dtype": name_of(dtype),
+        "num_steps": NUM_STEPS,
+        "reference_images_per_s": BATCH_SIZE / result["reference_s"],
+        "ours_images_per_s": BATCH_SIZE / result["ours_s"],
+        **result,
+    }
 
 
 def study_sampler(variant: str, dtype: torch.dtype, device: torch.device):
     sampling = SAMPLING | {"precision": name_of(dtype)}
     generator = Generator(made_model(variant, device), sampling, NUM_TIMESTEPS, device)
-    return lambda: generator.latents(INDICES, LABELS)
+    return lambda: [generator.latents(INDICES, LABELS)]
 
 
 def plain_sampler(device: torch.device):
@@ -61,18 +73,4 @@ def plain_sampler(device: torch.device):
     shape = (model.in_channels, model.input_size, model.input_size)
     start = torch.from_numpy(noise_for(SAMPLING["seed"], "image/start", INDICES, shape)).to(device)
     labels = torch.from_numpy(LABELS).to(device)
-    return lambda: chain.ddim(reference, start, labels, SAMPLING["guidance_scale"])
-
-
-def described(variant: str, dtype: torch.dtype, error: float, result: dict) -> dict:
-    torch.compiler.reset()
-    return {
-        "what": f"sampler of {variant} in {name_of(dtype)} against the plain one of S2-base",
-        "batch_size": BATCH_SIZE,
-        "dtype": name_of(dtype),
-        "num_steps": NUM_STEPS,
-        "reference_images_per_s": BATCH_SIZE / result["reference_s"],
-        "ours_images_per_s": BATCH_SIZE / result["ours_s"],
-        "largest_difference": error,
-        **result,
-    }
+    return lambda: [chain.ddim(reference, start, labels, SAMPLING["guidance_scale"])]

@@ -1,6 +1,5 @@
 """A step of training: batch, loss, gradients, optimizer, moving average."""
 
-import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from models import BATCH_SIZE, STUDY, trained_model
 from plain.diffusion import PlainDiffusion
 from plain.training import PlainTraining
 from plain.transformer import PlainTransformer
-from ratios import largest_difference, name_of, products_alone, speedup
+from ratios import comparison, name_of, products_alone, speedup_apart
+from sides import Side
 
 from slimdit.cost import count_macs
 from slimdit.latents import LatentBatches
@@ -20,59 +20,70 @@ from slimdit.study import identity
 from slimdit.training import TERMS, Hyperparameters, Objective
 
 PASSES = 3  # a forward pass, and the products of its two gradients
-HYPER = Hyperparameters(
-    **identity(STUDY.training("S2-base"))
-    | {"batch_size": BATCH_SIZE, "precision": "float32", "compile": "off"}
-)
 
 
 def training_step(dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
     """S2-base in `dtype`, compiled, fused and drawn anew, against one operation after the other in
     float32.
 
-    Loss and gradients of the first batch are compared before, in float32.
+    The loss and the patch embedder's gradient in the first step are compared.
     """
-    model = trained_model("S2-base").to(device).train()
-    plain = PlainTraining(
-        PlainTransformer(model),
-        PlainDiffusion(HYPER.num_timesteps, np.arange(HYPER.num_timesteps)),
-        HYPER.learning_rate,
-        HYPER.ema_decay,
-        HYPER.label_dropout,
+    result = speedup_apart(
+        Side(plain_steps, device, is_job=False),
+        Side(compiled_steps, dtype, device, is_job=True),
+        num_runs,
+        comparison(dtype),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        batches = LatentBatches(write_cache(Path(folder), 64), BATCH_SIZE, True, 0, device)
-    objective = Objective(model, HYPER, batches, seed=0)
-
-    batch = objective.batch(0)
-    loss = plain.loss(batch.x0, batch.k, batch.eps, batch.y)
-    loss.backward()
-    terms, _ = objective(0)
-    difference = largest_difference(
-        [loss.detach(), plain.model.patches.weight.grad],
-        [terms[0], model.patch_embedder.weight.grad],
-    )
-
-    model.zero_grad()
-
-    hyper = dataclasses.replace(HYPER, precision=name_of(dtype), compile="on")
-    objective = Objective(model, hyper, batches, seed=0)
-    run = Run(model, TERMS, hyper.learning_rate, hyper.ema_decay)
-
-    def theirs():
-        plain.step(batch.x0, batch.y)
-
-    def ours():
-        run.update(*objective(run.step))
-
-    result = speedup(theirs, ours, num_runs, device)
-    macs = PASSES * BATCH_SIZE * count_macs(model)
-    torch.compiler.reset()
+    macs = PASSES * BATCH_SIZE * count_macs(trained_model("S2-base").to(device))
     return {
         "what": f"a step of S2-base in {name_of(dtype)} against a plain one",
         "batch_size": BATCH_SIZE,
         "dtype": name_of(dtype),
-        "largest_difference_in_float32": difference,
         **result,
         **products_alone(macs, dtype, device, result["reference_s"]),
     }
+
+
+def objective(dtype: torch.dtype, compiling: str, device: torch.device) -> Objective:
+    options = {"batch_size": BATCH_SIZE, "precision": name_of(dtype), "compile": compiling}
+    hyper = Hyperparameters(**identity(STUDY.training("S2-base")) | options)
+    model = trained_model("S2-base").to(device).train()
+    with tempfile.TemporaryDirectory() as folder:
+        batches = LatentBatches(write_cache(Path(folder), 64), BATCH_SIZE, True, 0, device)
+    return Objective(model, hyper, batches, seed=0)
+
+
+def compiled_steps(dtype: torch.dtype, device: torch.device):
+    ours = objective(dtype, "on", device)
+    run = Run(ours.model, TERMS, ours.hyper.learning_rate, ours.hyper.ema_decay)
+    gradient = ours.model.patch_embedder.weight
+
+    def step():
+        terms, loads = ours(run.step)
+        outputs = [terms[0], gradient.grad]
+        run.update(terms, loads)
+        return outputs
+
+    return step
+
+
+def plain_steps(device: torch.device):
+    """Steps on latents of the first batch; gives its loss and gradient with the study's draws."""
+    first = objective(torch.float32, "off", device)
+    hyper, batch = first.hyper, first.batch(0)
+    plain = PlainTraining(
+        PlainTransformer(first.model),
+        PlainDiffusion(hyper.num_timesteps, np.arange(hyper.num_timesteps)),
+        hyper.learning_rate,
+        hyper.ema_decay,
+        hyper.label_dropout,
+    )
+    loss = plain.loss(batch.x0, batch.k, batch.eps, batch.y)
+    loss.backward()
+    outputs = [loss.detach(), plain.model.patches.weight.grad.clone()]
+
+    def step():
+        plain.step(batch.x0, batch.y)
+        return outputs
+
+    return step

@@ -6,6 +6,7 @@ import torch
 from models import BATCH_SIZE, made_model
 from ratios import name_of, speedup
 
+from slimdit.allocator import keep_freed_memory
 from slimdit.precision import store_for
 from slimdit.speed import compile_blocks, forward, random_inputs
 
@@ -14,6 +15,7 @@ def against_base(
     variant: str, dtype: torch.dtype, num_runs: int, device: torch.device, base: str = "S2-base"
 ) -> dict:
     """A forward pass of `variant` and of `base`."""
+    keep_freed_memory()
     passes = []
     for name in (base, variant):
         model = made_model(name, device)

@@ -26,18 +26,30 @@ DEFAULT = "default"
 def time_in_turns(
     calls: Sequence[Callable[[], object]], warmup: int, timed: int, now_s: Callable[[], float]
 ) -> list[list[float]]:
-    """Seconds of `timed` rounds of each call, after `warmup` rounds.
+    """Seconds of `timed` rounds of each call, after `warmup` rounds; as `in_turns` goes."""
 
-    A round has every call once; every second round runs backwards, so that none always comes
+    def timer(call: Callable[[], object]) -> Callable[[], float]:
+        def seconds() -> float:
+            started_s = now_s()
+            call()
+            return now_s() - started_s
+
+        return seconds
+
+    return in_turns([timer(call) for call in calls], warmup, timed)
+
+
+def in_turns(timers: Sequence[Callable[[], float]], warmup: int, timed: int) -> list[list[float]]:
+    """What `timed` rounds of each timer give, after `warmup` rounds.
+
+    A round has every timer once; every second round runs backwards, so that none always comes
     after the same other one.
     """
-    times_s: list[list[float]] = [[] for _ in calls]
-    order = list(range(len(calls)))
+    times_s: list[list[float]] = [[] for _ in timers]
+    order = list(range(len(timers)))
     for number in range(warmup + timed):
         for index in reversed(order) if number % 2 else order:
-            started_s = now_s()
-            calls[index]()
-            wall_s = now_s() - started_s
+            wall_s = timers[index]()
             if number >= warmup:
                 times_s[index].append(wall_s)
     return times_s

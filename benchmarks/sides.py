@@ -1,0 +1,67 @@
+"""Programs that are compared, each in a process of its own, as its users would run it."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimdit.allocator import keep_freed_memory
+from slimdit.devices import device
+from slimdit.speed import clock_s
+
+SPAWN = multiprocessing.get_context("spawn")
+
+_call: Callable[[], list[Tensor]]  # in the process of a side
+
+
+class Side:
+    """The function that build(*arguments) gives, in a process that a context starts and ends.
+
+    is_job: the project's own, which keeps freed memory as all its jobs do.
+    """
+
+    def __init__(self, build: Callable[..., Callable[[], list[Tensor]]], *arguments, is_job: bool):
+        self.process = ProcessPoolExecutor(
+            1, mp_context=SPAWN, initializer=_prepare, initargs=(is_job, build, arguments)
+        )
+
+    def __enter__(self) -> "Side":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.shutdown()
+
+    def outputs(self) -> list[Tensor]:
+        """What one call gives."""
+        return [torch.from_numpy(array) for array in self.process.submit(_outputs).result()]
+
+    def seconds(self) -> float:
+        """Of one call, in its process."""
+        return self.process.submit(_seconds).result()
+
+
+def in_own_process(function: Callable, *arguments):
+    """function(*arguments), whatever others left in memory and in compilers' flags."""
+    with ProcessPoolExecutor(1, mp_context=SPAWN) as process:
+        return process.submit(function, *arguments).result()
+
+
+def _prepare(is_job: bool, build: Callable, arguments: tuple) -> None:
+    global _call
+    if is_job:
+        keep_freed_memory()
+    _call = build(*arguments)
+
+
+def _outputs() -> list[np.ndarray]:
+    return [tensor.detach().float().cpu().numpy() for tensor in _call()]
+
+
+def _seconds() -> float:
+    on = device()
+    started_s = clock_s(on)
+    _call()
+    return clock_s(on) - started_s
