@@ -9,7 +9,6 @@ Prints a table and writes JSON. A target that is missed is shown, and is no erro
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from cases.sampler import int8_sampler, sampler
 from cases.startup import dry_run, job_start
 from cases.training import training_step
 from cases.variants import against_base
+from measurements import default_path
 from models import HIDDEN_SIZE
 from ratios import name_of
 from sides import in_own_process
@@ -57,8 +57,8 @@ VARIANTS = {
 
 
 def cases(on: torch.device) -> dict[str, Case]:
-    """Targets are of float32 on a CPU, where what is asked is equal outputs or the variant's own
-    part, and else of the type that the device is fast at. What that is not is shown too."""
+    """On a CPU the targets of the sampler and of the variants are of float32; all others are of the
+    type that the device is fast at. What has no target is shown beside it."""
     exact, fast = torch.float32, product_dtype("auto", HIDDEN_SIZE, on)
     of_variants = fast if on.type == "cuda" else exact
 
@@ -97,7 +97,7 @@ def main() -> None:
     known = cases(on)
     arguments = parsed_arguments(known)
     where_from = origin()
-    out = arguments.out or default_path(where_from["device"])
+    out = arguments.out or default_path("bench", where_from["device"])
     print(f"{'':22}{'measured':>10}{'target':>10}   met   what", flush=True)
     for name in arguments.case:
         case = known[name]
@@ -129,11 +129,6 @@ def line(name: str, result: dict) -> str:
     if "largest_possible_speedup" in result:
         what += f" (its products alone: {result['largest_possible_speedup']:.2f}x)"
     return f"{name:22}{measured:>10}{target:>10}   {met:3}   {what}"
-
-
-def default_path(device_name: str) -> Path:
-    slug = re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-")
-    return Path("docs/measurements") / f"bench-{slug}.json"
 
 
 def parsed_arguments(known: dict[str, Case]) -> argparse.Namespace:
