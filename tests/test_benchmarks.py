@@ -8,7 +8,7 @@ import pytest
 import torch
 from plain.diffusion import PlainDiffusion
 from plain.transformer import PlainTransformer
-from ratios import comparison, equal_outputs, largest_difference
+from ratios import equal_outputs, largest_difference, tolerance_of
 from subjects import IMAGENET200, ROOT, random_tensor, randomized, tiny
 
 from slimdit.diffusion import Diffusion, respaced_timesteps
@@ -62,9 +62,11 @@ def test_plain_loss_is_the_sum_of_the_diffusions_losses():
 
 def test_outputs_that_differ_are_not_timed():
     with pytest.raises(ValueError, match=r"differ by 1\.0e-03, more than 0\.0001"):
-        comparison(torch.float32)([torch.ones(2)], [torch.tensor([1.0, 1.001])])
-    assert equal_outputs([torch.ones(2)], [torch.ones(2)]) == 0
-    assert comparison(torch.bfloat16)([torch.ones(1)], [2 * torch.ones(1)]) == 1
+        equal_outputs([torch.ones(2)], [torch.tensor([1.0, 1.001])], tolerance_of(torch.float32))
+    rounded = tolerance_of(torch.bfloat16)
+    assert 0 < equal_outputs([torch.ones(2)], [torch.tensor([1.0, 1.001])], rounded) < 0.01
+    with pytest.raises(ValueError, match=r"differ by 1\.0e\+00"):
+        equal_outputs([torch.ones(1)], [2 * torch.ones(1)], rounded)
 
 
 def test_the_suite_writes_ratios_targets_and_their_origin(tmp_path):

@@ -8,8 +8,10 @@ import torch
 from subjects import random_tensor, randomized
 from torch import nn
 
+from sample import joined
 from slimdit.diffusion import Diffusion
 from slimdit.errors import InputError
+from slimdit.files import sha256_of
 from slimdit.generation import Generator, labels_for
 from slimdit.samplers import SAMPLERS
 from slimdit.variants import build_model
@@ -203,3 +205,16 @@ def test_random_labels_reach_every_class_and_depend_on_the_seed():
     labels = labels_for(500, 3, "random", 0)
     assert set(labels.tolist()) == {0, 1, 2}
     assert (labels != labels_for(500, 3, "random", 1)).any()
+
+
+def test_shards_are_joined_only_if_whole_and_of_one_type(tmp_path):
+    paths = [tmp_path / f"{part}.npy" for part in "ab"]
+    for value, path in enumerate(paths):
+        np.save(path, np.full((2, 4, 4, 3), value, np.uint8))
+    reports = [{"images_sha256": sha256_of(path), "dtype": "float32"} for path in paths]
+    assert joined(paths, reports, "float32")[:, 0, 0, 0].tolist() == [0, 0, 1, 1]
+    with pytest.raises(InputError, match=r"b\.npy was made in bfloat16, but here .* float32"):
+        joined(paths, [reports[0], reports[1] | {"dtype": "bfloat16"}], "float32")
+    np.save(paths[0], np.zeros((2, 4, 4, 3), np.uint8) + 9)
+    with pytest.raises(InputError, match=r"a\.npy is damaged"):
+        joined(paths, reports, "float32")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from made_latents import write_cache
 from plain.latent_files import LatentFiles
-from ratios import equal_outputs, speedup_apart
+from ratios import TOLERANCE, speedup_apart
 from sides import Side
 
 from slimdit.latents import MEAN, LatentBatches
@@ -27,7 +27,7 @@ def latent_batches(num_runs: int, device: torch.device) -> dict:
             Side(from_files, folder, device, is_job=False),
             Side(from_array, folder, device, is_job=True),
             num_runs,
-            equal_outputs,
+            TOLERANCE,
         )
     return {
         "what": "one array against two files an image",
@@ -39,7 +39,8 @@ def latent_batches(num_runs: int, device: torch.device) -> dict:
 
 def epoch(folder: str, device: torch.device) -> tuple[LatentBatches, list[np.ndarray]]:
     """Made-up latents, and the positions in them that the batches hold."""
-    (own := Path(folder) / str(os.getpid())).mkdir()
+    own = Path(folder) / str(os.getpid())
+    own.mkdir()
     batches = LatentBatches(write_cache(own, NUM_IMAGES), BATCH_SIZE, False, 0, device)
     return batches, [batches.rows(step) for step in range(NUM_IMAGES // BATCH_SIZE)]
 

@@ -3,11 +3,11 @@
 import torch
 from models import BATCH_SIZE, made_model
 from plain.transformer import PlainTransformer
-from ratios import comparison, name_of, products_alone, speedup_apart
+from ratios import products_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.cost import count_macs
-from slimdit.precision import autocast, store_for
+from slimdit.precision import autocast, name_of, store_for
 from slimdit.speed import compile_blocks, random_inputs
 
 VARIANT = "MoE-S2-8E2A"
@@ -19,11 +19,11 @@ def mixture(dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
         Side(plain_pass, device, is_job=False),
         Side(compiled_pass, dtype, device, is_job=True),
         num_runs,
-        comparison(dtype),
+        tolerance_of(dtype),
     )
     macs = BATCH_SIZE * count_macs(made_model(VARIANT, device))
     return {
-        "what": f"{VARIANT} in {name_of(dtype)} against a loop over experts",
+        "what": f"{VARIANT} in {name_of(dtype)} against a loop over experts in float32",
         "batch_size": BATCH_SIZE,
         "dtype": name_of(dtype),
         **result,

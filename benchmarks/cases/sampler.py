@@ -5,12 +5,13 @@ import torch
 from models import BATCH_SIZE, STUDY, made_model
 from plain.diffusion import PlainDiffusion
 from plain.transformer import PlainTransformer
-from ratios import comparison, largest_difference, name_of, products_alone, speedup_apart
+from ratios import ROUNDED, products_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.cost import count_macs
 from slimdit.diffusion import respaced_timesteps
 from slimdit.generation import Generator, noise_for
+from slimdit.precision import name_of
 
 NUM_STEPS = 6
 NUM_TIMESTEPS = STUDY.config["training"]["num_timesteps"]
@@ -29,27 +30,27 @@ LABELS = INDICES.copy()
 
 def sampler(dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
     """S2-base, each step one compiled graph; in float32 the latents are equal."""
-    result = against_plain("S2-base", dtype, num_runs, device, comparison(dtype))
+    result = against_plain("S2-base", dtype, num_runs, device, tolerance_of(dtype))
     macs = NUM_STEPS * 2 * BATCH_SIZE * count_macs(made_model("S2-base", device))
     return result | products_alone(macs, dtype, device, result["reference_s"])
 
 
 def int8_sampler(num_runs: int, device: torch.device) -> dict:
     """The same with the products of Q8dyn-S2, whose latents are others within int8's rounding."""
-    return against_plain("Q8dyn-S2", torch.float32, num_runs, device, largest_difference)
+    return against_plain("Q8dyn-S2", torch.float32, num_runs, device, ROUNDED)
 
 
 def against_plain(
-    variant: str, dtype: torch.dtype, num_runs: int, device: torch.device, compared
+    variant: str, dtype: torch.dtype, num_runs: int, device: torch.device, tolerance: float
 ) -> dict:
     result = speedup_apart(
         Side(plain_sampler, device, is_job=False),
         Side(study_sampler, variant, dtype, device, is_job=True),
         num_runs,
-        compared,
+        tolerance,
     )
     return {
-        "what": f"sampler of {variant} in {name_of(dtype)} against the plain one of S2-base",
+        "what": f"sampler of {variant} in {name_of(dtype)} against S2-base's plain one in float32",
         "batch_size": BATCH_SIZE,
         "dtype": name_of(dtype),
         "num_steps": NUM_STEPS,

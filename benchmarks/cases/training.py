@@ -10,12 +10,13 @@ from models import BATCH_SIZE, STUDY, trained_model
 from plain.diffusion import PlainDiffusion
 from plain.training import PlainTraining
 from plain.transformer import PlainTransformer
-from ratios import comparison, name_of, products_alone, speedup_apart
+from ratios import products_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.cost import count_macs
 from slimdit.latents import LatentBatches
 from slimdit.loop import Run
+from slimdit.precision import name_of
 from slimdit.study import identity
 from slimdit.training import TERMS, Hyperparameters, Objective
 
@@ -32,11 +33,11 @@ def training_step(dtype: torch.dtype, num_runs: int, device: torch.device) -> di
         Side(plain_steps, device, is_job=False),
         Side(compiled_steps, dtype, device, is_job=True),
         num_runs,
-        comparison(dtype),
+        tolerance_of(dtype),
     )
     macs = PASSES * BATCH_SIZE * count_macs(trained_model("S2-base").to(device))
     return {
-        "what": f"a step of S2-base in {name_of(dtype)} against a plain one",
+        "what": f"a step of S2-base in {name_of(dtype)} against a plain one in float32",
         "batch_size": BATCH_SIZE,
         "dtype": name_of(dtype),
         **result,

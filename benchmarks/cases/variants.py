@@ -4,10 +4,10 @@ import functools
 
 import torch
 from models import BATCH_SIZE, made_model
-from ratios import name_of, speedup
+from ratios import speedup
 
 from slimdit.allocator import keep_freed_memory
-from slimdit.precision import store_for
+from slimdit.precision import name_of, store_for
 from slimdit.speed import compile_blocks, forward, random_inputs
 
 
@@ -24,7 +24,6 @@ def against_base(
         inputs = random_inputs(model, BATCH_SIZE, device)
         passes.append(functools.partial(forward, model, inputs, dtype))
     result = speedup(*passes, num_runs, device)
-    torch.compiler.reset()
     return {
         "what": f"{variant} against {base} in {name_of(dtype)}, compiled blocks",
         "batch_size": BATCH_SIZE,

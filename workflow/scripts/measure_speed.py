@@ -44,7 +44,7 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
         models.append(load_variant(base_checkpoint, on))
         store_for(dtype, models[-1])
         digests["base_checkpoint_sha256"] = sha256_of(base_checkpoint)
-    macs = count_macs(load_variant(checkpoint, on))
+    macs = count_macs(load_variant(checkpoint, on))  # in float32
     peaks, counter = measured_peaks(on, dtype), energy_counter(on)
     trials = SpeedTrials(models, options, on, macs, peaks, counter)
     for batch_size in options["eager_batch_sizes"]:

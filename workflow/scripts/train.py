@@ -31,7 +31,7 @@ def train(
     from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
-    from slimdit.precision import product_dtype
+    from slimdit.precision import name_of, product_dtype
     from slimdit.processes import Processes
     from slimdit.provenance import arithmetic, conditions, timed
     from slimdit.states import States
@@ -55,7 +55,7 @@ def train(
             distill,
             seed,
             code,
-            str(dtype),
+            name_of(dtype),
             arithmetic(),
             cache.manifest["sha256"],
             of_teacher.get("teacher_sha256"),
@@ -131,7 +131,7 @@ def train(
             "seed": seed,
             "steps": run.step,
             "batch_size": hyper.batch_size,
-            "dtype": str(dtype).removeprefix("torch."),
+            "dtype": name_of(dtype),
             **final_terms(run.history, has_term, TERMS),
             "steps_per_s": steps_per_s,
             "wall_s": time.monotonic() - started_s,

@@ -2,8 +2,11 @@
 
 import ctypes
 
-LARGEST_KEPT_BYTES = 2**30
-# Parameters of mallopt in <malloc.h>
+# Of a block that is kept; glibc before 2.35 takes no more than the second.
+LARGEST_BYTES = (2**30, 2**25)
+# Of free memory at the end of the heap.
+KEPT_BYTES = 2**30
+# Parameters of mallopt in <malloc.h>, which returns 0 for a value that it does not take.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
@@ -14,9 +17,8 @@ def keep_freed_memory() -> None:
     by page in each step: a tenth of a training step of a small model on a CPU.
     """
     mallopt = _function("mallopt")
-    if mallopt:
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
-        mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT_BYTES)
+    if mallopt and any(mallopt(M_MMAP_THRESHOLD, size) for size in LARGEST_BYTES):
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def give_back_freed_memory() -> None:

@@ -16,7 +16,7 @@ class ImageSampler:
     JSON string: `num_sets` sets of the same labels from other noise, one set after the other.
 
     Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents;
-    dtype, of the model's products.
+    dtype_name, of the model's products.
     """
 
     def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
@@ -25,6 +25,7 @@ class ImageSampler:
         from slimdit.autoencoders import load_autoencoder, weights_file
         from slimdit.devices import device, on_cuda
         from slimdit.generation import Generator, labels_for
+        from slimdit.precision import name_of
         from slimdit.provenance import arithmetic
         from slimdit.variants import load_variant
 
@@ -48,8 +49,8 @@ class ImageSampler:
         )
         self.num_images = len(self.labels) * self.options["num_sets"]
         files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
-        self.dtype = str(self.generator.dtype).removeprefix("torch.")
-        self.identity = [sampling, num_timesteps, self.dtype, arithmetic(), *files]
+        self.dtype_name = name_of(self.generator.dtype)
+        self.identity = [sampling, num_timesteps, self.dtype_name, arithmetic(), *files]
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""

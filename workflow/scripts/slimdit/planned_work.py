@@ -277,13 +277,13 @@ def _measure_speed(work: StudyWork, job: PlannedJob) -> Work:
     parent = work.study.parent(job.variant)  # timed in turns with its variant
     models = [work.model(name) for name in (job.variant, parent) if name]
     count = iterations * sum(batch_sizes) / max(batch_sizes)
-    timings = [
-        Timing("forward", model | {"batch_size": max(batch_sizes)}, count) for model in models
-    ]
+    largest = {"batch_size": max(batch_sizes)}
+    passes = largest | {"precision": speed["precision"]}
+    timings = [Timing("forward", model | passes, count) for model in models]
     if compiled := len(models) * len(speed["compiled_batch_sizes"]):
         # One stands for all: each is seconds to minutes.
         first = work.model(work.study.trained[0])
-        timings.append(Timing("compile_blocks", first | {"batch_size": max(batch_sizes)}, compiled))
+        timings.append(Timing("compile_blocks", first | largest, compiled))
     return Work(timings=timings)
 
 

@@ -9,11 +9,8 @@ from slimdit.mlp.moe import MixtureOfExperts
 # Hidden size from which on a CPU with tiles gains more by the products of bfloat16 than it loses by
 # conversions: with 192 a training step is slower, with 384 faster, with 256 equal or faster.
 LEAST_WIDTH = 256
-CAST = (
-    nn.Linear,
-    nn.Conv2d,
-    MixtureOfExperts,
-)  # whose weights autocast converts, or they themselves
+# Layers whose weights autocast converts in every pass, and the experts, which do so themselves.
+CONVERTED = (nn.Linear, nn.Conv2d, MixtureOfExperts)
 
 
 def product_dtype(choice: str, hidden_size: int, device: torch.device) -> torch.dtype:
@@ -28,6 +25,10 @@ def product_dtype(choice: str, hidden_size: int, device: torch.device) -> torch.
     return torch.bfloat16 if is_fast else torch.float32
 
 
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """The context in which products are in `dtype`."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
@@ -39,12 +40,12 @@ def multiplies_tiles() -> bool:
 
 
 def store_for(dtype: torch.dtype, model: DiT) -> None:
-    """Convert once, for inference in `dtype`, the weights that autocast would convert in every
-    pass: the results have the same bits."""
+    """Convert once, for inference in `dtype`, the weights that would be converted in every pass
+    under autocast: the results have the same bits. Quantized layers stay as they are."""
     if dtype == torch.float32:
         return
     routers = {mixture.gate for mixture in model.modules() if isinstance(mixture, MixtureOfExperts)}
     for module in model.modules():
-        if type(module) in CAST and module not in routers:
+        if type(module) in CONVERTED and module not in routers:
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)

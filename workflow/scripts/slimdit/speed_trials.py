@@ -12,6 +12,7 @@ import torch
 from slimdit.backbone import DiT
 from slimdit.energy import EnergyCounter, joules_per_call
 from slimdit.memory import is_out_of_memory
+from slimdit.precision import name_of
 from slimdit.roofline import Peaks, least_work, roofline
 from slimdit.speed import (
     cannot_compile,
@@ -86,7 +87,7 @@ class SpeedTrials:
             "mode": mode,
             "compile_mode": compile_mode,
             "batch_size": batch_size,
-            "dtype": str(dtype).removeprefix("torch."),
+            "dtype": name_of(dtype),
             "warmup_iterations": warmup,
             **times,
             **latency_over_base(own_s, *base_s),
