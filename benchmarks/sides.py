@@ -18,17 +18,18 @@ _call: Callable[[], list[Tensor]]  # in the process of a side
 
 
 class Side:
-    """The function that build(*arguments) gives, in a process that a context starts and ends.
+    """The function that build(*arguments) gives, in a process that each context starts and ends.
 
     is_job: the project's own, which keeps freed memory as all its jobs do.
     """
 
     def __init__(self, build: Callable[..., Callable[[], list[Tensor]]], *arguments, is_job: bool):
-        self.process = ProcessPoolExecutor(
-            1, mp_context=SPAWN, initializer=_prepare, initargs=(is_job, build, arguments)
-        )
+        self.preparation = (is_job, build, arguments)
 
     def __enter__(self) -> "Side":
+        self.process = ProcessPoolExecutor(
+            1, mp_context=SPAWN, initializer=_prepare, initargs=self.preparation
+        )
         return self
 
     def __exit__(self, *_) -> None:

@@ -1,6 +1,5 @@
 """Batches of latents from one array, against two small files an image."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -39,15 +38,14 @@ def latent_batches(num_runs: int, device: torch.device) -> dict:
 
 def epoch(folder: str, device: torch.device) -> tuple[LatentBatches, list[np.ndarray]]:
     """Made-up latents, and the positions in them that the batches hold."""
-    own = Path(folder) / str(os.getpid())
-    own.mkdir()
-    batches = LatentBatches(write_cache(own, NUM_IMAGES), BATCH_SIZE, False, 0, device)
+    cache = write_cache(Path(tempfile.mkdtemp(dir=folder)), NUM_IMAGES)
+    batches = LatentBatches(cache, BATCH_SIZE, False, 0, device)
     return batches, [batches.rows(step) for step in range(NUM_IMAGES // BATCH_SIZE)]
 
 
 def from_files(folder: str, device: torch.device):
     batches, rows_of_batches = epoch(folder, device)
-    files = LatentFiles(Path(folder))
+    files = LatentFiles(Path(tempfile.mkdtemp(dir=folder)))
     files.write(batches.moments[:, 0, MEAN].cpu().numpy(), batches.labels.cpu().numpy())
 
     def run():
