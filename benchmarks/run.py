@@ -30,8 +30,9 @@ from models import HIDDEN_SIZE
 from sides import in_own_process
 
 from slimdit.devices import device
+from slimdit.dtypes import name_of
 from slimdit.files import write_json
-from slimdit.precision import name_of, product_dtype
+from slimdit.precision import product_dtype
 from slimdit.provenance import origin
 
 

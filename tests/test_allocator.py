@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from subjects import ROOT
 
-SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 COUNT_FAULTS = """
 import resource
 from slimdit import allocator
@@ -34,7 +33,7 @@ print(faults(1))
 def page_faults() -> list[int]:
     """Of ten steps, and of one after all freed memory was given back."""
     command = [sys.executable, "-c", COUNT_FAULTS]
-    environment = {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
+    environment = {"PYTHONPATH": str(ROOT / "workflow/scripts"), "OMP_NUM_THREADS": "1"}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return [int(word) for word in output.stdout.split()]
 

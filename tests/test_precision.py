@@ -5,8 +5,9 @@ import torch
 from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 
 from slimdit import precision
+from slimdit.dtypes import autocast
 from slimdit.mlp.moe import MixtureOfExperts
-from slimdit.precision import autocast, product_dtype, store_for
+from slimdit.precision import product_dtype, store_for
 from slimdit.variants import apply_operations, build_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

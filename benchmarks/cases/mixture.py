@@ -7,7 +7,8 @@ from ratios import products_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.cost import count_macs
-from slimdit.precision import autocast, name_of, store_for
+from slimdit.dtypes import autocast, name_of
+from slimdit.precision import store_for
 from slimdit.speed import compile_blocks, random_inputs
 
 VARIANT = "MoE-S2-8E2A"

@@ -10,8 +10,8 @@ from sides import Side
 
 from slimdit.cost import count_macs
 from slimdit.diffusion import respaced_timesteps
+from slimdit.dtypes import name_of
 from slimdit.generation import Generator, noise_for
-from slimdit.precision import name_of
 
 NUM_STEPS = 6
 NUM_TIMESTEPS = STUDY.config["training"]["num_timesteps"]

@@ -14,9 +14,9 @@ from ratios import products_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.cost import count_macs
+from slimdit.dtypes import name_of
 from slimdit.latents import LatentBatches
 from slimdit.loop import Run
-from slimdit.precision import name_of
 from slimdit.study import identity
 from slimdit.training import TERMS, Hyperparameters, Objective
 

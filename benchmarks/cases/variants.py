@@ -7,7 +7,8 @@ from models import BATCH_SIZE, made_model
 from ratios import speedup
 
 from slimdit.allocator import keep_freed_memory
-from slimdit.precision import name_of, store_for
+from slimdit.dtypes import name_of
+from slimdit.precision import store_for
 from slimdit.speed import compile_blocks, forward, random_inputs
 
 

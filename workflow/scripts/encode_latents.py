@@ -48,6 +48,7 @@ def encode_latents(
         weights_file,
     )
     from slimdit.devices import device
+    from slimdit.dtypes import name_of
     from slimdit.provenance import arithmetic, conditions
 
     rows = [row for row in read_csv(subset) if row["split"] == "train"]
@@ -121,7 +122,7 @@ def encode_latents(
                 "source": source,
                 "revision": revision,
                 "weights_sha256": weights_sha256,
-                "precision": str(dtype).removeprefix("torch."),
+                "precision": name_of(dtype),
             },
             "origin": conditions(code=code),
         },

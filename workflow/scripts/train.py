@@ -27,11 +27,12 @@ def train(
     import torch
 
     from slimdit.devices import device
+    from slimdit.dtypes import name_of
     from slimdit.events import event_writer
     from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
-    from slimdit.precision import name_of, product_dtype
+    from slimdit.precision import product_dtype
     from slimdit.processes import Processes
     from slimdit.provenance import arithmetic, conditions, timed
     from slimdit.states import States

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slimdit.dtypes import autocast
 from slimdit.errors import InputError
 from slimdit.files import sha256_of
 
@@ -93,7 +94,7 @@ def encode_moments(autoencoder, x: Tensor, dtype: torch.dtype = torch.float32) -
     By autocast to `dtype`; in float32 where that gives numbers that are not finite. An autoencoder
     without a posterior has standard deviation 0.
     """
-    with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+    with autocast(x.device, dtype):
         encoded = autoencoder.encode(x)
     if hasattr(encoded, "latent_dist"):
         computed = encoded.latent_dist.parameters  # the deviation is clamped, also an infinite one
@@ -127,7 +128,7 @@ def start_decoding(
     on = latents.device
     shift, scale = (torch.tensor(values, device=on).view(-1, 1, 1) for values in (shift, scale))
     z = latents / scale + shift
-    with torch.autocast(on.type, dtype, enabled=dtype != torch.float32):
+    with autocast(on, dtype):
         x = autoencoder.decode(z).sample
     is_good = dtype == torch.float32 or x.isfinite().all()
     images = _on_its_way(to_uint8(x))

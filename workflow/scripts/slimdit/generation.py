@@ -9,10 +9,11 @@ from torch import Tensor
 from slimdit.backbone import DiT
 from slimdit.devices import on_cuda
 from slimdit.diffusion import Diffusion
+from slimdit.dtypes import autocast
 from slimdit.errors import InputError
 from slimdit.latents import to_device
 from slimdit.memory import is_out_of_memory
-from slimdit.precision import autocast, product_dtype, store_for
+from slimdit.precision import product_dtype, store_for
 from slimdit.randomness import stream
 from slimdit.samplers import SAMPLERS
 

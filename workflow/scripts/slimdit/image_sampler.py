@@ -24,8 +24,8 @@ class ImageSampler:
 
         from slimdit.autoencoders import load_autoencoder, weights_file
         from slimdit.devices import device, on_cuda
+        from slimdit.dtypes import name_of
         from slimdit.generation import Generator, labels_for
-        from slimdit.precision import name_of
         from slimdit.provenance import arithmetic
         from slimdit.variants import load_variant
 

@@ -25,15 +25,6 @@ def product_dtype(choice: str, hidden_size: int, device: torch.device) -> torch.
     return torch.bfloat16 if is_fast else torch.float32
 
 
-def name_of(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """The context in which products are in `dtype`."""
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-
 def multiplies_tiles() -> bool:
     """Whether this CPU has instructions for matrices of bfloat16."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))

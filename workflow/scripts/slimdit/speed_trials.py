@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import torch
 
 from slimdit.backbone import DiT
+from slimdit.dtypes import name_of
 from slimdit.energy import EnergyCounter, joules_per_call
 from slimdit.memory import is_out_of_memory
-from slimdit.precision import name_of
 from slimdit.roofline import Peaks, least_work, roofline
 from slimdit.speed import (
     cannot_compile,

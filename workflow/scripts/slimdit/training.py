@@ -10,8 +10,9 @@ from torch import Tensor
 from slimdit.backbone import DiT
 from slimdit.devices import on_cuda
 from slimdit.diffusion import Diffusion
+from slimdit.dtypes import autocast
 from slimdit.latents import LatentBatches, to_device
-from slimdit.precision import autocast, product_dtype
+from slimdit.precision import product_dtype
 from slimdit.processes import Processes
 from slimdit.randomness import stream
 
