@@ -1,5 +1,6 @@
 """A step finds the memory that the last one freed."""
 
+import platform
 import subprocess
 import sys
 
@@ -14,9 +15,7 @@ if sys.argv[1] == "kept":
 import torch
 
 def step():
-    x = torch.ones(2000, 400)
-    for _ in range(4):
-        x = torch.nn.functional.gelu(x.repeat(1, 4))[:, :400].clone()
+    torch.ones(10_000_000)  # 40 MB: more than the C library ever keeps by itself
 
 def faults(steps):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -39,11 +38,16 @@ def page_faults(memory: str) -> list[int]:
     return [int(word) for word in output.stdout.split()]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts page faults of Linux's C library")
+def keeps_large_sizes() -> bool:
+    library, version = platform.libc_ver()
+    return library == "glibc" and tuple(map(int, version.split("."))) >= (2, 35)
+
+
+@pytest.mark.skipif(not keeps_large_sizes(), reason="counts page faults of glibc 2.35 and later")
 def test_freed_memory_is_used_again_without_faults():
     kept, given_back = page_faults("kept")
     lost, _ = page_faults("given back by every call")
-    assert kept < lost / 10  # not none: the heap may grow once more, by chance
+    assert kept < lost / 2  # where the heap grows once more, by chance, it is a tenth
     assert given_back > 1000
 
 
