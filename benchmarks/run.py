@@ -30,9 +30,8 @@ from models import HIDDEN_SIZE
 from sides import in_own_process
 
 from slimdit.devices import device
-from slimdit.dtypes import name_of
 from slimdit.files import write_json
-from slimdit.precision import product_dtype
+from slimdit.precision import BFLOAT16X3, FLOAT32, chosen_precision, lack_for_split_products
 from slimdit.provenance import origin
 
 
@@ -57,12 +56,12 @@ VARIANTS = {
 
 
 def cases(on: torch.device) -> dict[str, Case]:
-    """What asks for equal outputs, and on a CPU the variants, in float32; the rest in the type that
-    the device is fast at, with float32 beside it."""
-    exact, fast = torch.float32, product_dtype("auto", HIDDEN_SIZE, on)
-    of_variants = fast if on.type == "cuda" else exact
+    """What asks for equal outputs, and on a CPU the variants, in float32; the rest in the precision
+    that the device is fast at, with float32 beside it."""
+    fast = chosen_precision("auto", HIDDEN_SIZE, on)
+    of_variants = fast if on.type == "cuda" else FLOAT32
     found = {
-        "sampler": Case(partial(sampler, exact), at_least=1.7),
+        "sampler": Case(partial(sampler, FLOAT32), at_least=1.7),
         "sampler-int8": Case(int8_sampler, at_least=1.7),
         "training-step": Case(partial(training_step, fast), at_least=1.4),
         "latent-batches": Case(latent_batches, at_least=50),
@@ -75,15 +74,20 @@ def cases(on: torch.device) -> dict[str, Case]:
         "dry-run": Case(dry_run, at_most_s=5),
         "job-start": Case(job_start, at_most_s=6),
     }
-    if fast != exact:
+    if fast != FLOAT32:
         found |= {
-            f"sampler-{name_of(fast)}": Case(partial(sampler, fast)),
-            f"training-step-{name_of(exact)}": Case(partial(training_step, exact), at_least=1.4),
-            f"mixture-{name_of(exact)}": Case(partial(mixture, exact), at_least=2),
+            f"sampler-{fast.name}": Case(partial(sampler, fast)),
+            f"training-step-{FLOAT32.name}": Case(partial(training_step, FLOAT32), at_least=1.4),
+            f"mixture-{FLOAT32.name}": Case(partial(mixture, FLOAT32), at_least=2),
+        }
+    if not lack_for_split_products(on):
+        found |= {
+            f"sampler-{BFLOAT16X3.name}": Case(partial(sampler, BFLOAT16X3), at_least=1.7),
+            f"mixture-{BFLOAT16X3.name}": Case(partial(mixture, BFLOAT16X3), at_least=2),
         }
     if fast != of_variants:
         found |= {
-            f"{variant}-{name_of(fast)}": Case(partial(against_base, variant, fast), at_least)
+            f"{variant}-{fast.name}": Case(partial(against_base, variant, fast), at_least)
             for variant, at_least in VARIANTS.items()
         }
     return found

@@ -1,4 +1,4 @@
-"""Which type products are in, and that weights stored in it change nothing."""
+"""How products are computed, and that weights stored in it change nothing."""
 
 import pytest
 import torch
@@ -7,23 +7,22 @@ from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 from slimdit import precision
 from slimdit.dtypes import autocast
 from slimdit.mlp.moe import MixtureOfExperts
-from slimdit.precision import product_dtype, store_for
+from slimdit.precision import BFLOAT16, FLOAT32, chosen_precision, store_for
 from slimdit.variants import apply_operations, build_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-HALF = torch.bfloat16
 
 
 @pytest.mark.parametrize("has_tiles", [True, False])
 @pytest.mark.parametrize("width", [96, 255, 256, 384])
 def test_auto_is_what_the_device_is_fast_at(monkeypatch, has_tiles, width):
     monkeypatch.setattr(precision, "multiplies_tiles", lambda: has_tiles)
-    assert product_dtype("auto", width, CUDA) == HALF
+    assert chosen_precision("auto", width, CUDA) == BFLOAT16
     is_fast = has_tiles and width >= 256
-    assert product_dtype("auto", width, CPU) == (HALF if is_fast else torch.float32)
+    assert chosen_precision("auto", width, CPU) == (BFLOAT16 if is_fast else FLOAT32)
     for device in (CPU, CUDA):
-        assert product_dtype("float32", width, device) == torch.float32
-        assert product_dtype("bfloat16", width, device) == HALF
+        assert chosen_precision("float32", width, device) == FLOAT32
+        assert chosen_precision("bfloat16", width, device) == BFLOAT16
 
 
 def test_tiles_are_those_that_the_processor_names(monkeypatch):
@@ -49,19 +48,19 @@ def test_stored_weights_give_the_bits_of_autocast(variant):
     model = apply_operations(model, PHOTOS.operations(variant)).eval()
     x = random_tensor("latents", 2, 4, 8, 8, dtype=torch.float32)
     inputs = x, torch.tensor([900, 3]), torch.tensor([0, 2])
-    with autocast(CPU, HALF):
+    with autocast(CPU, torch.bfloat16):
         expected = model(*inputs).output
-        store_for(HALF, model)
+        store_for(BFLOAT16, model)
         assert torch.equal(model(*inputs).output, expected)
-    assert model.patch_embedder.weight.dtype == HALF
+    assert model.patch_embedder.weight.dtype == torch.bfloat16
     assert model.position_embedding.dtype == model.label_embedder.weight.dtype == torch.float32
     for mixture in (each for each in model.modules() if isinstance(each, MixtureOfExperts)):
-        assert mixture.weight1.dtype == mixture.bias2.dtype == HALF
+        assert mixture.weight1.dtype == mixture.bias2.dtype == torch.bfloat16
         assert mixture.gate.weight.dtype == torch.float32
 
 
 def test_float32_stores_nothing_anew():
     model = build_model(tiny(PHOTOS.structure("S2-base")))
     before = {name: parameter.data_ptr() for name, parameter in model.named_parameters()}
-    store_for(torch.float32, model)
+    store_for(FLOAT32, model)
     assert before == {name: parameter.data_ptr() for name, parameter in model.named_parameters()}

@@ -160,6 +160,14 @@ def test_what_only_watches_starts_or_says_is_no_part_of_a_digest(tmp_path):
         before = after
 
 
+def test_a_kernel_in_another_language_is_part_of_a_digest(tmp_path):
+    scripts = tmp_path / "scripts"
+    shutil.copytree(ROOT / "workflow/scripts", scripts)
+    before = code_digest("sample", {}, scripts)
+    (scripts / "slimdit/split_products.cpp").write_text("// another")
+    assert code_digest("sample", {}, scripts) != before
+
+
 def test_a_docstring_reruns_nothing(project):
     path = project / "workflow/scripts/slimdit/attention/mediated.py"
     path.write_text(re.sub(r'^""".*?"""', '"""Other words."""', path.read_text(), flags=re.S))

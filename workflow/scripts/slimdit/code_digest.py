@@ -1,4 +1,4 @@
-"""What a step's code does, as a digest: comments, layout and docstrings do not count.
+"""What a step's code does, as a digest: comments, layout and docstrings of Python do not count.
 
 Only the modules that the step reaches count, and of a registry (a package with one file a kind)
 only the kinds in use: a new attention, or a change in one, leaves the other variants alone. What
@@ -23,14 +23,18 @@ REGISTRIES = ("attention", "mlp", "surgery", "samplers", "features")
 
 
 def code_digest(script: str, kinds: dict[str, set[str]], scripts: Path) -> str:
-    """Digest of `<scripts>/<script>.py` and the library modules beside it that it reaches.
+    """Digest of `<scripts>/<script>.py` and the library modules beside it that it reaches, with a
+    module's kernel of the same name in C++.
 
     kinds: registry -> names of the kinds in use; kinds of other registries do not count.
     """
     names = sorted(_reach(script, frozenset((r, k) for r in kinds for k in kinds[r]), scripts))
     digest = hashlib.sha256()
     for name in names:
-        digest.update(f"{name}\0{_source(_path(name, scripts)).meaning}\0".encode())
+        path = _path(name, scripts)
+        digest.update(f"{name}\0{_source(path).meaning}\0".encode())
+        if (kernel := path.with_suffix(".cpp")).is_file():
+            digest.update(kernel.read_bytes())
     return digest.hexdigest()[:16]
 
 

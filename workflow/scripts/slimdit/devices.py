@@ -5,6 +5,7 @@ Snakemake counts GPUs but does not name them; a file lock per device does.
 
 import contextlib
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -88,3 +89,8 @@ def device():
 def on_cuda(choice: str, yes: str, device) -> bool:
     """Whether an option of a config is on: `auto` means on CUDA."""
     return choice == yes or (choice == "auto" and device.type == "cuda")
+
+
+def cxx_compiler() -> str | None:
+    """Where a compiler of C++ is, or None."""
+    return shutil.which("g++") or shutil.which("clang++")

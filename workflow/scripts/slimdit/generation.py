@@ -13,7 +13,7 @@ from slimdit.dtypes import autocast
 from slimdit.errors import InputError
 from slimdit.latents import to_device
 from slimdit.memory import is_out_of_memory
-from slimdit.precision import product_dtype, store_for
+from slimdit.precision import chosen_precision, store_for
 from slimdit.randomness import stream
 from slimdit.samplers import SAMPLERS
 
@@ -42,8 +42,8 @@ class Generator:
         sampling: {"sampler", "steps", "guidance_scale", "guided_channels", "seed", "batch_size",
             "compile", "precision", and the sampler's own options under "options"}. guided_channels
             is "all", or how many of the first channels are guided (DiT's sampler guides 3).
-            compile ("auto": on CUDA) and precision (as `product_dtype` reads it) are of the model,
-            whose weights are converted in place; the chain's state is float32.
+            compile ("auto": on CUDA) and precision (as `chosen_precision` reads it) are of the
+            model, whose weights are converted in place; the chain's state is float32.
         num_timesteps: of the training's diffusion.
     """
 
@@ -61,12 +61,12 @@ class Generator:
         diffusion = Diffusion(num_timesteps, sampling["steps"]).to(device)
         self.diffusion = diffusion
         self.sampler = SAMPLERS[sampling["sampler"]](diffusion, **sampling.get("options", {}))
-        self.dtype = product_dtype(sampling["precision"], model.hidden_size, device)
+        self.precision = chosen_precision(sampling["precision"], model.hidden_size, device)
         self.is_compiled = on_cuda(sampling["compile"], "on", device)
         self.compiled_size = sampling["batch_size"]
         with torch.inference_mode():
             self.timesteps = model.timestep_embedder(diffusion.timesteps)  # (K, C)
-        store_for(self.dtype, model)
+        store_for(self.precision, model)
 
     @torch.inference_mode()
     def latents(
@@ -144,5 +144,5 @@ class Generator:
         return eps, v.chunk(2)[0]
 
     def predicted(self, x: Tensor, c: Tensor) -> Tensor:
-        with autocast(self.device, self.dtype):
+        with autocast(self.device, self.precision.dtype):
             return self.model.conditioned(x, c).output.float()

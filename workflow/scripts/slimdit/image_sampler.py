@@ -16,7 +16,7 @@ class ImageSampler:
     JSON string: `num_sets` sets of the same labels from other noise, one set after the other.
 
     Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents;
-    dtype_name, of the model's products.
+    precision, of the model's products, by name.
     """
 
     def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
@@ -24,7 +24,6 @@ class ImageSampler:
 
         from slimdit.autoencoders import load_autoencoder, weights_file
         from slimdit.devices import device, on_cuda
-        from slimdit.dtypes import name_of
         from slimdit.generation import Generator, labels_for
         from slimdit.provenance import arithmetic
         from slimdit.variants import load_variant
@@ -38,7 +37,7 @@ class ImageSampler:
         if on_cuda(self.options["compile"], "on", on):
             self.autoencoder.decoder.compile(dynamic=True)
         # bfloat16 has fewer digits than an image's eight bits.
-        is_half = on.type == "cuda" and self.generator.dtype != torch.float32
+        is_half = on.type == "cuda" and self.generator.precision.dtype != torch.float32
         self.decoder_dtype = torch.float16 if is_half else torch.float32
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
@@ -49,8 +48,8 @@ class ImageSampler:
         )
         self.num_images = len(self.labels) * self.options["num_sets"]
         files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
-        self.dtype_name = name_of(self.generator.dtype)
-        self.identity = [sampling, num_timesteps, self.dtype_name, arithmetic(), *files]
+        self.precision = self.generator.precision.name
+        self.identity = [sampling, num_timesteps, self.precision, arithmetic(), *files]
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""

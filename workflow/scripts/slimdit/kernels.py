@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slimdit.split_products import Halves, split_segments
+
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 _plain = False
@@ -89,11 +91,14 @@ def _shifted_products(x: Tensor, layer: nn.Conv2d) -> Tensor:
     return out
 
 
-def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-    """Rows of x in E consecutive groups, each times its own matrix.
+def grouped_matmul(x: Tensor, weight: Tensor | Halves, ends: Tensor) -> Tensor:
+    """Rows of x in E consecutive groups, each times its own matrix, in x's type.
 
     x: (R, K); weight: (E, K, F); ends: (E,) int32, where each group's rows end. Returns (R, F).
     """
+    if isinstance(weight, Halves):
+        return split_segments(x, weight.high, weight.low, ends, weight.width)
+    weight = weight.to(x.dtype)
     if _plain:
         return torch.cat([rows @ w for rows, w in zip(_split(x, ends), weight, strict=True)])
     return grouped_kernel(x)(x, weight, ends)

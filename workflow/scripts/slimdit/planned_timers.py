@@ -154,17 +154,17 @@ def time_denoise(of: dict, device) -> Timed:
 
 
 def time_forward(of: dict, device) -> Timed:
-    from slimdit.precision import product_dtype, store_for
+    from slimdit.precision import chosen_precision, store_for
     from slimdit.speed import forward, random_inputs
 
     torch.set_float32_matmul_precision("high")
     model = made_up_model(of).to(device)
-    dtype = product_dtype(of["precision"], model.hidden_size, device)
-    store_for(dtype, model)
+    precision = chosen_precision(of["precision"], model.hidden_size, device)
+    store_for(precision, model)
 
     def at(size):
         inputs = random_inputs(model, size, device)
-        return lambda: forward(model, inputs, dtype)
+        return lambda: forward(model, inputs, precision.dtype)
 
     return time_batches(at, of["batch_size"], device)
 

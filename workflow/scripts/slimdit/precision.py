@@ -1,10 +1,15 @@
-"""In which type a model's products are computed: chosen by the device, unless a config says so."""
+"""How a model's products are computed: chosen by the device, unless a config says so."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from slimdit.backbone import DiT
+from slimdit.devices import cxx_compiler
+from slimdit.errors import InputError
 from slimdit.mlp.moe import MixtureOfExperts
+from slimdit.split_products import Halves, SplitLinear
 
 # Hidden size from which on a CPU with tiles gains more by the products of bfloat16 than it loses by
 # conversions: with 192 a training step is slower, with 384 faster, with 256 equal or faster.
@@ -13,16 +18,45 @@ LEAST_WIDTH = 256
 CONVERTED = (nn.Linear, nn.Conv2d, MixtureOfExperts)
 
 
-def product_dtype(choice: str, hidden_size: int, device: torch.device) -> torch.dtype:
-    """What the products of a model's passes are in, by autocast unless it is float32.
+@dataclass(frozen=True)
+class Precision:
+    """name: in configs and reports. dtype: of what is multiplied and of what comes out, by autocast
+    unless it is float32. A product is `num_products` of `factor_dtype`, summed in float32."""
 
-    choice: "bfloat16", "float32", or "auto": bfloat16 on CUDA, and on CPUs that multiply tiles of
-    it (AMX) for models of at least LEAST_WIDTH channels; else float32.
+    name: str
+    dtype: torch.dtype
+    factor_dtype: torch.dtype
+    num_products: int = 1
+
+
+FLOAT32 = Precision("float32", torch.float32, torch.float32)
+BFLOAT16 = Precision("bfloat16", torch.bfloat16, torch.bfloat16)
+BFLOAT16X3 = Precision("bfloat16x3", torch.float32, torch.bfloat16, num_products=3)
+PRECISIONS = {each.name: each for each in (FLOAT32, BFLOAT16, BFLOAT16X3)}
+
+
+def chosen_precision(choice: str, hidden_size: int, device: torch.device) -> Precision:
+    """That of a model's passes.
+
+    choice: a name, or "auto": bfloat16 on CUDA, and on CPUs that multiply tiles of it (AMX) for
+    models of at least LEAST_WIDTH channels; else float32. bfloat16x3 is for inference alone.
+    Raises InputError for a device that lacks what it needs.
     """
-    if choice != "auto":
-        return getattr(torch, choice)
-    is_fast = device.type == "cuda" or (hidden_size >= LEAST_WIDTH and multiplies_tiles())
-    return torch.bfloat16 if is_fast else torch.float32
+    if choice == "auto":
+        is_fast = device.type == "cuda" or (hidden_size >= LEAST_WIDTH and multiplies_tiles())
+        return BFLOAT16 if is_fast else FLOAT32
+    if choice == BFLOAT16X3.name and (lack := lack_for_split_products(device)):
+        raise InputError(f"precision: {choice} {lack}; use float32 or bfloat16 instead.")
+    return PRECISIONS[choice]
+
+
+def lack_for_split_products(device: torch.device) -> str | None:
+    """Why bfloat16x3 cannot be used there, or None."""
+    if device.type != "cpu":
+        return f"is for CPUs, and these jobs run on {device.type}"
+    if not multiplies_tiles():
+        return "needs a CPU that multiplies tiles of bfloat16 (AMX), which this one does not"
+    return None if cxx_compiler() else "needs a C++ compiler, g++ or clang++, and there is none"
 
 
 def multiplies_tiles() -> bool:
@@ -30,13 +64,32 @@ def multiplies_tiles() -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def store_for(dtype: torch.dtype, model: DiT) -> None:
-    """Convert once, for inference in `dtype`, the weights that would be converted in every pass
-    under autocast: the results have the same bits. Quantized layers stay as they are."""
-    if dtype == torch.float32:
-        return
+def store_for(precision: Precision, model: DiT) -> None:
+    """Convert, for inference, the weights to what the products take, once for all passes.
+
+    The results have the bits of autocast where there is one. Quantized layers stay as they are, and
+    routers, whose products are in float32.
+    """
     routers = {mixture.gate for mixture in model.modules() if isinstance(mixture, MixtureOfExperts)}
-    for module in model.modules():
-        if type(module) in CONVERTED and module not in routers:
-            for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.to(dtype)
+    layers = {
+        name: module
+        for name, module in model.named_modules()
+        if type(module) in CONVERTED and module not in routers
+    }
+    if precision == BFLOAT16X3:
+        _split(model, layers)
+    elif precision.dtype != torch.float32:
+        for layer in layers.values():
+            for parameter in layer.parameters(recurse=False):
+                parameter.data = parameter.data.to(precision.dtype)
+
+
+def _split(model: DiT, layers: dict[str, nn.Module]) -> None:
+    for name, layer in layers.items():
+        if isinstance(layer, nn.Linear):
+            model.set_submodule(name, SplitLinear(layer))
+        elif isinstance(layer, MixtureOfExperts):
+            for weight in ("weight1", "weight2"):
+                halves = Halves(getattr(layer, weight).detach())
+                delattr(layer, weight)
+                setattr(layer, weight, halves)

@@ -5,7 +5,6 @@ Models that are compared are timed in turns, so that whatever slows the machine 
 
 import contextlib
 import functools
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from slimdit.backbone import DiT, DiTBlock
+from slimdit.devices import cxx_compiler
 from slimdit.dtypes import autocast
 from slimdit.randomness import stream
 
@@ -161,6 +161,6 @@ def _is_cuda(model: DiT) -> bool:
 
 def cannot_compile(device: torch.device) -> str | None:
     """Why torch.compile cannot be used here, or None."""
-    if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+    if device.type == "cpu" and not cxx_compiler():
         return "torch.compile needs a C++ compiler on the CPU, and there is none"
     return None

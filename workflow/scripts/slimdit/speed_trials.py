@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import torch
 
 from slimdit.backbone import DiT
-from slimdit.dtypes import name_of
 from slimdit.energy import EnergyCounter, joules_per_call
 from slimdit.memory import is_out_of_memory
 from slimdit.roofline import Peaks, least_work, roofline
@@ -66,7 +65,7 @@ class SpeedTrials:
         log.info("%s, batch %d: %.2f ms (%.0f s)", mode, batch_size, latency_ms, wall_s)
 
     def _measured(self, mode: str, batch_size: int) -> dict:
-        model, dtype = self.models[0], self.peaks.dtype
+        model, precision = self.models[0], self.peaks.precision
         inputs = random_inputs(model, batch_size, self.device)
         clock = functools.partial(clock_s, self.device)
         with contextlib.ExitStack() as stack:
@@ -74,7 +73,7 @@ class SpeedTrials:
             if mode == "compiled":
                 made = [stack.enter_context(compiled(each, batch_size)) for each in self.models]
                 programs, (compile_mode, *_) = zip(*made, strict=True)
-            calls = [functools.partial(forward, each, inputs, dtype) for each in programs]
+            calls = [functools.partial(forward, each, inputs, precision.dtype) for each in programs]
             warmup, timed = (self.options[f"{kind}_iterations"] for kind in ("warmup", "timed"))
             own_s, *base_s = time_in_turns(calls, warmup, timed, clock)
             is_largest = batch_size == max(self.options[f"{mode}_batch_sizes"])
@@ -82,12 +81,12 @@ class SpeedTrials:
             if self.counter and is_largest:
                 energy_j = joules_per_call(self.counter, calls[0], clock) / batch_size
         times = latency(own_s, batch_size)
-        work = least_work(model, self.macs_per_image, batch_size, dtype)
+        work = least_work(model, self.macs_per_image, batch_size, precision.dtype)
         return {
             "mode": mode,
             "compile_mode": compile_mode,
             "batch_size": batch_size,
-            "dtype": name_of(dtype),
+            "dtype": precision.name,
             "warmup_iterations": warmup,
             **times,
             **latency_over_base(own_s, *base_s),

@@ -72,9 +72,9 @@ class MixtureOfExperts(nn.Module):
         ends = counts.cumsum(0).to(torch.int32)  # (E,)
         dtype = kernels.autocast_dtype(x)  # grouped products are not autocast by torch
         rows = x[token].to(dtype)  # (R, C)
-        hidden = kernels.grouped_matmul(rows, self.weight1.to(dtype), ends)  # (R, F)
+        hidden = kernels.grouped_matmul(rows, self.weight1, ends)  # (R, F)
         hidden = kernels.gelu(hidden + self.bias1.to(dtype)[expert])
-        rows = kernels.grouped_matmul(hidden, self.weight2.to(dtype), ends)  # (R, C)
+        rows = kernels.grouped_matmul(hidden, self.weight2, ends)  # (R, C)
         rows = (rows + self.bias2.to(dtype)[expert]) * gates.flatten()[order, None]
         out = rows[order.argsort()].reshape(-1, self.top_k, shape[-1]).sum(1)  # (B N, C)
         return out.reshape(shape).to(x.dtype), routing
