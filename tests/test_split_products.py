@@ -37,7 +37,7 @@ def test_halves_are_the_weight_in_the_order_of_tiles(shape):
     assert halves.width == width
     assert halves.high.shape == halves.low.shape == (*groups, blocks, depth // 2, COLUMNS, 2)
     both = halves.high.double() + halves.low.double()
-    unpacked = both.movedim(-4, -2).movedim(-1, -3).flatten(-4, -3).flatten(-2)
+    unpacked = both.movedim(-1, -2).movedim(-4, -2).flatten(-2).flatten(-3, -2)
     assert not unpacked[..., width:].any()
     error = (unpacked[..., :width] - weight).abs()
     assert (error <= 2**-16 * weight.abs()).all()
@@ -104,13 +104,15 @@ def test_every_variant_gives_what_float32_gives(study, variant):
         pytest.skip(str(error))
     x = float32("latents", 2, 4, 8, 8)
     inputs = x, torch.tensor([900, 3]), torch.tensor([0, 2])
+    rounds_inputs = any(each["name"].endswith("_dynamic") for each in study.operations(variant))
     expected = model(*inputs).output
     store_for(BFLOAT16X3, model)
-    found = model(*inputs).output
-    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
-    assert isinstance(model.modulation[1], SplitLinear) or variant.startswith("Q8")
-    compiled = torch.compile(model, fullgraph=True)(*inputs).output
-    assert (compiled - expected).abs().max() <= 1e-4 * expected.abs().max()
+    torch.compiler.reset()
+    for program in (model, torch.compile(model, fullgraph=True)):
+        difference = (program(*inputs).output - expected).abs().max() / expected.abs().max()
+        assert difference <= (2e-2 if rounds_inputs else 1e-4)
+    left = [name for name, layer in model.named_modules() if type(layer) is torch.nn.Linear]
+    assert all(name.endswith(".gate") for name in left)
 
 
 def test_a_device_that_cannot_is_told_in_one_sentence(monkeypatch):
