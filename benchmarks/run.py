@@ -5,7 +5,8 @@
 
 The sides of a ratio are timed in turns: the project's variants in one process, as its jobs are set
 up, a plain model in another, as it comes. Outputs are compared first: to 1e-4 in float32 and in
-bfloat16x3, to 2e-2 where products are rounded. Prints a table and writes JSON. A missed target is no error.
+bfloat16x3, to 2e-2 where products are rounded. Prints a table and writes JSON. A missed target is
+no error.
 """
 
 import argparse
