@@ -7,7 +7,8 @@ from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 from slimdit import precision
 from slimdit.dtypes import autocast
 from slimdit.mlp.moe import MixtureOfExperts
-from slimdit.precision import BFLOAT16, FLOAT32, chosen_precision, store_for
+from slimdit.precision import BFLOAT16, FLOAT32, chosen_precision
+from slimdit.stored_weights import store_for
 from slimdit.variants import apply_operations, build_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

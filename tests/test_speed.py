@@ -14,7 +14,7 @@ from measure_speed import measure_speed
 from slimdit import speed_trials
 from slimdit.energy import EnergyCounter, energy_counter, joules_per_call, rapl
 from slimdit.peak_memory import peak_memory
-from slimdit.precision import BFLOAT16X3, FLOAT32
+from slimdit.precision import BFLOAT16X3, FLOAT32, lack_for_split_products
 from slimdit.roofline import Peaks, Work, least_work, measured_peaks, roofline
 from slimdit.speed import (
     compiled,
@@ -281,10 +281,15 @@ class Counting:
         return run
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("auto", "float32"), ("bfloat16", "bfloat16"), ("bfloat16x3", "bfloat16x3")],
+)
 def test_the_report_names_the_base_the_conditions_and_the_peaks(
     tmp_path, monkeypatch, precision, dtype
 ):
+    if precision == "bfloat16x3" and (lack := lack_for_split_products(CPU)):
+        pytest.skip(lack)
     monkeypatch.setattr("slimdit.roofline.MATRIX_SIDE", {"cpu": 64})
     monkeypatch.setattr("slimdit.roofline.PEAK_S", 0.001)
     paths = {}

@@ -8,8 +8,9 @@ from sides import Side
 
 from slimdit.cost import count_macs
 from slimdit.dtypes import autocast
-from slimdit.precision import Precision, store_for
+from slimdit.precision import Precision
 from slimdit.speed import compile_blocks, random_inputs
+from slimdit.stored_weights import store_for
 
 VARIANT = "MoE-S2-8E2A"
 

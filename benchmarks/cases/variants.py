@@ -7,8 +7,9 @@ from models import BATCH_SIZE, made_model
 from ratios import speedup
 
 from slimdit.allocator import keep_freed_memory
-from slimdit.precision import Precision, store_for
+from slimdit.precision import Precision
 from slimdit.speed import compile_blocks, forward, random_inputs
+from slimdit.stored_weights import store_for
 
 
 def against_base(

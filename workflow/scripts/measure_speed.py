@@ -17,11 +17,12 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
     from slimdit.energy import energy_counter
     from slimdit.files import sha256_of, write_json
     from slimdit.peak_memory import peak_memory, resident_bytes
-    from slimdit.precision import chosen_precision, store_for
+    from slimdit.precision import chosen_precision
     from slimdit.provenance import origin
     from slimdit.roofline import measured_peaks
     from slimdit.speed import forward, random_inputs
     from slimdit.speed_trials import SpeedTrials
+    from slimdit.stored_weights import store_for
     from slimdit.variants import build_operations, load_variant, read_metadata
 
     options, on = json.loads(measurement), device()

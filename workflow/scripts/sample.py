@@ -46,7 +46,7 @@ def sample(
     prompt_labels = labels_of(options["prompts"] or classes[:NUM_PROMPTS], classes)
     if shards:
         made = [read_json(path) for path in shard_reports]
-        images = joined(shards, made, sampler.precision)
+        images = joined(shards, made, sampler.precision_name)
         num_made, wall_s = (sum(one[key] for one in made) for key in ("num_made", "wall_s"))
     else:
         array, num_made, wall_s = sampler.array(state, code, range(sampler.num_images))
@@ -71,7 +71,7 @@ def sample(
             "num_samples": len(labels),
             "num_shards": max(len(shards), 1),
             "sampling": options,
-            "dtype": sampler.precision,
+            "dtype": sampler.precision_name,
             "wall_s": wall_s,
             # An interrupted run has timed only what was left; a finished one nothing.
             "images_per_s": num_made / wall_s if num_made else None,
@@ -84,14 +84,14 @@ def sample(
         array.remove()
 
 
-def joined(shards, reports, precision):
+def joined(shards, reports, precision_name):
     """The shards' images, one after the other; raises InputError for one that is damaged, or was
     made in another precision than this job would make it in."""
     for path, report in zip(shards, reports, strict=True):
-        if report["dtype"] != precision:
+        if report["dtype"] != precision_name:
             raise InputError(
                 f"{path} was made in {report['dtype']}, but here sampling.precision is "
-                f"{precision}: the machines differ; name one there, not auto."
+                f"{precision_name}: the machines differ; name one there, not auto."
             )
         if sha256_of(path) != report["images_sha256"]:
             raise InputError(f"{path} is damaged (its sha256 differs); delete it to make it anew.")

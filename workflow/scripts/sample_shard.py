@@ -34,7 +34,7 @@ def sample_shard(
             "seed": seed,
             "shard": shard,
             "rows": [rows.start, rows.stop],
-            "dtype": sampler.dtype_name,
+            "dtype": sampler.precision_name,
             "num_made": num_made,
             "wall_s": wall_s,
             "images_sha256": sha256_of(images),

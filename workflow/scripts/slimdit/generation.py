@@ -13,9 +13,10 @@ from slimdit.dtypes import autocast
 from slimdit.errors import InputError
 from slimdit.latents import to_device
 from slimdit.memory import is_out_of_memory
-from slimdit.precision import chosen_precision, store_for
+from slimdit.precision import chosen_precision
 from slimdit.randomness import stream
 from slimdit.samplers import SAMPLERS
+from slimdit.stored_weights import store_for
 
 LARGEST_GRAPH = 32  # images of a batch whose kernels are too short to be launched one by one
 

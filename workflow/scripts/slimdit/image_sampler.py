@@ -16,7 +16,7 @@ class ImageSampler:
     JSON string: `num_sets` sets of the same labels from other noise, one set after the other.
 
     Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents;
-    precision, of the model's products, by name.
+    precision_name, of the model's products.
     """
 
     def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
@@ -48,8 +48,8 @@ class ImageSampler:
         )
         self.num_images = len(self.labels) * self.options["num_sets"]
         files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
-        self.precision = self.generator.precision.name
-        self.identity = [sampling, num_timesteps, self.precision, arithmetic(), *files]
+        self.precision_name = self.generator.precision.name
+        self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *files]
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""

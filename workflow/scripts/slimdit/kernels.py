@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimdit.split_products import Halves, split_segments
-
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 _plain = False
@@ -91,16 +89,17 @@ def _shifted_products(x: Tensor, layer: nn.Conv2d) -> Tensor:
     return out
 
 
-def grouped_matmul(x: Tensor, weight: Tensor | Halves, ends: Tensor) -> Tensor:
+def grouped_matmul(x: Tensor, weight: Tensor | nn.Module, ends: Tensor) -> Tensor:
     """Rows of x in E consecutive groups, each times its own matrix, in x's type.
 
-    x: (R, K); weight: (E, K, F); ends: (E,) int32, where each group's rows end. Returns (R, F).
+    x: (R, K); weight: (E, K, F), or a module that has it in another form; ends: (E,) int32, where
+    each group's rows end. Returns (R, F).
     """
-    if isinstance(weight, Halves):
-        return split_segments(x, weight.high, weight.low, ends, weight.width)
+    if isinstance(weight, nn.Module):
+        return weight(x, ends)
     weight = weight.to(x.dtype)
     if _plain:
-        return torch.cat([rows @ w for rows, w in zip(_split(x, ends), weight, strict=True)])
+        return torch.cat([rows @ w for rows, w in zip(segments(x, ends), weight, strict=True)])
     return grouped_kernel(x)(x, weight, ends)
 
 
@@ -142,7 +141,8 @@ def blocked_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     return product.flatten(0, 1)[place]
 
 
-def _split(x: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
+def segments(x: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
+    """The rows of each group."""
     sizes = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
     return x.split(sizes)
 
@@ -151,7 +151,7 @@ def _split(x: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
 @torch.library.custom_op("slimdit::segment_matmul", mutates_args=())
 def segment_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     out = x.new_empty(x.shape[0], weight.shape[2])
-    for rows, matrix, target in zip(_split(x, ends), weight, _split(out, ends), strict=True):
+    for rows, matrix, target in zip(segments(x, ends), weight, segments(out, ends), strict=True):
         torch.mm(rows, matrix, out=target)
     return out
 
@@ -165,7 +165,7 @@ def _(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 def segment_outer(x: Tensor, grad: Tensor, ends: Tensor) -> Tensor:
     """Each group's x^T grad: (R, K), (R, F) -> (E, K, F)."""
     out = x.new_empty(ends.shape[0], x.shape[1], grad.shape[1])
-    for rows, columns, target in zip(_split(x, ends), _split(grad, ends), out, strict=True):
+    for rows, columns, target in zip(segments(x, ends), segments(grad, ends), out, strict=True):
         torch.mm(rows.t(), columns, out=target)
     return out
 

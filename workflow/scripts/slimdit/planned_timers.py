@@ -154,8 +154,9 @@ def time_denoise(of: dict, device) -> Timed:
 
 
 def time_forward(of: dict, device) -> Timed:
-    from slimdit.precision import chosen_precision, store_for
+    from slimdit.precision import chosen_precision
     from slimdit.speed import forward, random_inputs
+    from slimdit.stored_weights import store_for
 
     torch.set_float32_matmul_precision("high")
     model = made_up_model(of).to(device)

@@ -3,25 +3,20 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from slimdit.backbone import DiT
 from slimdit.devices import cxx_compiler
 from slimdit.errors import InputError
-from slimdit.mlp.moe import MixtureOfExperts
-from slimdit.split_products import Halves, SplitLinear
 
 # Hidden size from which on a CPU with tiles gains more by the products of bfloat16 than it loses by
 # conversions: with 192 a training step is slower, with 384 faster, with 256 equal or faster.
 LEAST_WIDTH = 256
-# Layers whose weights autocast converts in every pass, and the experts, which do so themselves.
-CONVERTED = (nn.Linear, nn.Conv2d, MixtureOfExperts)
 
 
 @dataclass(frozen=True)
 class Precision:
-    """name: in configs and reports. dtype: of what is multiplied and of what comes out, by autocast
-    unless it is float32. A product is `num_products` of `factor_dtype`, summed in float32."""
+    """name: in configs and reports. dtype: of what goes into a layer and comes out, by autocast
+    unless it is float32. A linear layer's or an expert's product is `num_products` of
+    `factor_dtype`, summed in float32; attention's is of `dtype`."""
 
     name: str
     dtype: torch.dtype
@@ -46,7 +41,9 @@ def chosen_precision(choice: str, hidden_size: int, device: torch.device) -> Pre
         is_fast = device.type == "cuda" or (hidden_size >= LEAST_WIDTH and multiplies_tiles())
         return BFLOAT16 if is_fast else FLOAT32
     if choice == BFLOAT16X3.name and (lack := lack_for_split_products(device)):
-        raise InputError(f"precision: {choice} {lack}; use float32 or bfloat16 instead.")
+        raise InputError(
+            f"sampling.precision or speed.precision: {choice} {lack}; use float32 or bfloat16."
+        )
     return PRECISIONS[choice]
 
 
@@ -62,34 +59,3 @@ def lack_for_split_products(device: torch.device) -> str | None:
 def multiplies_tiles() -> bool:
     """Whether this CPU has instructions for matrices of bfloat16."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
-
-
-def store_for(precision: Precision, model: DiT) -> None:
-    """Convert, for inference, the weights to what the products take, once for all passes.
-
-    The results have the bits of autocast where there is one. Quantized layers stay as they are, and
-    routers, whose products are in float32.
-    """
-    routers = {mixture.gate for mixture in model.modules() if isinstance(mixture, MixtureOfExperts)}
-    layers = {
-        name: module
-        for name, module in model.named_modules()
-        if type(module) in CONVERTED and module not in routers
-    }
-    if precision == BFLOAT16X3:
-        _split(model, layers)
-    elif precision.dtype != torch.float32:
-        for layer in layers.values():
-            for parameter in layer.parameters(recurse=False):
-                parameter.data = parameter.data.to(precision.dtype)
-
-
-def _split(model: DiT, layers: dict[str, nn.Module]) -> None:
-    for name, layer in layers.items():
-        if isinstance(layer, nn.Linear):
-            model.set_submodule(name, SplitLinear(layer))
-        elif isinstance(layer, MixtureOfExperts):
-            for weight in ("weight1", "weight2"):
-                halves = Halves(getattr(layer, weight).detach())
-                delattr(layer, weight)
-                setattr(layer, weight, halves)

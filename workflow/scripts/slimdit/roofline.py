@@ -39,7 +39,8 @@ class Work:
 
 
 def measured_peaks(device: torch.device, precision: Precision) -> Peaks:
-    """Of a square matrix product, and of a copy, which reads and writes."""
+    """Of a square matrix product, as the weights' products are computed, and of a copy, which reads
+    and writes."""
     side, size = MATRIX_SIDE[device.type], COPY_BYTES[device.type]
     # Drawn at random: a GPU is faster with constants, which cost it less power.
     numbers = stream(0, "peak").standard_normal((2, side, side), "float32")

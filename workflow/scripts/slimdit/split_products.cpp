@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/native/CPUBlas.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@ using at::BFloat16;
 // Of what is multiplied at once, so that it stays in a core's cache.
 constexpr int64_t ROWS = 128;
 constexpr int64_t DEPTH = 512;
+constexpr int64_t LINE = 32;  // of bfloat16: rows of tiles that lie across two are slow
 
 void split(const float* x, int64_t size, BFloat16* high, BFloat16* low) {
   for (int64_t i = 0; i < size; ++i) {
@@ -24,6 +26,13 @@ void split(const float* x, int64_t size, BFloat16* high, BFloat16* low) {
     low[i] = x[i] - static_cast<float>(high[i]);
   }
 }
+
+// Tiles are set up for a thread until it says that it needs them no more.
+struct Tiles {
+  ~Tiles() {
+    blas::brgemm_release();
+  }
+};
 
 void fill(const float* bias, int64_t size, float* row) {
   if (bias) {
@@ -43,17 +52,23 @@ void multiply_split(
     at::Tensor& out) {
   const int64_t num_rows = x.size(0), depth = x.size(1), width = out.size(-1);
   const int64_t num_blocks = high.size(0), columns = high.size(2);
+  TORCH_CHECK(
+      depth == 2 * high.size(1) && width <= num_blocks * columns && high.sizes() == low.sizes(),
+      "multiply_split: x ", x.sizes(), " and out ", out.sizes(), " do not fit ", high.sizes());
   const float* x_data = x.const_data_ptr<float>();
   const float* bias_data = bias ? bias->const_data_ptr<float>() : nullptr;
   const BFloat16* w_high = high.const_data_ptr<BFloat16>();
   const BFloat16* w_low = low.const_data_ptr<BFloat16>();
   float* out_data = out.mutable_data_ptr<float>();
 
+  const int64_t size = (std::min(ROWS, num_rows) * depth + LINE - 1) / LINE * LINE;
+  const at::Tensor halves = at::empty({at::get_num_threads(), 2, size}, high.options());
+  BFloat16* halves_data = halves.mutable_data_ptr<BFloat16>();
+
   const int64_t num_tiles = (num_rows + ROWS - 1) / ROWS * num_blocks;
   at::parallel_for(0, num_tiles, 1, [&](int64_t begin, int64_t end) {
-    const int64_t size = std::min(ROWS, num_rows) * depth;
-    const at::Tensor halves = at::empty({2, size}, high.options());  // aligned for tiles
-    BFloat16* x_high = halves.mutable_data_ptr<BFloat16>();
+    const Tiles tiles;
+    BFloat16* x_high = halves_data + at::get_thread_num() * 2 * size;
     BFloat16* x_low = x_high + size;
     int64_t held = -1;  // the first row of what the halves are of
     for (int64_t tile = begin; tile < end; ++tile) {
@@ -78,7 +93,6 @@ void multiply_split(
         add(x_low, w_high);
       }
     }
-    blas::brgemm_release();
   });
 }
 

@@ -9,8 +9,8 @@ import functools
 import hashlib
 import logging
 import os
+import platform
 import subprocess
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimdit.devices import cxx_compiler
+from slimdit.errors import InputError
 from slimdit.files import atomic_path
+from slimdit.kernels import segments
 from slimdit.locks import sole_process
 
 log = logging.getLogger(__name__)
@@ -29,18 +31,22 @@ COLUMNS = 128  # of a block of a packed weight
 
 
 class Halves(nn.Module):
-    """A float32 weight (..., K, N), K even, as two of bfloat16, in the order that tiles are read.
+    """A float32 weight (K, N), or (E, K, N) of E groups, K even, as two of bfloat16, in the order
+    that tiles are read.
 
     high, low: (..., ceil(N / COLUMNS), K / 2, COLUMNS, 2). width: N.
     """
 
     def __init__(self, weight: Tensor):
         super().__init__()
-        load_kernel()
         self.width = weight.shape[-1]
         high = weight.to(torch.bfloat16)
         self.register_buffer("high", _packed(high))
         self.register_buffer("low", _packed((weight - high).to(torch.bfloat16)))
+
+    def forward(self, x: Tensor, ends: Tensor) -> Tensor:
+        """Rows x (R, K) of groups that end at `ends` (E,), each by its group's weight: (R, N)."""
+        return split_segments(x, self.high, self.low, ends, self.width)
 
 
 class SplitLinear(nn.Module):
@@ -76,11 +82,10 @@ def _(x: Tensor, high: Tensor, low: Tensor, bias: Tensor | None, width: int) -> 
 
 @torch.library.custom_op("slimdit::split_segments", mutates_args=())
 def split_segments(x: Tensor, high: Tensor, low: Tensor, ends: Tensor, width: int) -> Tensor:
-    """Rows of x (R, K) in consecutive groups that end at `ends` (E,), each by its own weight."""
     out = x.new_empty(len(x), width)
-    for group, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
-        rows, target = x[start:end].contiguous(), out[start:end]
-        torch.ops.slimdit.multiply_split(rows, high[group], low[group], None, target)
+    each = segments(x.contiguous(), ends), high, low, segments(out, ends)
+    for rows, own_high, own_low, target in zip(*each, strict=True):
+        torch.ops.slimdit.multiply_split(rows, own_high, own_low, None, target)
     return out
 
 
@@ -91,23 +96,32 @@ def _(x: Tensor, high: Tensor, low: Tensor, ends: Tensor, width: int) -> Tensor:
 
 @functools.cache
 def load_kernel() -> None:
-    """Make the operator slimdit::multiply_split known; compiled once on a machine, in seconds."""
-    from torch.utils import cpp_extension
+    """Make the operator slimdit::multiply_split known; the first time it is compiled, in seconds,
+    and kept in the user's cache.
 
-    origin = f"{torch.__version__}\0{FLAGS}\0{SOURCE.read_text(encoding='utf-8')}"
-    name = f"{SOURCE.stem}-{hashlib.sha256(origin.encode()).hexdigest()[:16]}.so"
-    root = os.environ.get("TORCH_EXTENSIONS_DIR") or cpp_extension.get_default_build_root()
-    library = Path(root) / "slimdit" / name
-    with sole_process(library.stem, folder=library.parent):
-        if not library.exists():
-            log.info("compiling %s to %s", SOURCE.name, library)
-            _compile(library, cpp_extension.include_paths(), cpp_extension.library_paths())
-    torch.ops.load_library(library)
+    Raises InputError where that fails.
+    """
+    compiler = cxx_compiler()
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+    made_by = [torch.__version__, version, platform.libc_ver(), FLAGS, SOURCE.read_text("utf-8")]
+    name = f"{SOURCE.stem}-{hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]}.so"
+    library = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "slimdit" / name
+    try:
+        with sole_process(library.stem, folder=library.parent):
+            if not library.exists():
+                log.info("compiling %s to %s", SOURCE.name, library)
+                _compile(compiler, library)
+        torch.ops.load_library(library)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(
+            f"{SOURCE.name} cannot be compiled to {library}, or not loaded ({error}); let "
+            "XDG_CACHE_HOME be a folder that can be written, or use the precision float32."
+        ) from None
 
 
-def _compile(library: Path, include_paths: list[str], library_paths: list[str]) -> None:
+def _compile(compiler: str, library: Path) -> None:
+    around = Path(torch.__file__).parent
     with atomic_path(library) as temporary:
-        command = [cxx_compiler(), *FLAGS, str(SOURCE), "-o", str(temporary)]
-        command += [argument for path in include_paths for argument in ("-isystem", path)]
-        command += [f"-L{path}" for path in library_paths]
-        subprocess.run([*command, "-ltorch_cpu", "-lc10"], check=True)
+        command = [compiler, *FLAGS, "-isystem", around / "include", SOURCE, "-o", temporary]
+        command += [f"-L{around / 'lib'}", "-ltorch_cpu", "-lc10"]
+        subprocess.run(command, check=True)
