@@ -58,7 +58,7 @@ VARIANTS = {
 
 def cases(on: torch.device) -> dict[str, Case]:
     """What asks for equal outputs, and on a CPU the variants, in float32; the rest in the precision
-    that the device is fast at, with float32 beside it."""
+    that the device is fast at, with float32 beside it, and bfloat16x3 where it can be."""
     fast = chosen_precision("auto", HIDDEN_SIZE, on)
     of_variants = fast if on.type == "cuda" else FLOAT32
     found = {

@@ -18,7 +18,7 @@ using at::BFloat16;
 // Of what is multiplied at once, so that it stays in a core's cache.
 constexpr int64_t ROWS = 128;
 constexpr int64_t DEPTH = 512;
-constexpr int64_t LINE = 32;  // of bfloat16: rows of tiles that lie across two are slow
+constexpr int64_t LINE = 32;  // bfloat16 in a line of the cache: rows across two are slow to load
 
 void split(const float* x, int64_t size, BFloat16* high, BFloat16* low) {
   for (int64_t i = 0; i < size; ++i) {
