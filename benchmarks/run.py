@@ -32,7 +32,13 @@ from sides import in_own_process
 
 from slimdit.devices import device
 from slimdit.files import write_json
-from slimdit.precision import BFLOAT16X3, FLOAT32, chosen_precision, lack_for_split_products
+from slimdit.precision import (
+    BFLOAT16X3,
+    FLOAT32,
+    Precision,
+    chosen_precision,
+    lack_for_split_products,
+)
 from slimdit.provenance import origin
 
 
@@ -61,6 +67,13 @@ def cases(on: torch.device) -> dict[str, Case]:
     that the device is fast at, with float32 beside it, and bfloat16x3 where it can be."""
     fast = chosen_precision("auto", HIDDEN_SIZE, on)
     of_variants = fast if on.type == "cuda" else FLOAT32
+
+    def variants(precision: Precision, suffix: str = "") -> dict[str, Case]:
+        return {
+            f"{variant}{suffix}": Case(partial(against_base, variant, precision), at_least)
+            for variant, at_least in VARIANTS.items()
+        }
+
     found = {
         "sampler": Case(partial(sampler, FLOAT32), at_least=1.7),
         "sampler-int8": Case(int8_sampler, at_least=1.7),
@@ -68,10 +81,7 @@ def cases(on: torch.device) -> dict[str, Case]:
         "latent-batches": Case(latent_batches, at_least=50),
         "mixture": Case(partial(mixture, fast), at_least=2),
         "frechet": Case(frechet, at_least=2),
-        **{
-            variant: Case(partial(against_base, variant, of_variants), at_least)
-            for variant, at_least in VARIANTS.items()
-        },
+        **variants(of_variants),
         "dry-run": Case(dry_run, at_most_s=5),
         "job-start": Case(job_start, at_most_s=6),
     }
@@ -87,10 +97,7 @@ def cases(on: torch.device) -> dict[str, Case]:
             f"mixture-{BFLOAT16X3.name}": Case(partial(mixture, BFLOAT16X3), at_least=2),
         }
     if fast != of_variants:
-        found |= {
-            f"{variant}-{fast.name}": Case(partial(against_base, variant, fast), at_least)
-            for variant, at_least in VARIANTS.items()
-        }
+        found |= variants(fast, f"-{fast.name}")
     return found
 
 

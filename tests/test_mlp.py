@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from subjects import random_tensor, randomized
+from torch import library
 from torch.nn import functional as F
 
 from slimdit import kernels
@@ -227,7 +228,7 @@ def test_kernel_of_groups_is_the_devices_fastest(is_cuda, dtype, capability, ker
 
 def test_segment_operators_are_sound_for_autograd_and_compilation(segments):
     x, weight, ends = segments
-    torch.library.opcheck(kernels.segment_matmul, segments)
+    library.opcheck(kernels.segment_matmul, segments)
     outer = (x.detach(), random_tensor("grad", 7, 2), ends)
-    torch.library.opcheck(kernels.segment_outer, outer)
+    library.opcheck(kernels.segment_outer, outer)
     assert torch.autograd.gradcheck(lambda a, b: kernels.segment_matmul(a, b, ends), (x, weight))

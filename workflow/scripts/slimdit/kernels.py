@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.nn import functional as F
 
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
@@ -148,7 +148,7 @@ def segments(x: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
 
 
 # An operator of its own: group sizes are data, and would break a compiled graph otherwise.
-@torch.library.custom_op("slimdit::segment_matmul", mutates_args=())
+@library.custom_op("slimdit::segment_matmul", mutates_args=())
 def segment_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     out = x.new_empty(x.shape[0], weight.shape[2])
     for rows, matrix, target in zip(segments(x, ends), weight, segments(out, ends), strict=True):
@@ -161,7 +161,7 @@ def _(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[2])
 
 
-@torch.library.custom_op("slimdit::segment_outer", mutates_args=())
+@library.custom_op("slimdit::segment_outer", mutates_args=())
 def segment_outer(x: Tensor, grad: Tensor, ends: Tensor) -> Tensor:
     """Each group's x^T grad: (R, K), (R, F) -> (E, K, F)."""
     out = x.new_empty(ends.shape[0], x.shape[1], grad.shape[1])

@@ -6,7 +6,6 @@ float32: the matmul precision that PyTorch calls "high", and has on GPUs.
 """
 
 import functools
-import hashlib
 import logging
 import os
 import platform
@@ -14,12 +13,12 @@ import subprocess
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.nn import functional as F
 
 from slimdit.devices import cxx_compiler
 from slimdit.errors import InputError
-from slimdit.files import atomic_path
+from slimdit.files import atomic_path, fingerprint
 from slimdit.kernels import segments
 from slimdit.locks import sole_process
 
@@ -68,7 +67,7 @@ def _packed(half: Tensor) -> Tensor:
     return filled.movedim(-2, -4).transpose(-1, -2).contiguous()
 
 
-@torch.library.custom_op("slimdit::split_linear", mutates_args=())
+@library.custom_op("slimdit::split_linear", mutates_args=())
 def split_linear(x: Tensor, high: Tensor, low: Tensor, bias: Tensor | None, width: int) -> Tensor:
     out = x.new_empty(*x.shape[:-1], width)
     torch.ops.slimdit.multiply_split(x.flatten(0, -2).contiguous(), high, low, bias, out)
@@ -80,7 +79,7 @@ def _(x: Tensor, high: Tensor, low: Tensor, bias: Tensor | None, width: int) -> 
     return x.new_empty(*x.shape[:-1], width)
 
 
-@torch.library.custom_op("slimdit::split_segments", mutates_args=())
+@library.custom_op("slimdit::split_segments", mutates_args=())
 def split_segments(x: Tensor, high: Tensor, low: Tensor, ends: Tensor, width: int) -> Tensor:
     out = x.new_empty(len(x), width)
     each = segments(x.contiguous(), ends), high, low, segments(out, ends)
@@ -104,24 +103,24 @@ def load_kernel() -> None:
     compiler = cxx_compiler()
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
     made_by = [torch.__version__, version, platform.libc_ver(), FLAGS, SOURCE.read_text("utf-8")]
-    name = f"{SOURCE.stem}-{hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]}.so"
-    library = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "slimdit" / name
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "slimdit"
+    path = folder / f"{SOURCE.stem}-{fingerprint(made_by)}.so"
     try:
-        with sole_process(library.stem, folder=library.parent):
-            if not library.exists():
-                log.info("compiling %s to %s", SOURCE.name, library)
-                _compile(compiler, library)
-        torch.ops.load_library(library)
+        with sole_process(path.stem, folder):
+            if not path.exists():
+                log.info("compiling %s to %s", SOURCE.name, path)
+                _compile(compiler, path)
+        torch.ops.load_library(path)
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError(
-            f"{SOURCE.name} cannot be compiled to {library}, or not loaded ({error}); let "
+            f"{SOURCE.name} cannot be compiled to {path}, or not loaded ({error}); let "
             "XDG_CACHE_HOME be a folder that can be written, or use the precision float32."
         ) from None
 
 
-def _compile(compiler: str, library: Path) -> None:
+def _compile(compiler: str, path: Path) -> None:
     around = Path(torch.__file__).parent
-    with atomic_path(library) as temporary:
+    with atomic_path(path) as temporary:
         command = [compiler, *FLAGS, "-isystem", around / "include", SOURCE, "-o", temporary]
         command += [f"-L{around / 'lib'}", "-ltorch_cpu", "-lc10"]
         subprocess.run(command, check=True)
