@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
 from slimdit.devices import device
 from slimdit.files import write_json
-from slimdit.precision import BFLOAT16, chosen_precision
+from slimdit.precision import chosen_dtype
 from slimdit.provenance import origin
 from slimdit.randomness import stream
 from slimdit.speed import clock_s, time_in_turns
@@ -41,7 +41,7 @@ def main() -> None:
     arguments, on = parsed_arguments(), device()
     torch.set_float32_matmul_precision("high")
     width = base_structure()["hidden_size"]
-    is_half = chosen_precision(arguments.precision, width, on) == BFLOAT16
+    is_half = chosen_dtype(arguments.precision, width, on) == torch.bfloat16
     cases = [
         {"batch_size": batch_size, "first_layer": name, **measure(*sizes, arguments, is_half, on)}
         for batch_size in arguments.batch_sizes

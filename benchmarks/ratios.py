@@ -9,7 +9,6 @@ import torch
 from sides import Side
 from torch import Tensor
 
-from slimdit.precision import BFLOAT16, Precision
 from slimdit.roofline import measured_peaks
 from slimdit.speed import clock_s, in_turns, time_in_turns
 
@@ -64,12 +63,10 @@ def _ratios(reference_s: list[float], ours_s: list[float]) -> dict:
     }
 
 
-def products_alone(
-    macs: int, precision: Precision, device: torch.device, reference_s: float
-) -> dict:
+def products_alone(macs: int, dtype: torch.dtype, device: torch.device, reference_s: float) -> dict:
     """What the multiply-accumulates of `ours` would take at the peak that is measured on this
     machine now, and the speedup that is if nothing else took time."""
-    products_s = macs / measured_peaks(device, precision).macs_per_s
+    products_s = macs / measured_peaks(device, dtype).macs_per_s
     return {"products_s": products_s, "largest_possible_speedup": reference_s / products_s}
 
 
@@ -83,8 +80,8 @@ def equal_outputs(
     return largest
 
 
-def tolerance_of(precision: Precision) -> float:
-    return ROUNDED if precision == BFLOAT16 else TOLERANCE
+def tolerance_of(dtype: torch.dtype) -> float:
+    return ROUNDED if dtype == torch.bfloat16 else TOLERANCE
 
 
 def largest_difference(expected: Iterable[Tensor], found: Iterable[Tensor]) -> float:

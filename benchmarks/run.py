@@ -4,8 +4,8 @@
     python benchmarks/run.py --case sampler S2-shallow --num-runs 5 --out smoke.json
 
 The sides of a ratio are timed in turns: the project's variants in one process, as its jobs are set
-up, a plain model in another, as it comes. Outputs are compared first: to 1e-4 in float32 and in
-bfloat16x3, to 2e-2 where products are rounded. Prints a table and writes JSON. A missed target is
+up, a plain model in another, as it comes. Outputs are compared first: to 1e-4 in float32, to
+2e-2 where products are rounded. Prints a table and writes JSON. A missed target is
 no error.
 """
 
@@ -32,13 +32,7 @@ from sides import in_own_process
 
 from slimdit.devices import device
 from slimdit.files import write_json
-from slimdit.precision import (
-    BFLOAT16X3,
-    FLOAT32,
-    Precision,
-    chosen_precision,
-    lack_for_split_products,
-)
+from slimdit.precision import chosen_dtype, name_of
 from slimdit.provenance import origin
 
 
@@ -63,19 +57,19 @@ VARIANTS = {
 
 
 def cases(on: torch.device) -> dict[str, Case]:
-    """What asks for equal outputs, and on a CPU the variants, in float32; the rest in the precision
-    that the device is fast at, with float32 beside it, and bfloat16x3 where it can be."""
-    fast = chosen_precision("auto", HIDDEN_SIZE, on)
-    of_variants = fast if on.type == "cuda" else FLOAT32
+    """What asks for equal outputs, and on a CPU the variants, in float32; the rest in the type
+    that the device is fast at, with float32 beside it."""
+    fast = chosen_dtype("auto", HIDDEN_SIZE, on)
+    of_variants = fast if on.type == "cuda" else torch.float32
 
-    def variants(precision: Precision, suffix: str = "") -> dict[str, Case]:
+    def variants(dtype: torch.dtype, suffix: str = "") -> dict[str, Case]:
         return {
-            f"{variant}{suffix}": Case(partial(against_base, variant, precision), at_least)
+            f"{variant}{suffix}": Case(partial(against_base, variant, dtype), at_least)
             for variant, at_least in VARIANTS.items()
         }
 
     found = {
-        "sampler": Case(partial(sampler, FLOAT32), at_least=1.7),
+        "sampler": Case(partial(sampler, torch.float32), at_least=1.7),
         "sampler-int8": Case(int8_sampler, at_least=1.7),
         "training-step": Case(partial(training_step, fast), at_least=1.4),
         "latent-batches": Case(latent_batches, at_least=50),
@@ -85,19 +79,16 @@ def cases(on: torch.device) -> dict[str, Case]:
         "dry-run": Case(dry_run, at_most_s=5),
         "job-start": Case(job_start, at_most_s=6),
     }
-    if fast != FLOAT32:
+    if fast != torch.float32:
         found |= {
-            f"sampler-{fast.name}": Case(partial(sampler, fast)),
-            f"training-step-{FLOAT32.name}": Case(partial(training_step, FLOAT32), at_least=1.4),
-            f"mixture-{FLOAT32.name}": Case(partial(mixture, FLOAT32), at_least=2),
-        }
-    if not lack_for_split_products(on):
-        found |= {
-            f"sampler-{BFLOAT16X3.name}": Case(partial(sampler, BFLOAT16X3), at_least=1.7),
-            f"mixture-{BFLOAT16X3.name}": Case(partial(mixture, BFLOAT16X3), at_least=2),
+            f"sampler-{name_of(fast)}": Case(partial(sampler, fast)),
+            f"training-step-{name_of(torch.float32)}": Case(
+                partial(training_step, torch.float32), at_least=1.4
+            ),
+            f"mixture-{name_of(torch.float32)}": Case(partial(mixture, torch.float32), at_least=2),
         }
     if fast != of_variants:
-        found |= variants(fast, f"-{fast.name}")
+        found |= variants(fast, f"-{name_of(fast)}")
     return found
 
 

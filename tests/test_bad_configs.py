@@ -60,10 +60,6 @@ KEYS_AND_VALUES = [
     ({"training": {"adam_betas": [0.9]}}, "adam_betas is [0.9]; it should be a list of 2, each a"),
     ({"training": {"adam_betas": [0.9, 1]}}, "training.adam_betas[1] is 1; it should be a number"),
     ({"training": {"compile": True}}, "training.compile is true to YAML; write 'on' in quotes."),
-    (
-        {"training": {"precision": "bfloat16x3"}},
-        "is 'bfloat16x3'; it should be auto, float32 or bfloat16.",
-    ),
     ({"training": {"precision": "fp16"}}, "is 'fp16'; it should be auto, float32 or bfloat16."),
     ({"training": {"num_timesteps": 20}}, "num_timesteps is 20; it should be a whole number >= 21"),
     ({"training": None}, "training is null; it should be a mapping."),

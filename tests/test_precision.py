@@ -5,10 +5,9 @@ import torch
 from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 
 from slimdit import precision
-from slimdit.dtypes import autocast
 from slimdit.mlp.moe import MixtureOfExperts
-from slimdit.precision import BFLOAT16, FLOAT32, chosen_precision
-from slimdit.stored_weights import store_for
+from slimdit.precision import autocast, chosen_dtype
+from slimdit.stored_weights import store_weights
 from slimdit.variants import apply_operations, build_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -17,29 +16,21 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 @pytest.mark.parametrize("has_tiles", [True, False])
 @pytest.mark.parametrize("width", [96, 255, 256, 384])
 def test_auto_is_what_the_device_is_fast_at(monkeypatch, has_tiles, width):
-    monkeypatch.setattr(precision, "multiplies_tiles", lambda: has_tiles)
-    assert chosen_precision("auto", width, CUDA) == BFLOAT16
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_tiles})
+    assert chosen_dtype("auto", width, CUDA) == torch.bfloat16
     is_fast = has_tiles and width >= 256
-    assert chosen_precision("auto", width, CPU) == (BFLOAT16 if is_fast else FLOAT32)
+    assert chosen_dtype("auto", width, CPU) == (torch.bfloat16 if is_fast else torch.float32)
     for device in (CPU, CUDA):
-        assert chosen_precision("float32", width, device) == FLOAT32
-        assert chosen_precision("bfloat16", width, device) == BFLOAT16
-
-
-def test_tiles_are_those_that_the_processor_names(monkeypatch):
-    for capabilities, expected in (({"amx_bf16": True}, True), ({"amx_bf16": False}, False)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
-        assert precision.multiplies_tiles() is expected
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert precision.multiplies_tiles() is False
+        assert chosen_dtype("float32", width, device) == torch.float32
+        assert chosen_dtype("bfloat16", width, device) == torch.bfloat16
 
 
 def test_all_models_of_a_study_of_the_paper_are_wide_enough():
     """Or rows would be compared in two precisions."""
     for variant in IMAGENET200.variants:
-        assert IMAGENET200.structure(variant)["hidden_size"] >= precision.LEAST_WIDTH
+        assert IMAGENET200.structure(variant)["hidden_size"] >= precision.LEAST_HIDDEN_SIZE
     for variant in PHOTOS.variants:
-        assert PHOTOS.structure(variant)["hidden_size"] < precision.LEAST_WIDTH
+        assert PHOTOS.structure(variant)["hidden_size"] < precision.LEAST_HIDDEN_SIZE
 
 
 @pytest.mark.parametrize("variant", PHOTOS.variants)
@@ -51,7 +42,7 @@ def test_stored_weights_give_the_bits_of_autocast(variant):
     inputs = x, torch.tensor([900, 3]), torch.tensor([0, 2])
     with autocast(CPU, torch.bfloat16):
         expected = model(*inputs).output
-        store_for(BFLOAT16, model)
+        store_weights(model, torch.bfloat16)
         assert torch.equal(model(*inputs).output, expected)
     assert model.patch_embedder.weight.dtype == torch.bfloat16
     assert model.position_embedding.dtype == model.label_embedder.weight.dtype == torch.float32
@@ -63,5 +54,5 @@ def test_stored_weights_give_the_bits_of_autocast(variant):
 def test_float32_stores_nothing_anew():
     model = build_model(tiny(PHOTOS.structure("S2-base")))
     before = {name: parameter.data_ptr() for name, parameter in model.named_parameters()}
-    store_for(FLOAT32, model)
+    store_weights(model, torch.float32)
     assert before == {name: parameter.data_ptr() for name, parameter in model.named_parameters()}

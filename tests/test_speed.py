@@ -14,7 +14,6 @@ from measure_speed import measure_speed
 from slimdit import speed_trials
 from slimdit.energy import EnergyCounter, energy_counter, joules_per_call, rapl
 from slimdit.peak_memory import peak_memory
-from slimdit.precision import BFLOAT16X3, FLOAT32, lack_for_split_products
 from slimdit.roofline import Peaks, Work, least_work, measured_peaks, roofline
 from slimdit.speed import (
     compiled,
@@ -28,7 +27,7 @@ from slimdit.speed_trials import SpeedTrials
 from slimdit.variants import build_model, save_variant
 
 CPU = torch.device("cpu")
-PEAKS = Peaks(macs_per_s=1e9, bytes_per_s=1e9, precision=FLOAT32)
+PEAKS = Peaks(macs_per_s=1e9, bytes_per_s=1e9, dtype=torch.float32)
 OPTIONS = {"eager_batch_sizes": [1, 2], "compiled_batch_sizes": [1]}
 OPTIONS |= {"warmup_iterations": 1, "timed_iterations": 3}
 
@@ -120,9 +119,8 @@ def test_peaks_are_of_what_was_repeated(monkeypatch):
     monkeypatch.setattr("slimdit.roofline.COPY_BYTES", {"cpu": 2**16})
     monkeypatch.setattr("slimdit.roofline.PEAK_S", 0.001)
     monkeypatch.setattr("slimdit.roofline._fastest_s", lambda call, device: call() is None or 0.5)
-    assert measured_peaks(CPU, FLOAT32) == Peaks(64**3 / 0.5, 2**17 / 0.5, FLOAT32)
-    thirds = measured_peaks(CPU, BFLOAT16X3)
-    assert thirds == Peaks(64**3 / 1.5, 2**17 / 0.5, BFLOAT16X3)
+    expected = Peaks(64**3 / 0.5, 2**17 / 0.5, torch.float32)
+    assert measured_peaks(CPU, torch.float32) == expected
 
 
 @pytest.fixture
@@ -281,15 +279,10 @@ class Counting:
         return run
 
 
-@pytest.mark.parametrize(
-    ("precision", "dtype"),
-    [("auto", "float32"), ("bfloat16", "bfloat16"), ("bfloat16x3", "bfloat16x3")],
-)
+@pytest.mark.parametrize(("precision", "dtype"), [("auto", "float32"), ("bfloat16", "bfloat16")])
 def test_the_report_names_the_base_the_conditions_and_the_peaks(
     tmp_path, monkeypatch, precision, dtype
 ):
-    if precision == "bfloat16x3" and (lack := lack_for_split_products(CPU)):
-        pytest.skip(lack)
     monkeypatch.setattr("slimdit.roofline.MATRIX_SIDE", {"cpu": 64})
     monkeypatch.setattr("slimdit.roofline.PEAK_S", 0.001)
     paths = {}

@@ -7,29 +7,28 @@ from ratios import products_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.cost import count_macs
-from slimdit.dtypes import autocast
-from slimdit.precision import Precision
+from slimdit.precision import autocast, name_of
 from slimdit.speed import compile_blocks, random_inputs
-from slimdit.stored_weights import store_for
+from slimdit.stored_weights import store_weights
 
 VARIANT = "MoE-S2-8E2A"
 
 
-def mixture(precision: Precision, num_runs: int, device: torch.device) -> dict:
-    """A forward pass of MoE-S2-8E2A in `precision`, against the loop in float32."""
+def mixture(dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
+    """A forward pass of MoE-S2-8E2A in `dtype`, against the loop in float32."""
     result = speedup_apart(
         Side(plain_pass, device, is_job=False),
-        Side(compiled_pass, precision, device, is_job=True),
+        Side(compiled_pass, dtype, device, is_job=True),
         num_runs,
-        tolerance_of(precision),
+        tolerance_of(dtype),
     )
     macs = BATCH_SIZE * count_macs(made_model(VARIANT, device))
     return {
-        "what": f"{VARIANT} in {precision.name} against a loop over experts in float32",
+        "what": f"{VARIANT} in {name_of(dtype)} against a loop over experts in float32",
         "batch_size": BATCH_SIZE,
-        "dtype": precision.name,
+        "dtype": name_of(dtype),
         **result,
-        **products_alone(macs, precision, device, result["reference_s"]),
+        **products_alone(macs, dtype, device, result["reference_s"]),
     }
 
 
@@ -39,15 +38,15 @@ def plain_pass(device: torch.device):
     return torch.inference_mode()(lambda: [reference(*inputs)])
 
 
-def compiled_pass(precision: Precision, device: torch.device):
+def compiled_pass(dtype: torch.dtype, device: torch.device):
     model = made_model(VARIANT, device)
     inputs = random_inputs(model, BATCH_SIZE, device)
-    store_for(precision, model)
+    store_weights(model, dtype)
     compile_blocks(model)
 
     @torch.inference_mode()
     def run():
-        with autocast(device, precision.dtype):
+        with autocast(device, dtype):
             return [model(*inputs).output]
 
     return run

@@ -11,7 +11,7 @@ from sides import Side
 from slimdit.cost import count_macs
 from slimdit.diffusion import respaced_timesteps
 from slimdit.generation import Generator, noise_for
-from slimdit.precision import FLOAT32, Precision
+from slimdit.precision import name_of
 
 NUM_STEPS = 6
 NUM_TIMESTEPS = STUDY.config["training"]["num_timesteps"]
@@ -28,31 +28,31 @@ INDICES = np.arange(BATCH_SIZE)
 LABELS = INDICES.copy()
 
 
-def sampler(precision: Precision, num_runs: int, device: torch.device) -> dict:
+def sampler(dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
     """S2-base, each step one compiled graph; its latents are equal unless in bfloat16."""
-    result = against_plain("S2-base", precision, num_runs, device, tolerance_of(precision))
+    result = against_plain("S2-base", dtype, num_runs, device, tolerance_of(dtype))
     macs = NUM_STEPS * 2 * BATCH_SIZE * count_macs(made_model("S2-base", device))
-    return result | products_alone(macs, precision, device, result["reference_s"])
+    return result | products_alone(macs, dtype, device, result["reference_s"])
 
 
 def int8_sampler(num_runs: int, device: torch.device) -> dict:
     """The same with the products of Q8dyn-S2, whose latents are others within int8's rounding."""
-    return against_plain("Q8dyn-S2", FLOAT32, num_runs, device, ROUNDED)
+    return against_plain("Q8dyn-S2", torch.float32, num_runs, device, ROUNDED)
 
 
 def against_plain(
-    variant: str, precision: Precision, num_runs: int, device: torch.device, tolerance: float
+    variant: str, dtype: torch.dtype, num_runs: int, device: torch.device, tolerance: float
 ) -> dict:
     result = speedup_apart(
         Side(plain_sampler, device, is_job=False),
-        Side(study_sampler, variant, precision, device, is_job=True),
+        Side(study_sampler, variant, dtype, device, is_job=True),
         num_runs,
         tolerance,
     )
     return {
-        "what": f"sampler of {variant} in {precision.name} against S2-base's plain one in float32",
+        "what": f"sampler of {variant} in {name_of(dtype)} against S2-base's plain one in float32",
         "batch_size": BATCH_SIZE,
-        "dtype": precision.name,
+        "dtype": name_of(dtype),
         "num_steps": NUM_STEPS,
         "reference_images_per_s": BATCH_SIZE / result["reference_s"],
         "ours_images_per_s": BATCH_SIZE / result["ours_s"],
@@ -60,8 +60,8 @@ def against_plain(
     }
 
 
-def study_sampler(variant: str, precision: Precision, device: torch.device):
-    sampling = SAMPLING | {"precision": precision.name}
+def study_sampler(variant: str, dtype: torch.dtype, device: torch.device):
+    sampling = SAMPLING | {"precision": name_of(dtype)}
     generator = Generator(made_model(variant, device), sampling, NUM_TIMESTEPS, device)
     return lambda: [generator.latents(INDICES, LABELS)]
 

@@ -16,37 +16,37 @@ from sides import Side
 from slimdit.cost import count_macs
 from slimdit.latents import LatentBatches
 from slimdit.loop import Run
-from slimdit.precision import FLOAT32, Precision
+from slimdit.precision import name_of
 from slimdit.study import identity
 from slimdit.training import TERMS, Hyperparameters, Objective
 
 PASSES = 3  # a forward pass, and the products of its two gradients
 
 
-def training_step(precision: Precision, num_runs: int, device: torch.device) -> dict:
-    """S2-base in `precision`, compiled, fused and drawn anew, against one operation after the other
+def training_step(dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
+    """S2-base in `dtype`, compiled, fused and drawn anew, against one operation after the other
     in float32.
 
     The loss and the patch embedder's gradient in the first step are compared.
     """
     result = speedup_apart(
         Side(plain_steps, device, is_job=False),
-        Side(compiled_steps, precision, device, is_job=True),
+        Side(compiled_steps, dtype, device, is_job=True),
         num_runs,
-        tolerance_of(precision),
+        tolerance_of(dtype),
     )
     macs = PASSES * BATCH_SIZE * count_macs(trained_model("S2-base").to(device))
     return {
-        "what": f"a step of S2-base in {precision.name} against a plain one in float32",
+        "what": f"a step of S2-base in {name_of(dtype)} against a plain one in float32",
         "batch_size": BATCH_SIZE,
-        "dtype": precision.name,
+        "dtype": name_of(dtype),
         **result,
-        **products_alone(macs, precision, device, result["reference_s"]),
+        **products_alone(macs, dtype, device, result["reference_s"]),
     }
 
 
-def objective(precision: Precision, compiling: str, device: torch.device) -> Objective:
-    options = {"batch_size": BATCH_SIZE, "precision": precision.name, "compile": compiling}
+def objective(dtype: torch.dtype, compiling: str, device: torch.device) -> Objective:
+    options = {"batch_size": BATCH_SIZE, "precision": name_of(dtype), "compile": compiling}
     hyper = Hyperparameters(**identity(STUDY.training("S2-base")) | options)
     model = trained_model("S2-base").to(device).train()
     with tempfile.TemporaryDirectory() as folder:
@@ -54,8 +54,8 @@ def objective(precision: Precision, compiling: str, device: torch.device) -> Obj
     return Objective(model, hyper, batches, seed=0)
 
 
-def compiled_steps(precision: Precision, device: torch.device):
-    ours = objective(precision, "on", device)
+def compiled_steps(dtype: torch.dtype, device: torch.device):
+    ours = objective(dtype, "on", device)
     run = Run(ours.model, TERMS, ours.hyper.learning_rate, ours.hyper.ema_decay)
     gradient = ours.model.patch_embedder.weight
 
@@ -70,7 +70,7 @@ def compiled_steps(precision: Precision, device: torch.device):
 
 def plain_steps(device: torch.device):
     """Steps on latents of the first batch; gives its loss and gradient with the study's draws."""
-    first = objective(FLOAT32, "off", device)
+    first = objective(torch.float32, "off", device)
     hyper, batch = first.hyper, first.batch(0)
     plain = PlainTraining(
         PlainTransformer(first.model),

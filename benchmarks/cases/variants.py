@@ -7,27 +7,27 @@ from models import BATCH_SIZE, made_model
 from ratios import speedup
 
 from slimdit.allocator import keep_freed_memory
-from slimdit.precision import Precision
+from slimdit.precision import name_of
 from slimdit.speed import compile_blocks, forward, random_inputs
-from slimdit.stored_weights import store_for
+from slimdit.stored_weights import store_weights
 
 
 def against_base(
-    variant: str, precision: Precision, num_runs: int, device: torch.device, base: str = "S2-base"
+    variant: str, dtype: torch.dtype, num_runs: int, device: torch.device, base: str = "S2-base"
 ) -> dict:
     """A forward pass of `variant` and of `base`."""
     keep_freed_memory()
     passes = []
     for name in (base, variant):
         model = made_model(name, device)
-        store_for(precision, model)
+        store_weights(model, dtype)
         compile_blocks(model)
         inputs = random_inputs(model, BATCH_SIZE, device)
-        passes.append(functools.partial(forward, model, inputs, precision.dtype))
+        passes.append(functools.partial(forward, model, inputs, dtype))
     result = speedup(*passes, num_runs, device)
     return {
-        "what": f"{variant} against {base} in {precision.name}, compiled blocks",
+        "what": f"{variant} against {base} in {name_of(dtype)}, compiled blocks",
         "batch_size": BATCH_SIZE,
-        "dtype": precision.name,
+        "dtype": name_of(dtype),
         **result,
     }

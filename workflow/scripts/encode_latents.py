@@ -48,7 +48,7 @@ def encode_latents(
         weights_file,
     )
     from slimdit.devices import device
-    from slimdit.dtypes import name_of
+    from slimdit.precision import name_of
     from slimdit.provenance import arithmetic, conditions
 
     rows = [row for row in read_csv(subset) if row["split"] == "train"]

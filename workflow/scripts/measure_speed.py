@@ -17,12 +17,12 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
     from slimdit.energy import energy_counter
     from slimdit.files import sha256_of, write_json
     from slimdit.peak_memory import peak_memory, resident_bytes
-    from slimdit.precision import chosen_precision
+    from slimdit.precision import chosen_dtype
     from slimdit.provenance import origin
     from slimdit.roofline import measured_peaks
     from slimdit.speed import forward, random_inputs
     from slimdit.speed_trials import SpeedTrials
-    from slimdit.stored_weights import store_for
+    from slimdit.stored_weights import store_weights
     from slimdit.variants import build_operations, load_variant, read_metadata
 
     options, on = json.loads(measurement), device()
@@ -31,22 +31,22 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
     build_operations(metadata["operations"])  # imports are not the model's memory
     baseline_rss_bytes = resident_bytes()
     model = load_variant(checkpoint, on)
-    precision = chosen_precision(options["precision"], model.hidden_size, on)
-    store_for(precision, model)
+    dtype = chosen_dtype(options["precision"], model.hidden_size, on)
+    store_weights(model, dtype)
     memory = {}
     for batch_size in options["eager_batch_sizes"]:
         inputs = random_inputs(model, batch_size, on)
         memory[batch_size] = peak_memory(
-            lambda inputs=inputs: forward(model, inputs, precision.dtype), on, baseline_rss_bytes
+            lambda inputs=inputs: forward(model, inputs, dtype), on, baseline_rss_bytes
         )
 
     models, digests = [model], {"checkpoint_sha256": sha256_of(checkpoint)}
     if base_checkpoint:
         models.append(load_variant(base_checkpoint, on))
-        store_for(precision, models[-1])
+        store_weights(models[-1], dtype)
         digests["base_checkpoint_sha256"] = sha256_of(base_checkpoint)
     macs = count_macs(load_variant(checkpoint, on))  # of its plain weights
-    peaks, counter = measured_peaks(on, precision), energy_counter(on)
+    peaks, counter = measured_peaks(on, dtype), energy_counter(on)
     trials = SpeedTrials(models, options, on, macs, peaks, counter)
     for batch_size in options["eager_batch_sizes"]:
         trials.run("eager", batch_size, **memory[batch_size])

@@ -31,7 +31,7 @@ def train(
     from slimdit.files import fingerprint, sha256_of, write_csv, write_json
     from slimdit.latents import LatentBatches, LatentCache
     from slimdit.loop import Run, fit
-    from slimdit.precision import chosen_precision
+    from slimdit.precision import chosen_dtype, name_of
     from slimdit.processes import Processes
     from slimdit.provenance import arithmetic, conditions, timed
     from slimdit.states import States
@@ -46,7 +46,7 @@ def train(
 
     of_teacher = {"teacher_sha256": sha256_of(teacher)} if teacher else {}
     on = device()
-    precision = chosen_precision(hyper.precision, structure["hidden_size"], on)
+    dtype = name_of(chosen_dtype(hyper.precision, structure["hidden_size"], on))
     # What the run is a function of: a state made from anything else is another file.
     key = fingerprint(
         [
@@ -55,7 +55,7 @@ def train(
             distill,
             seed,
             code,
-            precision.name,
+            dtype,
             arithmetic(),
             cache.manifest["sha256"],
             of_teacher.get("teacher_sha256"),
@@ -131,7 +131,7 @@ def train(
             "seed": seed,
             "steps": run.step,
             "batch_size": hyper.batch_size,
-            "dtype": precision.name,
+            "dtype": dtype,
             **final_terms(run.history, has_term, TERMS),
             "steps_per_s": steps_per_s,
             "wall_s": time.monotonic() - started_s,

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimdit.dtypes import autocast
 from slimdit.errors import InputError
 from slimdit.files import sha256_of
+from slimdit.precision import autocast
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 WEIGHTS = "diffusion_pytorch_model.safetensors"

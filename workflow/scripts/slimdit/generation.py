@@ -9,14 +9,13 @@ from torch import Tensor
 from slimdit.backbone import DiT
 from slimdit.devices import on_cuda
 from slimdit.diffusion import Diffusion
-from slimdit.dtypes import autocast
 from slimdit.errors import InputError
 from slimdit.latents import to_device
 from slimdit.memory import is_out_of_memory
-from slimdit.precision import chosen_precision
+from slimdit.precision import autocast, chosen_dtype
 from slimdit.randomness import stream
 from slimdit.samplers import SAMPLERS
-from slimdit.stored_weights import store_for
+from slimdit.stored_weights import store_weights
 
 LARGEST_GRAPH = 32  # images of a batch whose kernels are too short to be launched one by one
 
@@ -43,7 +42,7 @@ class Generator:
         sampling: {"sampler", "steps", "guidance_scale", "guided_channels", "seed", "batch_size",
             "compile", "precision", and the sampler's own options under "options"}. guided_channels
             is "all", or how many of the first channels are guided (DiT's sampler guides 3).
-            compile ("auto": on CUDA) and precision (as `chosen_precision` reads it) are of the
+            compile ("auto": on CUDA) and precision (as `chosen_dtype` reads it) are of the
             model, whose weights are converted in place; the chain's state is float32.
         num_timesteps: of the training's diffusion.
     """
@@ -62,12 +61,12 @@ class Generator:
         diffusion = Diffusion(num_timesteps, sampling["steps"]).to(device)
         self.diffusion = diffusion
         self.sampler = SAMPLERS[sampling["sampler"]](diffusion, **sampling.get("options", {}))
-        self.precision = chosen_precision(sampling["precision"], model.hidden_size, device)
+        self.dtype = chosen_dtype(sampling["precision"], model.hidden_size, device)
         self.is_compiled = on_cuda(sampling["compile"], "on", device)
         self.compiled_size = sampling["batch_size"]
         with torch.inference_mode():
             self.timesteps = model.timestep_embedder(diffusion.timesteps)  # (K, C)
-        store_for(self.precision, model)
+        store_weights(model, self.dtype)
 
     @torch.inference_mode()
     def latents(
@@ -145,5 +144,5 @@ class Generator:
         return eps, v.chunk(2)[0]
 
     def predicted(self, x: Tensor, c: Tensor) -> Tensor:
-        with autocast(self.device, self.precision.dtype):
+        with autocast(self.device, self.dtype):
             return self.model.conditioned(x, c).output.float()

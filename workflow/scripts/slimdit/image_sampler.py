@@ -25,6 +25,7 @@ class ImageSampler:
         from slimdit.autoencoders import load_autoencoder, weights_file
         from slimdit.devices import device, on_cuda
         from slimdit.generation import Generator, labels_for
+        from slimdit.precision import name_of
         from slimdit.provenance import arithmetic
         from slimdit.variants import load_variant
 
@@ -37,7 +38,7 @@ class ImageSampler:
         if on_cuda(self.options["compile"], "on", on):
             self.autoencoder.decoder.compile(dynamic=True)
         # bfloat16 has fewer digits than an image's eight bits.
-        is_half = on.type == "cuda" and self.generator.precision.dtype != torch.float32
+        is_half = on.type == "cuda" and self.generator.dtype != torch.float32
         self.decoder_dtype = torch.float16 if is_half else torch.float32
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
@@ -48,7 +49,7 @@ class ImageSampler:
         )
         self.num_images = len(self.labels) * self.options["num_sets"]
         files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
-        self.precision_name = self.generator.precision.name
+        self.precision_name = name_of(self.generator.dtype)
         self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *files]
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:

@@ -89,14 +89,11 @@ def _shifted_products(x: Tensor, layer: nn.Conv2d) -> Tensor:
     return out
 
 
-def grouped_matmul(x: Tensor, weight: Tensor | nn.Module, ends: Tensor) -> Tensor:
+def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     """Rows of x in E consecutive groups, each times its own matrix, in x's type.
 
-    x: (R, K); weight: (E, K, F), or a module that has it in another form; ends: (E,) int32, where
-    each group's rows end. Returns (R, F).
+    x: (R, K); weight: (E, K, F); ends: (E,) int32, where each group's rows end. Returns (R, F).
     """
-    if isinstance(weight, nn.Module):
-        return weight(x, ends)
     weight = weight.to(x.dtype)
     if _plain:
         return torch.cat([rows @ w for rows, w in zip(segments(x, ends), weight, strict=True)])

@@ -154,18 +154,18 @@ def time_denoise(of: dict, device) -> Timed:
 
 
 def time_forward(of: dict, device) -> Timed:
-    from slimdit.precision import chosen_precision
+    from slimdit.precision import chosen_dtype
     from slimdit.speed import forward, random_inputs
-    from slimdit.stored_weights import store_for
+    from slimdit.stored_weights import store_weights
 
     torch.set_float32_matmul_precision("high")
     model = made_up_model(of).to(device)
-    precision = chosen_precision(of["precision"], model.hidden_size, device)
-    store_for(precision, model)
+    dtype = chosen_dtype(of["precision"], model.hidden_size, device)
+    store_weights(model, dtype)
 
     def at(size):
         inputs = random_inputs(model, size, device)
-        return lambda: forward(model, inputs, precision.dtype)
+        return lambda: forward(model, inputs, dtype)
 
     return time_batches(at, of["batch_size"], device)
 

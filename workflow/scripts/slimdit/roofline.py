@@ -11,7 +11,6 @@ import torch
 
 from slimdit.backbone import DiT
 from slimdit.cost import weight_bytes
-from slimdit.precision import Precision
 from slimdit.randomness import stream
 from slimdit.speed import clock_s
 
@@ -23,11 +22,11 @@ WORTH_NAMING = 0.25  # share of a peak from which on it is what bounds a pass
 
 @dataclass(frozen=True)
 class Peaks:
-    """What the machine does in a second, products in `precision`."""
+    """What the machine does in a second, matrix multiplications in `dtype`."""
 
     macs_per_s: float
     bytes_per_s: float
-    precision: Precision
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True)
@@ -38,18 +37,17 @@ class Work:
     bytes: int
 
 
-def measured_peaks(device: torch.device, precision: Precision) -> Peaks:
-    """Of a square matrix product, as the weights' products are computed, and of a copy, which reads
-    and writes."""
+def measured_peaks(device: torch.device, dtype: torch.dtype) -> Peaks:
+    """Of a square matrix multiplication, and of a copy, which reads and writes."""
     side, size = MATRIX_SIDE[device.type], COPY_BYTES[device.type]
     # Drawn at random: a GPU is faster with constants, which cost it less power.
     numbers = stream(0, "peak").standard_normal((2, side, side), "float32")
-    left, right = torch.from_numpy(numbers).to(device, precision.factor_dtype)
-    product_s = precision.num_products * _fastest_s(lambda: left @ right, device)
+    left, right = torch.from_numpy(numbers).to(device, dtype)
+    product_s = _fastest_s(lambda: left @ right, device)
     source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copy_s = _fastest_s(lambda: target.copy_(source), device)
-    return Peaks(side**3 / product_s, 2 * size / copy_s, precision)
+    return Peaks(side**3 / product_s, 2 * size / copy_s, dtype)
 
 
 def least_work(model: DiT, macs_per_image: int, batch_size: int, dtype: torch.dtype) -> Work:

@@ -13,7 +13,7 @@ import torch
 
 from slimdit.backbone import DiT, DiTBlock
 from slimdit.devices import cxx_compiler
-from slimdit.dtypes import autocast
+from slimdit.precision import autocast
 from slimdit.randomness import stream
 
 LARGEST_GRAPH = 8  # images of a batch whose kernels are too short to be launched one by one

@@ -12,6 +12,7 @@ import torch
 from slimdit.backbone import DiT
 from slimdit.energy import EnergyCounter, joules_per_call
 from slimdit.memory import is_out_of_memory
+from slimdit.precision import name_of
 from slimdit.roofline import Peaks, least_work, roofline
 from slimdit.speed import (
     cannot_compile,
@@ -65,7 +66,7 @@ class SpeedTrials:
         log.info("%s, batch %d: %.2f ms (%.0f s)", mode, batch_size, latency_ms, wall_s)
 
     def _measured(self, mode: str, batch_size: int) -> dict:
-        model, precision = self.models[0], self.peaks.precision
+        model, dtype = self.models[0], self.peaks.dtype
         inputs = random_inputs(model, batch_size, self.device)
         clock = functools.partial(clock_s, self.device)
         with contextlib.ExitStack() as stack:
@@ -73,7 +74,7 @@ class SpeedTrials:
             if mode == "compiled":
                 made = [stack.enter_context(compiled(each, batch_size)) for each in self.models]
                 programs, (compile_mode, *_) = zip(*made, strict=True)
-            calls = [functools.partial(forward, each, inputs, precision.dtype) for each in programs]
+            calls = [functools.partial(forward, each, inputs, dtype) for each in programs]
             warmup, timed = (self.options[f"{kind}_iterations"] for kind in ("warmup", "timed"))
             own_s, *base_s = time_in_turns(calls, warmup, timed, clock)
             is_largest = batch_size == max(self.options[f"{mode}_batch_sizes"])
@@ -81,12 +82,12 @@ class SpeedTrials:
             if self.counter and is_largest:
                 energy_j = joules_per_call(self.counter, calls[0], clock) / batch_size
         times = latency(own_s, batch_size)
-        work = least_work(model, self.macs_per_image, batch_size, precision.dtype)
+        work = least_work(model, self.macs_per_image, batch_size, dtype)
         return {
             "mode": mode,
             "compile_mode": compile_mode,
             "batch_size": batch_size,
-            "dtype": precision.name,
+            "dtype": name_of(dtype),
             "warmup_iterations": warmup,
             **times,
             **latency_over_base(own_s, *base_s),

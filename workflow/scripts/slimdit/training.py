@@ -10,9 +10,8 @@ from torch import Tensor
 from slimdit.backbone import DiT
 from slimdit.devices import on_cuda
 from slimdit.diffusion import Diffusion
-from slimdit.dtypes import autocast
 from slimdit.latents import LatentBatches, to_device
-from slimdit.precision import chosen_precision
+from slimdit.precision import autocast, chosen_dtype
 from slimdit.processes import Processes
 from slimdit.randomness import stream
 
@@ -33,7 +32,7 @@ class Hyperparameters:
     horizontal_flip: bool
     num_timesteps: int
     balance_weight: float
-    precision: str  # as `chosen_precision` reads it
+    precision: str  # as `chosen_dtype` reads it
     compile: str  # "auto": on CUDA
     log_every_steps: int
 
@@ -84,7 +83,7 @@ class Objective:
         compiled = on_cuda(hyper.compile, "on", self.device)
         self.predict = torch.compile(self.model) if compiled else self.model
         self.is_mixture = any(hasattr(module, "num_experts") for module in model.modules())
-        self.dtype = chosen_precision(hyper.precision, model.hidden_size, self.device).dtype
+        self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Add the gradients of the loss to the weights'.
