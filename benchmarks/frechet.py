@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_info
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
-from slimdit.files import write_json
-from slimdit.metrics import frechet_distance, frechet_distance_from_statistics
-from slimdit.provenance import origin
-from slimdit.randomness import stream
+from slimdit.core.randomness import stream
+from slimdit.evaluation.metrics import frechet_distance, frechet_distance_from_statistics
+from slimdit.jobs.provenance import origin
+from slimdit.storage.files import write_json
 
 NUM_LATENTS = 256
 IMAGINARY_TOLERANCE = 1e-3  # of OpenAI's evaluator

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from models import STUDY
 
-from slimdit.files import sha256_of, write_json
-from slimdit.latents import STD, LatentCache
-from slimdit.randomness import stream
+from slimdit.core.randomness import stream
+from slimdit.data.latents import STD, LatentCache
+from slimdit.storage.files import sha256_of, write_json
 
 
 def write_cache(folder: Path, num_images: int) -> LatentCache:

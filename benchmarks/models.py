@@ -2,10 +2,10 @@
 
 import torch
 
-from slimdit.backbone import DiT
-from slimdit.config_files import configured_study
-from slimdit.randomness import stream
-from slimdit.variants import apply_operations, build_model
+from slimdit.core.randomness import stream
+from slimdit.models.build import apply_operations, build_model
+from slimdit.models.dit import DiT
+from slimdit.study.load import configured_study
 
 STUDY = configured_study(["configs/imagenet200.yaml"])
 BATCH_SIZE = 8

@@ -21,16 +21,16 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
-from slimdit.devices import device
-from slimdit.files import write_json
-from slimdit.precision import chosen_dtype
-from slimdit.provenance import origin
-from slimdit.randomness import stream
-from slimdit.speed import clock_s, time_in_turns
-from slimdit.status import read_study
-from slimdit.surgery import SURGERY
-from slimdit.surgery.quantization import QuantizedLinear
-from slimdit.variants import build_model
+from slimdit.compute.devices import device
+from slimdit.compute.precision import chosen_dtype
+from slimdit.core.randomness import stream
+from slimdit.jobs.provenance import origin
+from slimdit.models.build import build_model
+from slimdit.models.compression import COMPRESSION
+from slimdit.models.compression.quantization import QuantizedLinear
+from slimdit.profiling.latency import clock_s, time_in_turns
+from slimdit.status.__main__ import read_study
+from slimdit.storage.files import write_json
 
 OPERATIONS = ("int8_weight_only", "int8_dynamic", "fp8_dynamic")
 WARMUP_RUNS = 2
@@ -118,8 +118,8 @@ def forms(weight: Tensor, on: torch.device) -> dict[str, nn.Linear]:
     """The layer with this weight, plain and by each operation that its sizes and device allow."""
     layers = {"plain": linear(weight), "bfloat16": linear(weight)}
     for name in OPERATIONS:
-        operation, layer = SURGERY[name](), linear(weight)
-        if operation.takes(layer) and operation.missing(on) is None:
+        operation, layer = COMPRESSION[name](), linear(weight)
+        if operation.takes(layer) and operation.unsupported(on) is None:
             operation.quantize(layer)
             layers[name] = QuantizedLinear(layer, operation.dtype)
     return layers

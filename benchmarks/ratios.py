@@ -9,8 +9,8 @@ import torch
 from sides import Side
 from torch import Tensor
 
-from slimdit.roofline import measured_peaks
-from slimdit.speed import clock_s, in_turns, time_in_turns
+from slimdit.profiling.latency import clock_s, in_turns, time_in_turns
+from slimdit.profiling.roofline import measured_peaks
 
 NUM_STARTS = 5  # of programs in processes of their own
 TOLERANCE = 1e-4  # of float32

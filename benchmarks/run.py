@@ -30,10 +30,10 @@ from measurements import default_path
 from models import HIDDEN_SIZE
 from sides import in_own_process
 
-from slimdit.devices import device
-from slimdit.files import write_json
-from slimdit.precision import chosen_dtype, name_of
-from slimdit.provenance import origin
+from slimdit.compute.devices import device
+from slimdit.compute.precision import chosen_dtype, name_of
+from slimdit.jobs.provenance import origin
+from slimdit.storage.files import write_json
 
 
 class Case(NamedTuple):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimdit.allocator import keep_freed_memory
-from slimdit.devices import device
-from slimdit.speed import clock_s
+from slimdit.compute.allocator import keep_freed_memory
+from slimdit.compute.devices import device
+from slimdit.profiling.latency import clock_s
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -21,11 +21,12 @@ from models import STUDY, trained_model
 from sides import in_own_process
 
 from measure_speed import measure_speed
-from slimdit.allocator import keep_freed_memory
-from slimdit.errors import InputError
-from slimdit.files import read_json, write_json
-from slimdit.provenance import conditions, origin
-from slimdit.variants import apply_operations, save_variant
+from slimdit.compute.allocator import keep_freed_memory
+from slimdit.core.errors import InputError
+from slimdit.jobs.provenance import conditions, origin
+from slimdit.models.build import apply_operations
+from slimdit.models.checkpoint import save_variant
+from slimdit.storage.files import read_json, write_json
 
 MODES = ("eager", "compiled")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from slimdit.files import sha256_of, write_json
-from slimdit.randomness import stream
+from slimdit.core.randomness import stream
+from slimdit.storage.files import sha256_of, write_json
 
 NUM_CLASSES = 3
 

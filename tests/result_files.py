@@ -3,8 +3,8 @@
 import csv
 import json
 
-from slimdit.files import write_json
-from slimdit.results import METRICS
+from slimdit.reporting.results import METRICS
+from slimdit.storage.files import write_json
 from tables import tables
 
 ORIGIN = {

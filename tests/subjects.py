@@ -6,8 +6,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from slimdit.randomness import stream
-from slimdit.study import Study
+from slimdit.core.randomness import stream
+from slimdit.study.study import Study
 
 ROOT = Path(__file__).parents[1]
 

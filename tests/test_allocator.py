@@ -9,7 +9,7 @@ from subjects import ROOT
 
 COUNT_FAULTS = """
 import resource, sys
-from slimdit import allocator
+from slimdit.compute import allocator
 if sys.argv[1] == "kept":
     allocator.keep_freed_memory()
 import torch
@@ -52,7 +52,7 @@ def test_freed_memory_is_used_again_without_faults():
 
 
 def test_an_older_c_library_gets_the_largest_size_that_it_takes(monkeypatch):
-    from slimdit import allocator
+    from slimdit.compute import allocator
 
     calls = []
 
@@ -71,7 +71,7 @@ def test_an_older_c_library_gets_the_largest_size_that_it_takes(monkeypatch):
 
 
 def test_a_c_library_without_these_functions_changes_nothing(monkeypatch):
-    from slimdit import allocator
+    from slimdit.compute import allocator
 
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
     allocator.keep_freed_memory()

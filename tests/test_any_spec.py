@@ -13,26 +13,21 @@ from jsonschema import Draft202012Validator
 from subjects import ROOT, random_tensor, randomized
 from valid_specs import ATTENTIONS, last_row, overlays, study_of
 
-from slimdit import kernels
-from slimdit.backbone import FREQUENCY_SIZE
-from slimdit.config_check import config_problems
-from slimdit.cost import active_params, count_macs, total_params
-from slimdit.generation import Generator, labels_for
-from slimdit.latents import LatentBatches
-from slimdit.loop import Run
-from slimdit.study import Study, identity
-from slimdit.training import TERMS, Hyperparameters, Objective
-from slimdit.variants import (
-    apply_operations,
-    build_model,
-    load_variant,
-    read_metadata,
-    save_variant,
-)
+from slimdit.data.latents import LatentBatches
+from slimdit.diffusion.latent_sampler import Generator, labels_for
+from slimdit.models import ops
+from slimdit.models.build import apply_operations, build_model
+from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
+from slimdit.models.dit import FREQUENCY_SIZE
+from slimdit.profiling.cost import active_params, count_macs, total_params
+from slimdit.study.config_check import config_problems
+from slimdit.study.study import Study, identity
+from slimdit.training.loop import Run
+from slimdit.training.objective import TERMS, Hyperparameters, Objective
 
 CPU = torch.device("cpu")
 DYNAMIC = {"int8_dynamic", "fp8_dynamic"}
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+SCHEMA = yaml.safe_load((ROOT / "workflow/scripts/slimdit/study/config.schema.yaml").read_text())
 ANY = settings(
     max_examples=12,
     deadline=None,
@@ -143,7 +138,7 @@ def test_costs_depend_on_neither_weights_nor_kernels(attention, data):
     macs = count_macs(model)
     assert macs > 0
     assert (total_params(empty), count_macs(empty)) == (total_params(model), macs)
-    with kernels.plain():
+    with ops.plain():
         assert count_macs(model) == macs
 
 

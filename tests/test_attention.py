@@ -5,13 +5,13 @@ import torch
 from subjects import random_tensor, randomized
 from torch.nn import functional as F
 
-from slimdit import kernels
-from slimdit.attention import ATTENTION
-from slimdit.attention.focused import EPSILON, FocusedAttention, focus
-from slimdit.attention.full import FullAttention
-from slimdit.attention.mediated import MediatedAttention
-from slimdit.attention.shallow import ShallowAttention
-from slimdit.errors import InputError
+from slimdit.core.errors import InputError
+from slimdit.models import ops
+from slimdit.models.attention import ATTENTION
+from slimdit.models.attention.focused import EPSILON, FocusedAttention, focus
+from slimdit.models.attention.full import FullAttention
+from slimdit.models.attention.mediated import MediatedAttention
+from slimdit.models.attention.shallow import ShallowAttention
 
 BATCH, GRID, HIDDEN_SIZE, NUM_HEADS = 2, 4, 24, 6
 TOKENS = GRID**2
@@ -168,7 +168,7 @@ def test_fused_and_plain_paths_agree_with_their_gradients(name, x):
     fused.square().sum().backward()
     gradients = [p.grad.clone() for p in module.parameters()]
     module.zero_grad()
-    with kernels.plain():
+    with ops.plain():
         plain = module(x)
         plain.square().sum().backward()
     torch.testing.assert_close(fused, plain)
@@ -204,25 +204,25 @@ def test_sizes_that_do_not_fit_are_input_errors(make_bad, message):
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_shifted_products_are_the_depthwise_convolution(size):
-    layer = randomized(kernels.depthwise_convolution(6, size))
+    layer = randomized(ops.depthwise_convolution(6, size))
     x = random_tensor("x", 2, 4, 4, 6)
     expected = layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    torch.testing.assert_close(kernels._shifted_products(x, layer), expected)
+    torch.testing.assert_close(ops._shifted_products(x, layer), expected)
 
 
 def test_compiled_inference_convolves_by_shifted_products(monkeypatch):
-    layer = randomized(kernels.depthwise_convolution(6, 3), torch.float32)
+    layer = randomized(ops.depthwise_convolution(6, 3), torch.float32)
     x = random_tensor("x", 2, 16, 6, dtype=torch.float32)
-    expected = kernels.convolve(x, layer)
+    expected = ops.convolve(x, layer)
     taken = []
-    monkeypatch.setattr(kernels, "_shifted_products", recorded(kernels._shifted_products, taken))
-    compiled = torch.compile(kernels.convolve, fullgraph=True, backend="eager")
+    monkeypatch.setattr(ops, "_shifted_products", recorded(ops._shifted_products, taken))
+    compiled = torch.compile(ops.convolve, fullgraph=True, backend="eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x, layer), expected)
     assert taken
     taken.clear()
     torch.testing.assert_close(compiled(x, layer), expected)
-    kernels.convolve(x, layer)
+    ops.convolve(x, layer)
     assert not taken
 
 

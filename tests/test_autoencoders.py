@@ -9,17 +9,17 @@ import pytest
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-from slimdit.autoencoders import (
+from slimdit.core.errors import InputError
+from slimdit.data.autoencoders import (
     WEIGHTS,
     encode_dtype,
     encode_moments,
     load_autoencoder,
     weights_file,
 )
-from slimdit.errors import InputError
-from slimdit.files import sha256_of
-from slimdit.image_sampler import check_same_autoencoder
-from train_autoencoder import build
+from slimdit.diffusion.image_sampler import check_same_autoencoder
+from slimdit.storage.files import sha256_of
+from slimdit.training.autoencoder import build_autoencoder
 
 SOURCE, REVISION = "someone/autoencoder", "0123456789" * 4
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def folder(tmp_path):
-    build([8, 8], 4, 16, seed=0).save_pretrained(tmp_path / "autoencoder")
+    build_autoencoder([8, 8], 4, 16, seed=0).save_pretrained(tmp_path / "autoencoder")
     return tmp_path / "autoencoder"
 
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from subjects import ROOT, load_config, merged
 
-from slimdit.config_check import config_problems, listed
-from slimdit.registries import default_of, option_schemas
+from slimdit.study.component_options import default_of, option_schemas
+from slimdit.study.config_check import config_problems, listed
 
 CONFIG = load_config()
 SHIPPED = {
@@ -434,14 +434,14 @@ def test_the_backend_that_picks_the_environment_is_the_extractors_own():
 
 def test_a_new_part_is_known_by_its_file_and_its_line(tmp_path):
     library = tmp_path / "slimdit"
-    shutil.copytree(ROOT / "workflow/scripts/slimdit/attention", library / "attention")
+    shutil.copytree(ROOT / "workflow/scripts/slimdit/models/attention", library / "attention")
     index = library / "attention/__init__.py"
     index.write_text(
-        "from slimdit.attention.window import Shifted, Window\n"
+        "from slimdit.models.attention.window import Shifted, Window\n"
         + index.read_text().replace("{\n", '{\n    "window": Window,\n    "shifted": Shifted,\n', 1)
     )
     (library / "attention/window.py").write_text(
-        "from slimdit.attention.full import FullAttention\n\n\n"
+        "from slimdit.models.attention.full import FullAttention\n\n\n"
         "class Window(FullAttention):\n"
         "    def __init__(self, hidden_size, num_heads, side: int, *, scale: float = 1.0):\n"
         "        super().__init__(hidden_size, num_heads)\n\n\n"

@@ -15,16 +15,17 @@ import pytest
 from PIL import Image
 
 import cut_photos as cutting
-from cut_photos import crop_boxes, cut_photos
-from select_subset import draw_orders, select_subset
-from slimdit.errors import InputError
-from slimdit.files import TEMPORARY, read_csv, read_json, sha256_of
-from slimdit.image_sources import image_source
-from slimdit.images import load_image
-from slimdit.made_folders import atomic_folder, check_replaceable
-from slimdit.randomness import stream
-from slimdit.subset import read_image
-from train_autoencoder import load_split
+from cut_photos import cut_photos
+from select_subset import select_subset
+from slimdit.core.errors import InputError
+from slimdit.core.randomness import stream
+from slimdit.data.draw import draw_orders
+from slimdit.data.images import load_image
+from slimdit.data.photos import crop_boxes
+from slimdit.data.sources import image_source
+from slimdit.data.subset import load_split, read_image
+from slimdit.storage.files import TEMPORARY, read_csv, read_json, sha256_of
+from slimdit.storage.folders import atomic_folder, check_replaceable
 
 ROOT = Path(__file__).parents[1]
 NUM_FILES, NUM_DRAWN, NUM_HELD_OUT = 10, 7, 2  # of each class

@@ -11,10 +11,10 @@ from plain.transformer import PlainTransformer
 from ratios import equal_outputs, largest_difference, tolerance_of
 from subjects import IMAGENET200, ROOT, random_tensor, randomized, tiny
 
-from slimdit.diffusion import Diffusion, respaced_timesteps
-from slimdit.files import read_json
-from slimdit.generation import Generator, noise_for
-from slimdit.variants import build_model
+from slimdit.diffusion.latent_sampler import Generator, noise_for
+from slimdit.diffusion.process import Diffusion, respaced_timesteps
+from slimdit.models.build import build_model
+from slimdit.storage.files import read_json
 
 BATCH = 3
 LABELS = np.arange(BATCH)

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from select_subset import draw_classes
-from slimdit.class_names import SYNSETS, class_name, find_class, labels_of
-from slimdit.config_check import config_problems
-from slimdit.errors import InputError
-from slimdit.files import read_csv
+from slimdit.core.errors import InputError
+from slimdit.data.class_names import SYNSETS, class_name, find_class, labels_of
+from slimdit.data.draw import draw_classes
+from slimdit.storage.files import read_csv
+from slimdit.study.config_check import config_problems
 
 DATA = {
     "num_classes": 2,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from compare import compare
-from slimdit.files import read_json, write_npz
-from slimdit.randomness import stream
+from slimdit.core.randomness import stream
+from slimdit.storage.files import read_json, write_npz
 
 LABELS = np.arange(60) % 3
 

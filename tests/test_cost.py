@@ -7,10 +7,10 @@ import torch
 from subjects import IMAGENET200, PHOTOS
 
 from count_cost import count_cost
-from slimdit import kernels
-from slimdit.cost import active_params, count_macs, total_params, weight_bytes
-from slimdit.files import read_json
-from slimdit.variants import apply_operations, build_model
+from slimdit.models import ops
+from slimdit.models.build import apply_operations, build_model
+from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
+from slimdit.storage.files import read_json
 
 # total_params, GMACs: derived from the architecture by hand, batch 1, 200 classes.
 COSTS = {
@@ -67,7 +67,7 @@ def test_paper_study_costs_what_the_architecture_says(variant):
 def test_fused_and_plain_paths_count_the_same(variant):
     model = empty_model(PHOTOS, variant)
     fused = count_macs(model)
-    with kernels.plain():
+    with ops.plain():
         assert count_macs(model) == fused
 
 
@@ -91,10 +91,10 @@ def test_int8_weights_take_one_byte_and_a_scale_and_zero_point_a_row():
 
 def test_counting_leaves_the_kernels_as_they_were():
     model = empty_model(PHOTOS, "XS4-base")
-    with kernels.plain():
+    with ops.plain():
         count_macs(model)
-        assert kernels._plain
-    assert not kernels._plain
+        assert ops._plain
+    assert not ops._plain
 
 
 def test_counted_costs_are_written_with_what_they_are_of(tmp_path):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from select_subset import assign_roles, draw_orders, select_subset
-from slimdit.errors import InputError
-from slimdit.files import read_csv, sha256_of
-from slimdit.image_sources import image_source
-from slimdit.images import load_image
+from select_subset import select_subset
+from slimdit.core.errors import InputError
+from slimdit.data.draw import assign_roles, draw_orders
+from slimdit.data.images import load_image
+from slimdit.data.sources import image_source
+from slimdit.storage.files import read_csv, sha256_of
 
 DATA = {
     "classes": None,

@@ -8,11 +8,11 @@ import sys
 import pytest
 from subjects import ROOT
 
-from slimdit.devices import leased_gpus
+from slimdit.jobs.gpu_lease import leased_gpus
 
 HOLDER = """
 import os, sys
-from slimdit.devices import leased_gpus
+from slimdit.jobs.gpu_lease import leased_gpus
 with leased_gpus(int(sys.argv[2]), sys.argv[1]) as devices:
     print(",".join(devices), os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     sys.stdin.readline()

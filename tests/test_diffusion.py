@@ -7,7 +7,7 @@ import pytest
 import torch
 from subjects import random_tensor
 
-from slimdit.diffusion import (
+from slimdit.diffusion.process import (
     Diffusion,
     discretized_log_likelihood,
     linear_betas,

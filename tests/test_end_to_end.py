@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from subjects import load_config
 
-from slimdit.heartbeat import Heartbeat
-from slimdit.job_status import job_status
-from slimdit.long_jobs import long_jobs
-from slimdit.planned_jobs import PlannedJob, planned_jobs
-from slimdit.planned_work import StudyWork
-from slimdit.study import Study
-from slimdit.variants import load_variant
+from slimdit.jobs.heartbeat import Heartbeat
+from slimdit.models.checkpoint import load_variant
+from slimdit.plan.jobs import PlannedJob, planned_jobs
+from slimdit.plan.work import StudyWork
+from slimdit.status.jobs import long_jobs
+from slimdit.status.state import job_status
+from slimdit.study.study import Study
 
 ROOT = Path(__file__).parents[1]
 ROWS = ("S2-med-4", "KD-XS2", "Q-S2")

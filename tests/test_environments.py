@@ -16,7 +16,7 @@ REQUIREMENTS = ("requirements.txt", "requirements-inception.txt", "requirements-
 RECIPES = ("containers/Dockerfile", "containers/slimdit.def")
 BROUGHT_BY = {"protobuf": "tensorboard", "huggingface-hub": "diffusers"}
 FEATURES = {
-    "slimdit": [path.stem for path in (SCRIPTS / "slimdit/features").glob("[!_]*.py")],
+    "slimdit": [path.stem for path in (SCRIPTS / "slimdit/evaluation/features").glob("[!_]*.py")],
     "inception": ["inception_2015", "frozen_graph", "tensorflow_graph"],
 }
 WITHOUT = {"slimdit": {"tensorflow"}, "inception": {"torch"}}  # in functions that are not called
@@ -65,7 +65,7 @@ def needed(script: str, features: list[str], lazy: bool = True) -> set[str]:
         elif name not in seen and (path := source(name)):
             seen.add(name)
             waiting += imports(path, lazy)
-            if name == "slimdit.features":
+            if name == "slimdit.evaluation.features":
                 waiting += [f"{name}.{kind}" for kind in features]
     return found - set(sys.stdlib_module_names)
 

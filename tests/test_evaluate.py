@@ -9,10 +9,10 @@ from PIL import Image
 
 from evaluate import evaluate
 from make_reference import make_reference
-from slimdit.errors import InputError
-from slimdit.files import load_npz, read_json, sha256_of, write_csv, write_json, write_npz
-from slimdit.images import load_image
-from slimdit.randomness import stream
+from slimdit.core.errors import InputError
+from slimdit.core.randomness import stream
+from slimdit.data.images import load_image
+from slimdit.storage.files import load_npz, read_json, sha256_of, write_csv, write_json, write_npz
 
 CLASSES = ["chelsea", "coffee", "rocket"]
 IMAGE_SIZE = 64

@@ -1,4 +1,4 @@
-"""Metrics of files from anywhere: python -m slimdit.evaluate."""
+"""Metrics of files from anywhere: python -m slimdit.evaluation.__main__."""
 
 import json
 import re
@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 from tiny_graph import coarse_images, write_tiny_graph
 
-from slimdit import evaluate
-from slimdit.errors import InputError
-from slimdit.features import build_extractor
-from slimdit.features.efficientnet_lite0 import EfficientNetLite0
-from slimdit.files import read_json, sha256_of
-from slimdit.image_sets import checked_images, read_image_set
-from slimdit.metrics import Moments
-from slimdit.quality import quality
+from slimdit.core.errors import InputError
+from slimdit.evaluation import __main__ as evaluate
+from slimdit.evaluation.features import build_extractor
+from slimdit.evaluation.features.efficientnet_lite0 import EfficientNetLite0
+from slimdit.evaluation.image_sets import checked_images, read_image_set
+from slimdit.evaluation.metrics import Moments
+from slimdit.evaluation.quality import quality
+from slimdit.storage.files import read_json, sha256_of
 
 NUM_IMAGES = 48
 MEASURES = {
@@ -317,7 +317,7 @@ def test_arguments_are_checked_by_argparse(flags, capsys):
     with pytest.raises(SystemExit) as exit:
         evaluate.main(["a.npz", "b.npz", flags])
     assert exit.value.code == 2
-    assert "usage: python -m slimdit.evaluate" in capsys.readouterr().err
+    assert "usage: python -m slimdit.evaluation" in capsys.readouterr().err
 
 
 def test_values_of_options_are_scalars():
@@ -329,7 +329,7 @@ def test_values_of_options_are_scalars():
 
 def test_the_module_runs_and_imports_no_framework_for_bad_files(tmp_path):
     code = (
-        "import runpy, sys\ntry:\n    runpy.run_module('slimdit.evaluate', run_name='__main__')\n"
+        "import runpy, sys\ntry:\n    runpy.run_module('slimdit.evaluation', run_name='__main__')\n"
     )
     code += "finally:\n    print(*{'torch', 'tensorflow', 'sklearn'} & set(sys.modules))\n"
     command = [sys.executable, "-c", code, "none.npz", "none.npz"]

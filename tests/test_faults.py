@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from slimdit.faults import sentence
-from slimdit.files import write_json, write_npz
-from slimdit.resumable import ResumableArray
+from slimdit.data.resumable_array import ResumableArray
+from slimdit.jobs.failures import sentence
+from slimdit.storage.files import write_json, write_npz
 
 ROOT = Path(__file__).parents[1]
 TARGET = "results/tiny/data/latents.json"

@@ -5,9 +5,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from slimdit.errors import InputError
-from slimdit.features import build_extractor, efficientnet_lite0
-from slimdit.randomness import stream
+from slimdit.core.errors import InputError
+from slimdit.core.randomness import stream
+from slimdit.evaluation.features import build_extractor, efficientnet_lite0
 
 CATS = range(281, 286)  # tabby, tiger, Persian, Siamese, Egyptian
 ESPRESSO = 967

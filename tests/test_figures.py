@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from figures import figures, read_prompts
-from slimdit.errors import InputError
-from slimdit.files import write_csv, write_json, write_npz
-from slimdit.plots.differences import overlay
-from slimdit.plots.losses import moving_mean
-from slimdit.plots.pareto import Point, pareto_figure, pareto_front
-from slimdit.plots.savings import Saving, savings_figure
-from slimdit.plots.style import styled
-from slimdit.results import Row
+from figures import figures
+from slimdit.core.errors import InputError
+from slimdit.reporting.figures.differences import overlay
+from slimdit.reporting.figures.losses import moving_mean
+from slimdit.reporting.figures.pareto import Point, pareto_figure, pareto_front
+from slimdit.reporting.figures.savings import Saving, savings_figure
+from slimdit.reporting.figures.study_figures import read_prompts
+from slimdit.reporting.figures.style import styled
+from slimdit.reporting.results import Row
+from slimdit.storage.files import write_csv, write_json, write_npz
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
 EXTRACTOR = {

@@ -7,8 +7,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from slimdit.errors import InputError
-from slimdit.files import (
+from slimdit.core.errors import InputError
+from slimdit.data.resumable_array import ResumableArray
+from slimdit.storage.files import (
     atomic_path,
     canonical_json,
     load_npz,
@@ -19,7 +20,6 @@ from slimdit.files import (
     write_json,
     write_npz,
 )
-from slimdit.resumable import ResumableArray
 
 
 def test_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -10,15 +10,16 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 
 from encode_latents import encode_latents
-from select_subset import draw_classes, select_subset
-from slimdit import resumable
-from slimdit.autoencoders import encode_moments, load_autoencoder, to_model_range
-from slimdit.class_names import SYNSETS
-from slimdit.files import read_csv, read_json
-from slimdit.image_sources import image_source
-from slimdit.randomness import stream
-from slimdit.subset import read_image
-from train_autoencoder import build
+from select_subset import select_subset
+from slimdit.core.randomness import stream
+from slimdit.data import resumable_array as resumable
+from slimdit.data.autoencoders import encode_moments, load_autoencoder, to_model_range
+from slimdit.data.class_names import SYNSETS
+from slimdit.data.draw import draw_classes
+from slimdit.data.sources import image_source
+from slimdit.data.subset import read_image
+from slimdit.storage.files import read_csv, read_json
+from slimdit.training.autoencoder import build_autoencoder
 
 SIZE, CHANNELS, FACTOR = 32, 4, 2  # of images, of latents
 DATA = {
@@ -115,7 +116,7 @@ def select(root, out):
 
 
 def kl(folder):
-    build([8, 8], CHANNELS, SIZE, seed=0).save_pretrained(folder)
+    build_autoencoder([8, 8], CHANNELS, SIZE, seed=0).save_pretrained(folder)
 
 
 def tiny(folder):

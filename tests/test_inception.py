@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +13,12 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tiny_graph import NUM_CLASSES, NUM_POOLED, NUM_SPATIAL, evaluated_images, write_tiny_graph
 
 from fetch_inception_graph import fetch_inception_graph
-from slimdit.code_digest import code_digest
-from slimdit.errors import InputError
-from slimdit.features import build_extractor, inception_2015
-from slimdit.features.frozen_graph import FrozenGraph
-from slimdit.features.torch_graph import TorchGraph
-from slimdit.metrics import frechet_distance
-from slimdit.randomness import stream
+from slimdit.core.errors import InputError
+from slimdit.core.randomness import stream
+from slimdit.evaluation.features import build_extractor, inception_2015
+from slimdit.evaluation.features.frozen_graph import FrozenGraph
+from slimdit.evaluation.features.torch_graph import TorchGraph
+from slimdit.evaluation.metrics import frechet_distance
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/openai_evaluator.json").read_text())
 SCRIPTS = Path(inception_2015.__file__).parents[2]
@@ -69,7 +67,7 @@ def test_backends_agree(tiny, size):
 @needs_tensorflow
 @pytest.mark.parametrize("fetches", [("softmax:0", "joined:0"), ("mixed_6/join", "pool_1")])
 def test_backends_agree_on_every_operation(tiny, fetches):
-    from slimdit.features.tensorflow_graph import TensorFlowGraph
+    from slimdit.evaluation.features.tensorflow_graph import TensorFlowGraph
 
     images = noise_images(2, 60, 90).astype(np.float32)
     fetches = tuple(fetch if ":" in fetch else f"{fetch}:0" for fetch in fetches)
@@ -129,7 +127,7 @@ def test_class_probabilities_leave_the_bias_out(tiny):
 
 @each_backend
 def test_values_of_the_evaluator(tiny, backend):
-    from slimdit.metrics import inception_score
+    from slimdit.evaluation.metrics import inception_score
 
     tolerance = {"tensorflow": 1e-6, "torch": 3e-6}[backend]
     reference, samples = evaluated_images()
@@ -230,8 +228,8 @@ def test_a_graph_that_cannot_be_run_is_refused(tiny, tmp_path):
 IMPORTED = """
 import sys
 import numpy as np
-from slimdit.errors import InputError
-from slimdit.features import build_extractor
+from slimdit.core.errors import InputError
+from slimdit.evaluation.features import build_extractor
 
 def imported():
     return [name for name in ("torch", "tensorflow", "tensorboard") if name in sys.modules]
@@ -260,43 +258,6 @@ def test_without_tensorflow_its_backend_says_what_to_install(tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(InputError, match=r"pip install -r requirements-inception\.txt"):
         build(tiny)
-
-
-@pytest.mark.parametrize("changed", ["inception_2015", "torch_graph", "frozen_graph", "extractor"])
-def test_the_code_of_the_extractor_counts_for_those_who_use_it(tmp_path, changed):
-    folder = tmp_path / "slimdit/features"
-    folder.mkdir(parents=True)
-    (tmp_path / "evaluate.py").write_text("from slimdit.features import build_extractor\n")
-    for path in (SCRIPTS / "slimdit/features").glob("*.py"):
-        (folder / path.name).write_text(path.read_text())
-
-    def digests():
-        kinds = ("inception_2015", "efficientnet_lite0")
-        return [code_digest("evaluate", {"features": {kind}}, tmp_path) for kind in kinds]
-
-    before = digests()
-    with open(folder / f"{changed}.py", "a") as file:
-        file.write("\nANOTHER = 1\n")
-    after = digests()
-    assert before[0] != after[0]
-    assert (before[1] != after[1]) == (changed == "extractor")
-
-
-@pytest.mark.parametrize("changed", ["features/inception_2015", "quality", "metrics/kernel"])
-def test_what_a_download_and_a_comparison_do_not_use_does_not_concern_them(changed, tmp_path):
-    shutil.copytree(SCRIPTS, tmp_path, dirs_exist_ok=True)
-    scripts = ("fetch_inception_graph", "compare", "evaluate")
-
-    def digests():
-        return [
-            code_digest(script, {"features": {"inception_2015"}}, tmp_path) for script in scripts
-        ]
-
-    before = digests()
-    with open(tmp_path / "slimdit" / f"{changed}.py", "a") as file:
-        file.write("\nANOTHER = 1\n")
-    after = digests()
-    assert before[:2] == after[:2] and before[2] != after[2]
 
 
 def test_the_graph_is_fetched_and_checked(tiny, tmp_path):

@@ -7,10 +7,9 @@ import pytest
 import torch
 from latent_cache import write_latent_cache
 
-from encode_latents import normalization
-from slimdit.errors import InputError
-from slimdit.files import read_json, write_json
-from slimdit.latents import LatentBatches, LatentCache
+from slimdit.core.errors import InputError
+from slimdit.data.latents import LatentBatches, LatentCache, normalization
+from slimdit.storage.files import read_json, write_json
 
 NUM_IMAGES, BATCH_SIZE = 10, 4
 

@@ -8,10 +8,10 @@ from subjects import random_tensor, randomized
 from torch import library
 from torch.nn import functional as F
 
-from slimdit import kernels
-from slimdit.errors import InputError
-from slimdit.mlp.dense import DenseMlp
-from slimdit.mlp.moe import MixtureOfExperts
+from slimdit.core.errors import InputError
+from slimdit.models import ops
+from slimdit.models.mlp.dense import DenseMlp
+from slimdit.models.mlp.moe import MixtureOfExperts
 
 HIDDEN_SIZE, NUM_EXPERTS = 6, 4
 
@@ -61,7 +61,7 @@ def test_segmented_products_and_plain_products_agree_with_their_gradients(x):
     module, x = make(2), x.requires_grad_()
     y = module(x)[0]
     segmented = gradients(module, y, x)
-    with kernels.plain():
+    with ops.plain():
         plain_y = module(x)[0]
         plain = gradients(module, plain_y, x)
     torch.testing.assert_close(y, plain_y)
@@ -88,7 +88,7 @@ def test_gelu_of_a_compiled_graph_is_gelu_with_its_gradient(x, monkeypatch):
     x = (10 * x).requires_grad_()
     expected = F.gelu(x, approximate="tanh")
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    found = kernels.gelu(x)
+    found = ops.gelu(x)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(y.sum(), x) for y in (found, expected)]
     torch.testing.assert_close(*gradients)
@@ -183,7 +183,7 @@ def segments():
 def test_segment_matmul_is_one_product_a_group(segments):
     x, weight, ends = segments
     expected = torch.cat([x[:2] @ weight[0], x[2:6] @ weight[2], x[6:] @ weight[3]])
-    torch.testing.assert_close(kernels.grouped_matmul(x, weight, ends), expected)
+    torch.testing.assert_close(ops.grouped_matmul(x, weight, ends), expected)
 
 
 GROUPS = {"even": [64, 128, 192, 256], "one": [0, 0, 300, 300], "uneven": [1, 130, 130, 700]}
@@ -195,7 +195,7 @@ def test_blocks_of_rows_give_the_products_and_gradients_of_groups(ends):
     x, weight = random_tensor("rows", ends[-1], 3), random_tensor("matrices", 4, 3, 2)
     inputs, ends = (x.requires_grad_(), weight.requires_grad_()), torch.tensor(ends).int()
     found, expected = (
-        multiply(*inputs, ends) for multiply in (kernels.blocked_matmul, kernels.segment_matmul)
+        multiply(*inputs, ends) for multiply in (ops.blocked_matmul, ops.segment_matmul)
     )
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(y.square().sum(), inputs) for y in (found, expected)]
@@ -204,9 +204,9 @@ def test_blocks_of_rows_give_the_products_and_gradients_of_groups(ends):
 
 def test_blocks_of_rows_are_one_graph_whatever_the_groups(segments):
     x, weight, ends = segments
-    compiled = torch.compile(kernels.blocked_matmul, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(ops.blocked_matmul, fullgraph=True, backend="aot_eager")
     for sizes in (ends, torch.tensor([0, 7, 7, 7]).int()):
-        expected = kernels.segment_matmul(x, weight, sizes)
+        expected = ops.segment_matmul(x, weight, sizes)
         torch.testing.assert_close(compiled(x, weight, sizes), expected)
 
 
@@ -223,12 +223,12 @@ def test_blocks_of_rows_are_one_graph_whatever_the_groups(segments):
 def test_kernel_of_groups_is_the_devices_fastest(is_cuda, dtype, capability, kernel, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     x = SimpleNamespace(is_cuda=is_cuda, dtype=dtype, device="cuda")
-    assert kernels.grouped_kernel(x) is getattr(kernels, kernel)
+    assert ops.grouped_kernel(x) is getattr(ops, kernel)
 
 
 def test_segment_operators_are_sound_for_autograd_and_compilation(segments):
     x, weight, ends = segments
-    library.opcheck(kernels.segment_matmul, segments)
+    library.opcheck(ops.segment_matmul, segments)
     outer = (x.detach(), random_tensor("grad", 7, 2), ends)
-    library.opcheck(kernels.segment_outer, outer)
-    assert torch.autograd.gradcheck(lambda a, b: kernels.segment_matmul(a, b, ends), (x, weight))
+    library.opcheck(ops.segment_outer, outer)
+    assert torch.autograd.gradcheck(lambda a, b: ops.segment_matmul(a, b, ends), (x, weight))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from slimdit.errors import InputError
-from slimdit.metrics import Moments, frechet_distance, frechet_distance_from_statistics
-from slimdit.randomness import stream
+from slimdit.core.errors import InputError
+from slimdit.core.randomness import stream
+from slimdit.evaluation.metrics import Moments, frechet_distance, frechet_distance_from_statistics
 
 
 def moments_of(*batches):

@@ -9,11 +9,11 @@ from scipy.stats import spearmanr
 from subjects import ROOT
 
 from architecture_table import architecture_table
-from slimdit.against_paper import COUNTS, FID, Agreement, Pair, order
-from slimdit.errors import InputError
-from slimdit.files import read_json, write_csv, write_json
-from slimdit.paper import PAPER_COLUMNS, paper_values
-from slimdit.results import Row
+from slimdit.core.errors import InputError
+from slimdit.reporting.paper_comparison import COUNTS, FID, Agreement, Pair, order
+from slimdit.reporting.results import Row
+from slimdit.storage.files import read_json, write_csv, write_json
+from slimdit.study.paper_values import PAPER_COLUMNS, paper_values
 from tables import tables
 
 PARAMS, ACTIVE, GMACS = COUNTS

@@ -12,18 +12,20 @@ from dataclasses import replace
 import pytest
 from subjects import IMAGENET200, ROOT
 
-from slimdit import plan, planned_clock, planned_speed, planned_timers
-from slimdit.errors import InputError
-from slimdit.features import EXTRACTORS, build_extractor
-from slimdit.files import read_json, write_json
-from slimdit.planned_clock import Timed, fastest_s, time_batches
-from slimdit.planned_jobs import PlannedJob, planned_jobs
-from slimdit.planned_outliers import macs, outliers
-from slimdit.planned_speed import Speeds, measured, recorded
-from slimdit.planned_timers import TIMERS, made_up_images, time_start
-from slimdit.planned_work import WIDTHS, StudyWork
-from slimdit.schedule import wall_s
-from slimdit.study import Study
+from slimdit.core.errors import InputError
+from slimdit.evaluation.features import EXTRACTORS, build_extractor
+from slimdit.plan import __main__ as plan
+from slimdit.plan import clock, timers
+from slimdit.plan import speeds as plan_speeds
+from slimdit.plan.clock import Timed, fastest_s, time_batches
+from slimdit.plan.jobs import PlannedJob, planned_jobs
+from slimdit.plan.makespan import wall_s
+from slimdit.plan.outliers import macs, outliers
+from slimdit.plan.speeds import Speeds, measured, recorded
+from slimdit.plan.timers import TIMERS, made_up_images, time_start
+from slimdit.plan.work import WIDTHS, StudyWork
+from slimdit.storage.files import read_json, write_json
+from slimdit.study.study import Study
 
 TINY = [ROOT / "config.yaml", ROOT / "tests/tiny.yaml"]
 H100 = {"device": "NVIDIA H100", "processor": "a CPU", "commit": "0123456789abcdef"}
@@ -128,7 +130,7 @@ class Device:
 @pytest.fixture
 def calls(monkeypatch):
     """Calls give the seconds that they take."""
-    monkeypatch.setattr(planned_clock, "seconds_of", lambda call, device: call())
+    monkeypatch.setattr(clock, "seconds_of", lambda call, device: call())
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,7 @@ def test_a_training_step_with_a_teacher_counts_its_pass():
         teacher = IMAGENET200.teacher(variant)
         of = {"structure": IMAGENET200.structure(variant)}
         of["teacher"] = teacher and IMAGENET200.structure(teacher)
-        return planned_speed.Timing("train", of, 1)
+        return plan_speeds.Timing("train", of, 1)
 
     student, base, alone = map(timing, ("KD-XS2", "S2-base", "XS2-base"))
     assert macs(student) == macs(alone) + macs(base) // 3
@@ -204,14 +206,14 @@ def test_a_training_step_with_a_teacher_counts_its_pass():
 
 
 def test_a_process_that_does_not_start_is_no_fast_start(monkeypatch):
-    monkeypatch.setattr(planned_timers, "START", "import no_such_module")
+    monkeypatch.setattr(timers, "START", "import no_such_module")
     with pytest.raises(InputError, match=r"does not start \(ModuleNotFoundError: .*no_such_module"):
         time_start({}, Device())
 
 
 def test_each_timer_measures_and_what_it_measured_is_read_again(todo, tmp_path, monkeypatch):
-    monkeypatch.setattr(planned_clock, "TARGET_S", 0.0)
-    monkeypatch.setattr(planned_clock, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(clock, "TARGET_S", 0.0)
+    monkeypatch.setattr(clock, "PATIENCE_S", 0.0)
     by_what = {
         timing.what: (key, (timing, threads))
         for key, (timing, threads) in plan.timings(todo, lambda job: job.threads).items()
@@ -310,7 +312,7 @@ def test_a_busy_machine_is_said(todo, at_a_second, load, is_said):
 def test_a_finished_study_needs_nothing(monkeypatch):
     config, _ = planned_jobs(TINY, 1)
     monkeypatch.setattr(plan, "planned_jobs", lambda *_, **__: (config, []))
-    monkeypatch.setattr(planned_speed, "measured", None)
+    monkeypatch.setattr(plan_speeds, "measured", None)
     assert plan.plan(TINY) == "Study tiny: nothing to do, all of it is finished."
 
 

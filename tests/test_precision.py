@@ -4,11 +4,11 @@ import pytest
 import torch
 from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 
-from slimdit import precision
-from slimdit.mlp.moe import MixtureOfExperts
-from slimdit.precision import autocast, chosen_dtype
-from slimdit.stored_weights import store_weights
-from slimdit.variants import apply_operations, build_model
+from slimdit.compute import precision
+from slimdit.compute.precision import autocast, chosen_dtype
+from slimdit.models.build import apply_operations, build_model
+from slimdit.models.inference_weights import store_weights
+from slimdit.models.mlp.moe import MixtureOfExperts
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from slimdit.errors import InputError
-from slimdit.files import read_csv, read_json
-from slimdit.launch import torchrun
-from slimdit.processes import Processes
+from slimdit.compute.process_group import Processes
+from slimdit.core.errors import InputError
+from slimdit.jobs.launch import torchrun
+from slimdit.storage.files import read_csv, read_json
 from train import train
 
 MIXED = ["S2-med-4", "KD-XS2", "MoE-XS2-8E2A"]  # plain, taught, routed
@@ -69,7 +69,7 @@ def test_a_batch_in_parts_trains_as_the_whole(job, variant, micro_batch_size):
 LAUNCH = """
 import json, logging, os, sys
 logging.basicConfig(filename=sys.argv[2], level=logging.INFO)
-from slimdit.launch import run_on
+from slimdit.jobs.launch import run_on
 from train import train
 run_on(["0", "1"], train, json.loads(sys.argv[1]), sys.argv[2])
 """
@@ -151,10 +151,10 @@ def test_an_error_of_every_process_is_told_once(job, start):
 
 FAILING = """
 import sys
-if "slimdit.worker" in sys.orig_argv:
+if "slimdit.jobs.worker" in sys.orig_argv:
     import torch
-    from slimdit import training
-    from slimdit.processes import Processes
+    from slimdit.training import objective as training
+    from slimdit.compute.process_group import Processes
 
     call = training.Objective.__call__
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slimdit.evaluate import evaluate
+from slimdit.evaluation.__main__ import evaluate
 
 GRAPH = "classify_image_graph_def.pb"
 REFERENCE = "VIRTUAL_imagenet256_labeled.npz"

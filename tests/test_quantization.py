@@ -11,12 +11,13 @@ from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 from torch._inductor import config as inductor_config
 from torchao.quantization.quantize_.workflows.int4 import int4_tensor
 
-from slimdit.cost import count_macs, total_params, weight_bytes
-from slimdit.errors import InputError
-from slimdit.study_check import QUANTIZATIONS
-from slimdit.surgery import SURGERY
-from slimdit.surgery.quantization import Quantization, QuantizedLinear
-from slimdit.variants import apply_operations, build_model, load_variant, save_variant
+from slimdit.core.errors import InputError
+from slimdit.models.build import apply_operations, build_model
+from slimdit.models.checkpoint import load_variant, save_variant
+from slimdit.models.compression import COMPRESSION
+from slimdit.models.compression.quantization import Quantization, QuantizedLinear
+from slimdit.profiling.cost import count_macs, total_params, weight_bytes
+from slimdit.study.variant_check import QUANTIZATIONS
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 ON_CPU = ("int8_weight_only", "int8_dynamic", "fp8_dynamic")
@@ -59,7 +60,7 @@ def error(value, expected):
 
 
 def test_the_check_of_a_config_knows_them_all_and_their_sizes():
-    kinds = {name: kind for name, kind in SURGERY.items() if issubclass(kind, Quantization)}
+    kinds = {name: kind for name, kind in COMPRESSION.items() if issubclass(kind, Quantization)}
     assert {name: kind.multiple for name, kind in kinds.items()} == QUANTIZATIONS
 
 
@@ -214,7 +215,7 @@ def saved_on_disk(path, *names):
 def test_a_gpu_without_float8_is_refused_in_a_sentence(capability, lacks, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100")
-    missing = SURGERY["fp8_dynamic"]().missing(CUDA)
+    missing = COMPRESSION["fp8_dynamic"]().unsupported(CUDA)
     assert (missing is not None) == lacks
     if lacks:
         assert "8.9 or later" in missing
@@ -225,7 +226,7 @@ def test_a_checkpoint_is_refused_before_it_is_built(tmp_path, monkeypatch):
     path = saved_on_disk(tmp_path / "c.safetensors", "fp8_dynamic")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100")
-    monkeypatch.setattr("slimdit.variants.build_model", None)
+    monkeypatch.setattr("slimdit.models.checkpoint.build_model", None)
     sentence = r"c\.safetensors cannot run here: fp8_dynamic needs a GPU .* leave its row out"
     with pytest.raises(InputError, match=sentence):
         load_variant(path, CUDA)
@@ -234,8 +235,8 @@ def test_a_checkpoint_is_refused_before_it_is_built(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["prune_heads", "int8_weight_only", "int8_dynamic"])
 def test_the_others_run_on_any_device(name):
     options = {"keep_heads": 2} if name == "prune_heads" else {}
-    operation = SURGERY[name](**options)
-    assert operation.missing(CPU) is None and operation.missing(CUDA) is None
+    operation = COMPRESSION[name](**options)
+    assert operation.unsupported(CPU) is None and operation.unsupported(CUDA) is None
 
 
 def test_int4_without_its_library_is_an_input_error(monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimdit.randomness import stream
+from slimdit.core.randomness import stream
 
 
 def draws(*arguments, count=1000):

@@ -7,11 +7,11 @@ import pytest
 from result_files import EFFICIENTNET, INCEPTION, ROWS, Files
 
 from architecture_table import architecture_table
-from slimdit.errors import InputError
-from slimdit.files import write_json
-from slimdit.markdown import bracket, number, with_count
-from slimdit.results import change_percent, mean_and_std, read_rows
-from slimdit.table_rows import NONE, NOT_MEASURED, NOT_REPORTED
+from slimdit.core.errors import InputError
+from slimdit.reporting.csv_tables import NONE, NOT_MEASURED, NOT_REPORTED
+from slimdit.reporting.markdown_table import bracket, number, with_count
+from slimdit.reporting.results import change_percent, mean_and_std, read_rows
+from slimdit.storage.files import write_json
 
 
 @pytest.fixture

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from kill_study import start
 
-from slimdit.locks import sole_process
-from slimdit.runs import LOCKS, RUNS, lift_stale_locks, live_runs, register_run
+from slimdit.jobs.locks import sole_process
+from slimdit.jobs.snakemake_lock import LOCKS, RUNS, lift_stale_locks, live_runs, register_run
 
-REGISTER = "from slimdit.runs import register_run; register_run(); print(flush=True); input()"
+REGISTER = (
+    "from slimdit.jobs.snakemake_lock import register_run; "
+    "register_run(); print(flush=True); input()"
+)
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 
 
@@ -78,7 +81,7 @@ def test_on_a_file_system_without_locks_nobody_is_noted(locked, monkeypatch):
         path.touch()
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr("slimdit.runs.try_lock", refuse)
+    monkeypatch.setattr("slimdit.jobs.snakemake_lock.try_lock", refuse)
     register_run()
     lift_stale_locks()
     assert locked.exists() and not list(RUNS.iterdir())
@@ -93,7 +96,7 @@ def test_a_process_that_got_a_dead_ones_number_is_another(locked):
 
 def test_two_processes_do_the_same_job_one_after_the_other(tmp_path, capsys):
     hold = (
-        "import sys, time\nfrom slimdit.locks import sole_process\n"
+        "import sys, time\nfrom slimdit.jobs.locks import sole_process\n"
         "with sole_process('logs/train/a.log', sys.argv[1]):\n    print(flush=True); input()"
     )
     process = subprocess.Popen(

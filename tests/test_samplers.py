@@ -8,13 +8,13 @@ import torch
 from subjects import random_tensor, randomized
 from torch import nn
 
-from sample import joined
-from slimdit.diffusion import Diffusion
-from slimdit.errors import InputError
-from slimdit.files import sha256_of
-from slimdit.generation import Generator, labels_for
-from slimdit.samplers import SAMPLERS
-from slimdit.variants import build_model
+from slimdit.core.errors import InputError
+from slimdit.diffusion.latent_sampler import Generator, labels_for
+from slimdit.diffusion.process import Diffusion
+from slimdit.diffusion.sample_files import joined
+from slimdit.diffusion.samplers import SAMPLERS
+from slimdit.models.build import build_model
+from slimdit.storage.files import sha256_of
 
 T, STEPS = 1000, 10
 CPU = torch.device("cpu")

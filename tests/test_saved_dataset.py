@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from test_bad_data import encoded, select
 
-from slimdit.errors import InputError
-from slimdit.files import write_json
-from slimdit.image_sources import image_source
-from slimdit.images import image_array
-from slimdit.saved_dataset import parquet_files
-from slimdit.subset import read_image
+from slimdit.core.errors import InputError
+from slimdit.data.hf_dataset import parquet_files
+from slimdit.data.images import image_array
+from slimdit.data.sources import image_source
+from slimdit.data.subset import read_image
+from slimdit.storage.files import write_json
 from slimdit.verify import Verification, subset
 
 datasets = pytest.importorskip("datasets")

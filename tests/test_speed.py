@@ -9,13 +9,13 @@ import pytest
 import torch
 from subjects import PHOTOS, tiny
 
-import slimdit.energy
+import slimdit.profiling.energy
 from measure_speed import measure_speed
-from slimdit import speed_trials
-from slimdit.energy import EnergyCounter, energy_counter, joules_per_call, rapl
-from slimdit.peak_memory import peak_memory
-from slimdit.roofline import Peaks, Work, least_work, measured_peaks, roofline
-from slimdit.speed import (
+from slimdit.models.build import build_model
+from slimdit.models.checkpoint import save_variant
+from slimdit.profiling import trials as speed_trials
+from slimdit.profiling.energy import EnergyCounter, energy_counter, joules_per_call, rapl
+from slimdit.profiling.latency import (
     compiled,
     forward,
     latency,
@@ -23,8 +23,9 @@ from slimdit.speed import (
     random_inputs,
     time_in_turns,
 )
-from slimdit.speed_trials import SpeedTrials
-from slimdit.variants import build_model, save_variant
+from slimdit.profiling.peak_memory import peak_memory
+from slimdit.profiling.roofline import Peaks, Work, least_work, measured_peaks, roofline
+from slimdit.profiling.trials import SpeedTrials
 
 CPU = torch.device("cpu")
 PEAKS = Peaks(macs_per_s=1e9, bytes_per_s=1e9, dtype=torch.float32)
@@ -115,10 +116,12 @@ def test_least_work_is_weights_once_and_states_in_and_out(structure):
 
 
 def test_peaks_are_of_what_was_repeated(monkeypatch):
-    monkeypatch.setattr("slimdit.roofline.MATRIX_SIDE", {"cpu": 64})
-    monkeypatch.setattr("slimdit.roofline.COPY_BYTES", {"cpu": 2**16})
-    monkeypatch.setattr("slimdit.roofline.PEAK_S", 0.001)
-    monkeypatch.setattr("slimdit.roofline._fastest_s", lambda call, device: call() is None or 0.5)
+    monkeypatch.setattr("slimdit.profiling.roofline.MATRIX_SIDE", {"cpu": 64})
+    monkeypatch.setattr("slimdit.profiling.roofline.COPY_BYTES", {"cpu": 2**16})
+    monkeypatch.setattr("slimdit.profiling.roofline.PEAK_S", 0.001)
+    monkeypatch.setattr(
+        "slimdit.profiling.roofline._fastest_s", lambda call, device: call() is None or 0.5
+    )
     expected = Peaks(64**3 / 0.5, 2**17 / 0.5, torch.float32)
     assert measured_peaks(CPU, torch.float32) == expected
 
@@ -151,7 +154,7 @@ def test_without_a_readable_counter_there_is_none(tmp_path, packages, monkeypatc
     assert rapl(tmp_path / "none") is None
     (packages / "intel-rapl:1" / "energy_uj").unlink()
     assert rapl(packages) is None
-    monkeypatch.setattr(slimdit.energy, "rapl", lambda: None)
+    monkeypatch.setattr(slimdit.profiling.energy, "rapl", lambda: None)
     assert energy_counter(CPU) is None
 
 
@@ -233,7 +236,7 @@ def test_energy_is_read_at_the_largest_batch(structure, monkeypatch):
 def test_compiled_models_have_graphs_of_their_own_which_end_with_the_context(
     structure, monkeypatch
 ):
-    monkeypatch.setattr("slimdit.speed._compiled", counting := Counting())
+    monkeypatch.setattr("slimdit.profiling.latency._compiled", counting := Counting())
     one, other = (build_model(structure, seed=0).eval() for _ in range(2))
     inputs = random_inputs(one, 2, CPU)
     expected = one(*inputs).output
@@ -256,8 +259,8 @@ def test_compiled_models_have_graphs_of_their_own_which_end_with_the_context(
 def test_small_batches_on_cuda_are_graphs_of_kernels(
     structure, monkeypatch, is_cuda, batch_size, expected
 ):
-    monkeypatch.setattr("slimdit.speed._is_cuda", lambda model: is_cuda)
-    monkeypatch.setattr("slimdit.speed._compiled", Counting())
+    monkeypatch.setattr("slimdit.profiling.latency._is_cuda", lambda model: is_cuda)
+    monkeypatch.setattr("slimdit.profiling.latency._compiled", Counting())
     with compiled(build_model(structure), batch_size) as (_, mode):
         assert mode == expected
 
@@ -283,8 +286,8 @@ class Counting:
 def test_the_report_names_the_base_the_conditions_and_the_peaks(
     tmp_path, monkeypatch, precision, dtype
 ):
-    monkeypatch.setattr("slimdit.roofline.MATRIX_SIDE", {"cpu": 64})
-    monkeypatch.setattr("slimdit.roofline.PEAK_S", 0.001)
+    monkeypatch.setattr("slimdit.profiling.roofline.MATRIX_SIDE", {"cpu": 64})
+    monkeypatch.setattr("slimdit.profiling.roofline.PEAK_S", 0.001)
     paths = {}
     for variant in ("S2-shallow", "S2-base"):
         structure = tiny(PHOTOS.structure(variant))

@@ -17,13 +17,14 @@ from subjects import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_job import start_slowly
 
-from slimdit import heartbeat, progress, status
-from slimdit.config_files import configured_study
-from slimdit.files import read_csv, write_json
-from slimdit.heartbeat import Heartbeat
-from slimdit.job_status import duration, job_status
-from slimdit.long_jobs import OF_TRAINING, LongJob, long_jobs
-from slimdit.progress import Progress
+from slimdit.jobs import heartbeat, progress
+from slimdit.jobs.heartbeat import Heartbeat
+from slimdit.jobs.progress import Progress
+from slimdit.status import __main__ as status
+from slimdit.status.jobs import OF_TRAINING, LongJob, long_jobs
+from slimdit.status.state import duration, job_status
+from slimdit.storage.files import read_csv, write_json
+from slimdit.study.load import configured_study
 from train import train
 
 NOW_S = 1_800_000_000.0
@@ -397,9 +398,8 @@ def test_watching_shows_it_again_until_it_is_interrupted(folder, capsys, monkeyp
 
 
 def test_the_command_is_quick_for_it_loads_no_torch(folder):
-    code = (
-        "import sys; from slimdit.status import main; main([]); assert 'torch' not in sys.modules"
-    )
+    code = "import sys; from slimdit.status.__main__ import main; main([]); "
+    code += "assert 'torch' not in sys.modules"
     started_s = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)

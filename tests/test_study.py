@@ -3,8 +3,8 @@
 import pytest
 from subjects import IMAGENET200, PHOTOS
 
-from slimdit.errors import InputError
-from slimdit.study import Study
+from slimdit.core.errors import InputError
+from slimdit.study.study import Study
 
 
 def with_variant(config, block, name="new"):

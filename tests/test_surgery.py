@@ -9,19 +9,12 @@ from subjects import PHOTOS, random_tensor, randomized, tiny
 from torch._inductor import config as inductor_config
 
 from compress import compress
-from slimdit.errors import InputError
-from slimdit.files import sha256_of
-from slimdit.surgery import SURGERY
-from slimdit.surgery.prune_heads import head_scores
-from slimdit.variants import (
-    apply_operations,
-    build_model,
-    build_part,
-    flat_tensors,
-    load_variant,
-    read_metadata,
-    save_variant,
-)
+from slimdit.core.errors import InputError
+from slimdit.models.build import apply_operations, build_model
+from slimdit.models.checkpoint import flat_tensors, load_variant, read_metadata, save_variant
+from slimdit.models.compression import COMPRESSION
+from slimdit.models.compression.prune_heads import head_scores
+from slimdit.storage.files import sha256_of
 
 NUM_HEADS, WIDTH = 6, 4  # width of a head
 
@@ -106,7 +99,7 @@ def test_options_that_do_not_fit_are_input_errors(options, message):
 
 def test_unknown_operation_is_an_input_error_with_the_known_ones():
     with pytest.raises(InputError, match=r"'squeeze' is unknown; known: prune_heads, int8"):
-        build_part(SURGERY, "operation", {"name": "squeeze"})
+        COMPRESSION.build({"name": "squeeze"})
 
 
 @pytest.mark.parametrize(

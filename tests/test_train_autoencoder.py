@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slimdit import loop
-from slimdit.files import sha256_of, write_csv
-from slimdit.randomness import stream
+from slimdit.core.randomness import stream
+from slimdit.storage.files import sha256_of, write_csv
+from slimdit.training import loop
 from train_autoencoder import train_autoencoder
 
 TRAINING = {

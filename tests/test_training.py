@@ -14,15 +14,17 @@ from safetensors.torch import load_file, safe_open
 from subjects import PHOTOS, randomized, tiny
 from training_job import STEPS, TRAINING, start_slowly, teacher_checkpoint
 
-from slimdit import loop
-from slimdit.errors import InputError
-from slimdit.files import read_csv, read_json
-from slimdit.latents import LatentBatches, LatentCache
-from slimdit.states import States
-from slimdit.study import identity
-from slimdit.training import TERMS, Hyperparameters, Objective
-from slimdit.variants import build_model, load_variant
-from train import expert_load, final_terms, train
+from slimdit.core.errors import InputError
+from slimdit.data.latents import LatentBatches, LatentCache
+from slimdit.models.build import build_model
+from slimdit.models.checkpoint import load_variant
+from slimdit.storage.files import read_csv, read_json
+from slimdit.study.study import identity
+from slimdit.training import loop
+from slimdit.training.history import expert_load, final_terms
+from slimdit.training.objective import TERMS, Hyperparameters, Objective
+from slimdit.training.resume_checkpoints import States
+from train import train
 
 CPU = torch.device("cpu")
 

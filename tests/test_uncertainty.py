@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from slimdit.errors import InputError
-from slimdit.metrics import (
+from slimdit.core.errors import InputError
+from slimdit.core.randomness import stream
+from slimdit.evaluation.metrics import (
     PreparedReference,
     extrapolated_frechet_distance,
     frechet_distance,
@@ -12,8 +13,7 @@ from slimdit.metrics import (
     independent_difference,
     paired_difference,
 )
-from slimdit.metrics.groups import balanced_groups
-from slimdit.randomness import stream
+from slimdit.evaluation.metrics.groups import balanced_groups
 
 
 def normal(what, *shape, index=0):

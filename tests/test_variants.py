@@ -10,15 +10,9 @@ import torch
 from safetensors.torch import save_file
 from subjects import PHOTOS, random_tensor, randomized, tiny
 
-from slimdit.errors import InputError
-from slimdit.variants import (
-    apply_operations,
-    build_model,
-    flat_tensors,
-    load_variant,
-    read_metadata,
-    save_variant,
-)
+from slimdit.core.errors import InputError
+from slimdit.models.build import apply_operations, build_model
+from slimdit.models.checkpoint import flat_tensors, load_variant, read_metadata, save_variant
 
 
 def outputs(model, structure, count=2):

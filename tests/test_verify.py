@@ -14,7 +14,7 @@ import yaml
 from subjects import ROOT, load_config
 
 from compress import compress
-from slimdit.files import read_json, sha256_of
+from slimdit.storage.files import read_json, sha256_of
 from slimdit.verify import RECORD, Verification, main
 
 RUN = "variants/{}/seed-0/{}"

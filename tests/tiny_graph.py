@@ -11,7 +11,7 @@ import numpy as np
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_INT32, DT_UINT8
 
-from slimdit.randomness import stream
+from slimdit.core.randomness import stream
 
 RESIZED = 75
 NUM_POOLED = 64

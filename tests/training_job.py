@@ -10,9 +10,10 @@ import torch
 from latent_cache import write_latent_cache
 from subjects import PHOTOS, ROOT, randomized, tiny
 
-from slimdit.progress import BEAT_EVERY_S
-from slimdit.study import identity
-from slimdit.variants import build_model, save_variant
+from slimdit.jobs.progress import BEAT_EVERY_S
+from slimdit.models.build import build_model
+from slimdit.models.checkpoint import save_variant
+from slimdit.study.study import identity
 
 STEPS = 6
 TRAINING = identity(PHOTOS.config["training"]) | {
@@ -69,7 +70,8 @@ SLOW_TRAIN = """
 import json, sys, time
 import torch
 torch.set_num_threads(1)
-from slimdit import loop, progress
+from slimdit.jobs import progress
+from slimdit.training import loop
 from train import train
 
 update = loop.Progress.update

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from subjects import load_config, merged
 
-from slimdit.study import Study
+from slimdit.study.study import Study
 
 CONFIG = load_config()
 IMAGE_SIZES = (32, 48)  # latents of 8 and 12, which config.yaml's own patches and mediators fit

@@ -10,7 +10,7 @@ from plain.latent_files import LatentFiles
 from ratios import TOLERANCE, speedup_apart
 from sides import Side
 
-from slimdit.latents import MEAN, LatentBatches
+from slimdit.data.latents import MEAN, LatentBatches
 
 NUM_IMAGES, BATCH_SIZE = 2048, 256
 

@@ -6,10 +6,10 @@ from plain.transformer import PlainTransformer
 from ratios import products_alone, speedup_apart, tolerance_of
 from sides import Side
 
-from slimdit.cost import count_macs
-from slimdit.precision import autocast, name_of
-from slimdit.speed import compile_blocks, random_inputs
-from slimdit.stored_weights import store_weights
+from slimdit.compute.precision import autocast, name_of
+from slimdit.models.inference_weights import store_weights
+from slimdit.profiling.cost import count_macs
+from slimdit.profiling.latency import compile_blocks, random_inputs
 
 VARIANT = "MoE-S2-8E2A"
 

@@ -8,10 +8,10 @@ from plain.transformer import PlainTransformer
 from ratios import ROUNDED, products_alone, speedup_apart, tolerance_of
 from sides import Side
 
-from slimdit.cost import count_macs
-from slimdit.diffusion import respaced_timesteps
-from slimdit.generation import Generator, noise_for
-from slimdit.precision import name_of
+from slimdit.compute.precision import name_of
+from slimdit.diffusion.latent_sampler import Generator, noise_for
+from slimdit.diffusion.process import respaced_timesteps
+from slimdit.profiling.cost import count_macs
 
 NUM_STEPS = 6
 NUM_TIMESTEPS = STUDY.config["training"]["num_timesteps"]

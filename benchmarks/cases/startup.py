@@ -15,7 +15,7 @@ import torch
 from made_latents import write_cache
 from models import STUDY
 
-from slimdit.study import identity
+from slimdit.study.study import identity
 
 ROOT = Path(__file__).parents[2]
 TRAIN = "import json, sys; from train import train; train(**json.load(open(sys.argv[1])))"

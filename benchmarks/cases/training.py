@@ -13,12 +13,12 @@ from plain.transformer import PlainTransformer
 from ratios import products_alone, speedup_apart, tolerance_of
 from sides import Side
 
-from slimdit.cost import count_macs
-from slimdit.latents import LatentBatches
-from slimdit.loop import Run
-from slimdit.precision import name_of
-from slimdit.study import identity
-from slimdit.training import TERMS, Hyperparameters, Objective
+from slimdit.compute.precision import name_of
+from slimdit.data.latents import LatentBatches
+from slimdit.profiling.cost import count_macs
+from slimdit.study.study import identity
+from slimdit.training.loop import Run
+from slimdit.training.objective import TERMS, Hyperparameters, Objective
 
 PASSES = 3  # a forward pass, and the products of its two gradients
 

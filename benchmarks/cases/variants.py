@@ -6,10 +6,10 @@ import torch
 from models import BATCH_SIZE, made_model
 from ratios import speedup
 
-from slimdit.allocator import keep_freed_memory
-from slimdit.precision import name_of
-from slimdit.speed import compile_blocks, forward, random_inputs
-from slimdit.stored_weights import store_weights
+from slimdit.compute.allocator import keep_freed_memory
+from slimdit.compute.precision import name_of
+from slimdit.models.inference_weights import store_weights
+from slimdit.profiling.latency import compile_blocks, forward, random_inputs
 
 
 def against_base(

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimdit.attention.full import FullAttention
-from slimdit.backbone import DiT
-from slimdit.mlp.dense import DenseMlp
-from slimdit.mlp.moe import MixtureOfExperts
+from slimdit.models.attention.full import FullAttention
+from slimdit.models.dit import DiT
+from slimdit.models.mlp.dense import DenseMlp
+from slimdit.models.mlp.moe import MixtureOfExperts
 
 
 class PlainTransformer(nn.Module):

@@ -11,17 +11,17 @@ sys.path.insert(0, str(SCRIPTS))
 
 from snakemake.exceptions import WorkflowError
 
-from slimdit.code_digest import code_digest
-from slimdit.config_check import config_problems, listed
-from slimdit.errors import InputError
-from slimdit.features.published_graph import GRAPH_MD5, check_graph
-from slimdit.files import canonical_json as canonical
-from slimdit.files import read_json
-from slimdit.made_folders import check_replaceable
-from slimdit.paper import paper_values
-from slimdit.registries import default_of
-from slimdit.runs import lift_stale_locks, live_runs, register_run
-from slimdit.study import Study, identity
+from slimdit.core.code_digest import definition_digests
+from slimdit.study.config_check import config_problems, listed
+from slimdit.core.errors import InputError
+from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
+from slimdit.storage.files import canonical_json as canonical
+from slimdit.storage.files import read_json
+from slimdit.storage.folders import check_replaceable
+from slimdit.study.paper_values import paper_values
+from slimdit.study.component_options import default_of
+from slimdit.jobs.snakemake_lock import lift_stale_locks, live_runs, register_run
+from slimdit.study.study import Study, identity
 
 
 def check_gpus():
@@ -58,9 +58,9 @@ if workflow.is_main_process:
 DATA = config["data"]
 AUTOENCODER = config["autoencoder"]
 EVALUATION = canonical(STUDY.evaluation)
-EXTRACTOR = {STUDY.evaluation["extractor"]["name"].replace("-", "_")}
+EXTRACTOR = {STUDY.evaluation["extractor"]["name"]}
 BACKEND = STUDY.evaluation["extractor"].get(
-    "backend", default_of("features", STUDY.evaluation["extractor"]["name"], "backend")
+    "backend", default_of("extractor", STUDY.evaluation["extractor"]["name"], "backend")
 )
 EXTRACTOR_ENV = f"../../envs/{'inception' if BACKEND == 'tensorflow' else 'slimdit'}.yaml"
 CUT = f"results/{STUDY.name}/data/photos.json"
@@ -101,7 +101,7 @@ def operations(wildcards):
 
 def code_of(script, **kinds):
     """Digest of what a step's code does; kinds: those in use of each registry."""
-    return code_digest(script, kinds, SCRIPTS)
+    return canonical(definition_digests(script, script, kinds, SCRIPTS))
 
 
 def model_code(script, variant, **kinds):
@@ -314,7 +314,7 @@ def shard_code(wildcards):
 
 
 def sampling_code(script, variant):
-    return model_code(script, variant, samplers={STUDY.sampling(variant)["sampler"]})
+    return model_code(script, variant, sampler={STUDY.sampling(variant)["sampler"]})
 
 
 def count_code(wildcards):

@@ -159,7 +159,7 @@ rule make_reference:
         image_size=DATA["image_size"],
         evaluation=EVALUATION,
         state="results/{study}/state/reference",
-        code=code_of("make_reference", features=EXTRACTOR),
+        code=code_of("make_reference", extractor=EXTRACTOR),
     message:
         "Making the reference set and its features"
     script:

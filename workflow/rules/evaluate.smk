@@ -89,7 +89,7 @@ rule evaluate:
         seed=wildcard_seed,
         evaluation=EVALUATION,
         state="results/{study}/state/evaluate/{variant}-seed-{seed}",
-        code=code_of("evaluate", features=EXTRACTOR),
+        code=code_of("evaluate", extractor=EXTRACTOR),
     message:
         "Evaluating {wildcards.variant}, seed {wildcards.seed}"
     script:

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from slimdit.files import write_text
-from slimdit.results import read_rows
-from slimdit.study_tables import architecture_tables
+from slimdit.reporting.results import read_rows
+from slimdit.reporting.tables import architecture_tables
+from slimdit.storage.files import write_text
 
 
 def architecture_table(architecture, rows, paper, code, outputs):
@@ -18,7 +18,7 @@ def architecture_table(architecture, rows, paper, code, outputs):
 
 
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         architecture_table(**snakemake.input, **snakemake.params, outputs=snakemake.output)

@@ -1,10 +1,9 @@
 """Whether a variant's distance to the reference differs from its parent's by more than chance."""
 
-import numpy as np
-
-from slimdit.files import load_npz, sha256_of, write_json
-from slimdit.metrics.uncertainty import independent_difference, paired_difference
-from slimdit.provenance import origin
+from slimdit.evaluation.metrics.uncertainty import independent_difference, paired_difference
+from slimdit.evaluation.sample_files import not_shared
+from slimdit.jobs.provenance import origin
+from slimdit.storage.files import load_npz, sha256_of, write_json
 
 
 def compare(
@@ -43,17 +42,8 @@ def compare(
     write_json(difference, content | {"origin": origin(code=code, **sources)})
 
 
-def not_shared(of_variant, of_parent) -> str | None:
-    """What image i of both does not have in common; None where it has noise and label."""
-    if not np.array_equal(of_variant["labels"], of_parent["labels"]):
-        return "other labels"
-    if of_variant["noise_seed"] != of_parent["noise_seed"]:
-        return "other noise"
-    return None
-
-
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         compare(**snakemake.input, **snakemake.params, **snakemake.output)

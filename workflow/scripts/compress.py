@@ -4,9 +4,10 @@ import json
 
 
 def compress(parent, checkpoint, variant, seed, operations, code):
-    from slimdit.files import sha256_of
-    from slimdit.provenance import conditions
-    from slimdit.variants import apply_operations, load_variant, read_metadata, save_variant
+    from slimdit.jobs.provenance import conditions
+    from slimdit.models.build import apply_operations
+    from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
+    from slimdit.storage.files import sha256_of
 
     operations, metadata = json.loads(operations), read_metadata(parent)
     model = apply_operations(load_variant(parent), operations)
@@ -23,7 +24,7 @@ def compress(parent, checkpoint, variant, seed, operations, code):
 
 
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         compress(**snakemake.input, **snakemake.params, **snakemake.output)

@@ -6,10 +6,10 @@ import json
 def count_cost(architecture, variant, structure, operations, code):
     import torch
 
-    from slimdit.cost import active_params, count_macs, total_params, weight_bytes
-    from slimdit.files import write_json
-    from slimdit.provenance import origin
-    from slimdit.variants import apply_operations, build_model
+    from slimdit.jobs.provenance import origin
+    from slimdit.models.build import apply_operations, build_model
+    from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
+    from slimdit.storage.files import write_json
 
     structure, operations = json.loads(structure), json.loads(operations)
     with torch.device("meta"):
@@ -29,7 +29,7 @@ def count_cost(architecture, variant, structure, operations, code):
 
 
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         count_cost(**snakemake.params, **snakemake.output)

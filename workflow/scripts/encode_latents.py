@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from slimdit.class_names import class_name
-from slimdit.errors import InputError
-from slimdit.files import fingerprint, read_csv, sha256_of, write_json
-from slimdit.resumable import ResumableArray
-from slimdit.subset import read_image
+from slimdit.core.errors import InputError
+from slimdit.data.class_names import class_name
+from slimdit.data.latents import classes_of, normalization
+from slimdit.data.resumable_array import ResumableArray
+from slimdit.data.subset import read_image
+from slimdit.storage.files import fingerprint, read_csv, sha256_of, write_json
 
 
 def encode_latents(
@@ -40,16 +41,16 @@ def encode_latents(
     """
     import torch
 
-    from slimdit.autoencoders import (
+    from slimdit.compute.devices import device
+    from slimdit.compute.precision import name_of
+    from slimdit.data.autoencoders import (
         encode_dtype,
         encode_moments,
         load_autoencoder,
         to_model_range,
         weights_file,
     )
-    from slimdit.devices import device
-    from slimdit.precision import name_of
-    from slimdit.provenance import arithmetic, conditions
+    from slimdit.jobs.provenance import arithmetic, conditions
 
     rows = [row for row in read_csv(subset) if row["split"] == "train"]
     side = image_size // downsample_factor
@@ -129,35 +130,8 @@ def encode_latents(
     )
 
 
-def classes_of(rows):
-    """In the order of their labels."""
-    classes = {int(row["label"]): row["class"] for row in rows}
-    return [classes[label] for label in sorted(classes)]
-
-
-def normalization(moments, normalize, latent_std, autoencoder):
-    """Per channel: what to subtract from a latent, and what to multiply it with.
-
-    Measured: samples of the posterior get mean 0 and standard deviation `latent_std`.
-    """
-    from slimdit.latents import MEAN, STD
-
-    channels = moments.shape[3]
-    if normalize == "config":
-        shift = getattr(autoencoder.config, "shift_factor", None) or 0.0
-        return [float(shift)] * channels, [float(autoencoder.config.scaling_factor)] * channels
-    means, stds = moments[:, :, MEAN].astype(np.float32), moments[:, :, STD].astype(np.float32)
-    images = (0, 1, 3, 4)
-    shift = means.mean(axis=images, dtype=np.float64)
-    variance = means.var(axis=images, dtype=np.float64)
-    # Of what is trained on: a channel that the posterior has given up is noise, not a faint signal.
-    variance += np.square(stds).mean(axis=images, dtype=np.float64)
-    scale = latent_std / np.sqrt(variance)
-    return shift.tolist(), scale.tolist()
-
-
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         encode_latents(**snakemake.input, **snakemake.params, **snakemake.output)

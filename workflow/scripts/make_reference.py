@@ -2,16 +2,14 @@
 
 import json
 import logging
-from collections import Counter
 
 import numpy as np
 
-from slimdit.errors import InputError
-from slimdit.features import build_extractor
-from slimdit.files import read_csv, sha256_of, write_npz
-from slimdit.progress import Progress
-from slimdit.provenance import conditions
-from slimdit.subset import read_image
+from slimdit.core.errors import InputError
+from slimdit.data.subset import other_training_rows, read_images
+from slimdit.evaluation.features import build_extractor
+from slimdit.jobs.provenance import conditions
+from slimdit.storage.files import read_csv, sha256_of, write_npz
 
 log = logging.getLogger(__name__)
 
@@ -98,29 +96,8 @@ def make_reference(
     log.info("%d reference, %d held-out images", *(len(its_rows) for its_rows in chosen.values()))
 
 
-def other_training_rows(rows: list[dict], copies_per_class: int) -> list[dict]:
-    """Training images besides the reference, which bring each class to `copies_per_class`."""
-    chosen, num_of_class = [], Counter(row["label"] for row in rows if row["reference"] == "1")
-    for row in rows:
-        is_other = row["split"] == "train" and row["reference"] != "1"
-        if is_other and num_of_class[row["label"]] < copies_per_class:
-            num_of_class[row["label"]] += 1
-            chosen.append(row)
-    return chosen
-
-
-def read_images(rows: list[dict], images_root, image_size: int, name: str, state) -> np.ndarray:
-    """The images of `rows` as uint8 (N, H, W, 3); raises InputError for one that has changed."""
-    images = np.empty((len(rows), image_size, image_size, 3), dtype=np.uint8)
-    with Progress(len(rows), f"{name} images", unit="images", state=state) as progress:
-        for i, row in enumerate(rows):
-            images[i] = read_image(row, images_root, image_size)
-            progress.update()
-    return images
-
-
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         make_reference(**snakemake.input, **snakemake.params, **snakemake.output)

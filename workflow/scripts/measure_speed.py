@@ -12,18 +12,19 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
     """
     import torch
 
-    from slimdit.cost import count_macs
-    from slimdit.devices import device
-    from slimdit.energy import energy_counter
-    from slimdit.files import sha256_of, write_json
-    from slimdit.peak_memory import peak_memory, resident_bytes
-    from slimdit.precision import chosen_dtype
-    from slimdit.provenance import origin
-    from slimdit.roofline import measured_peaks
-    from slimdit.speed import forward, random_inputs
-    from slimdit.speed_trials import SpeedTrials
-    from slimdit.stored_weights import store_weights
-    from slimdit.variants import build_operations, load_variant, read_metadata
+    from slimdit.compute.devices import device
+    from slimdit.compute.precision import chosen_dtype
+    from slimdit.jobs.provenance import origin
+    from slimdit.models.build import build_operations
+    from slimdit.models.checkpoint import load_variant, read_metadata
+    from slimdit.models.inference_weights import store_weights
+    from slimdit.profiling.cost import count_macs
+    from slimdit.profiling.energy import energy_counter
+    from slimdit.profiling.latency import forward, random_inputs
+    from slimdit.profiling.peak_memory import peak_memory, resident_bytes
+    from slimdit.profiling.roofline import measured_peaks
+    from slimdit.profiling.trials import SpeedTrials
+    from slimdit.storage.files import sha256_of, write_json
 
     options, on = json.loads(measurement), device()
     torch.set_float32_matmul_precision("high")
@@ -69,7 +70,7 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
 
 
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         measure_speed(**snakemake.input, **snakemake.params, **snakemake.output)

@@ -1,15 +1,12 @@
 """Sample a run's images: the set that is evaluated, the named prompts, and a grid to look at."""
 
 import numpy as np
-from PIL import Image
 
-from slimdit.class_names import labels_of
-from slimdit.errors import InputError
-from slimdit.files import atomic_path, read_json, sha256_of, write_json, write_npz
+from slimdit.data.class_names import labels_of
+from slimdit.diffusion.sample_files import joined, write_grid
+from slimdit.storage.files import read_json, sha256_of, write_json, write_npz
 
 NUM_PROMPTS = 8  # the first classes, where none are named
-GRID_ROWS = 8
-GRID_COLUMNS = 13
 
 
 def sample(
@@ -37,8 +34,8 @@ def sample(
 
     shards: arrays of `sample_shard` and their reports, in order; without any, all is made here.
     """
-    from slimdit.image_sampler import ImageSampler
-    from slimdit.provenance import origin
+    from slimdit.diffusion.image_sampler import ImageSampler
+    from slimdit.jobs.provenance import origin
 
     sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
     options, manifest, labels = sampler.options, sampler.manifest, sampler.labels
@@ -84,31 +81,8 @@ def sample(
         array.remove()
 
 
-def joined(shards, reports, precision_name):
-    """The shards' images, one after the other; raises InputError for one that is damaged, or was
-    made in another precision than this job would make it in."""
-    for path, report in zip(shards, reports, strict=True):
-        if report["dtype"] != precision_name:
-            raise InputError(
-                f"{path} was made in {report['dtype']}, but here sampling.precision is "
-                f"{precision_name}: the machines differ; name one there, not auto."
-            )
-        if sha256_of(path) != report["images_sha256"]:
-            raise InputError(f"{path} is damaged (its sha256 differs); delete it to make it anew.")
-    return np.concatenate([np.load(path, mmap_mode="r", allow_pickle=False) for path in shards])
-
-
-def write_grid(path, images, labels):
-    """One column a class, for the first classes; rows are different images of it."""
-    columns = [images[labels == label][:GRID_ROWS] for label in np.unique(labels)[:GRID_COLUMNS]]
-    rows = min(len(column) for column in columns)
-    picture = np.concatenate([np.concatenate(column[:rows], axis=0) for column in columns], axis=1)
-    with atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary)
-
-
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         sample(**snakemake.input, **snakemake.params, **snakemake.output)

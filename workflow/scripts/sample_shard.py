@@ -19,9 +19,9 @@ def sample_shard(
     model_config=None,
 ):
     """shard: "2-of-8"; the others are those of `sample`."""
-    from slimdit.files import sha256_of, write_json
-    from slimdit.image_sampler import ImageSampler, rows_of_shard
-    from slimdit.provenance import origin
+    from slimdit.diffusion.image_sampler import ImageSampler, rows_of_shard
+    from slimdit.jobs.provenance import origin
+    from slimdit.storage.files import sha256_of, write_json
 
     sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
     rows = rows_of_shard(shard, sampler.num_images, sampler.options["batch_size"])
@@ -45,7 +45,7 @@ def sample_shard(
 
 
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         sample_shard(**snakemake.input, **snakemake.params, **snakemake.output)

@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-from slimdit.files import read_json, sha256_of, write_json, write_text
-from slimdit.provenance import origin
-from slimdit.results import read_rows, read_study
-from slimdit.study_tables import study_tables
+from slimdit.reporting.results import read_rows, read_study
+from slimdit.reporting.tables import record, study_tables
+from slimdit.storage.files import read_json, write_text
 
 
 def tables(
@@ -42,27 +41,8 @@ def tables(
         write_text(path, texts[path.name])
 
 
-def record(study_json, files, config, rows, paper, speed_batch_size, code):
-    """Write `study_json`: all that it takes to make the tables again, and the config of it all.
-
-    `config` is the study's, resolved, as a JSON string; `rows` and `paper` are what `tables` takes.
-    `files` are the study's JSON files, which are recorded by digest.
-    """
-    write_json(
-        study_json,
-        {
-            "config": json.loads(config),
-            "rows": json.loads(rows),
-            "paper": json.loads(paper),
-            "speed_batch_size": speed_batch_size,
-            "files_sha256": {str(path): sha256_of(path) for path in files},
-            "origin": origin(code=code),
-        },
-    )
-
-
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         inputs, params, outputs = map(dict, (snakemake.input, snakemake.params, snakemake.output))

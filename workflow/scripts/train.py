@@ -26,17 +26,19 @@ def train(
     """Where torchrun has started several processes, each runs this and the first writes."""
     import torch
 
-    from slimdit.devices import device
-    from slimdit.events import event_writer
-    from slimdit.files import fingerprint, sha256_of, write_csv, write_json
-    from slimdit.latents import LatentBatches, LatentCache
-    from slimdit.loop import Run, fit
-    from slimdit.precision import chosen_dtype, name_of
-    from slimdit.processes import Processes
-    from slimdit.provenance import arithmetic, conditions, timed
-    from slimdit.states import States
-    from slimdit.training import TERMS, Hyperparameters, Objective
-    from slimdit.variants import build_model, load_variant, save_variant
+    from slimdit.compute.devices import device
+    from slimdit.compute.precision import chosen_dtype, name_of
+    from slimdit.compute.process_group import Processes
+    from slimdit.data.latents import LatentBatches, LatentCache
+    from slimdit.jobs.provenance import arithmetic, conditions, timed
+    from slimdit.jobs.tensorboard import event_writer
+    from slimdit.models.build import build_model
+    from slimdit.models.checkpoint import load_variant, save_variant
+    from slimdit.storage.files import fingerprint, sha256_of, write_csv, write_json
+    from slimdit.training.history import expert_load, final_terms
+    from slimdit.training.loop import Run, fit
+    from slimdit.training.objective import TERMS, Hyperparameters, Objective
+    from slimdit.training.resume_checkpoints import States
 
     started_s = time.monotonic()
     structure, distill = json.loads(structure), json.loads(distill)
@@ -144,30 +146,9 @@ def train(
     states.finish()
 
 
-def final_terms(history, has_term, terms):
-    """Means over the last tenth of the run; None for a term that the variant does not have."""
-    last = [entry for entry in history if entry["step"] > 0.9 * history[-1]["step"]]
-    means = {
-        f"final_{term}": sum(entry[term] for entry in last) / len(last)
-        if has_term.get(term, True)
-        else None
-        for term in terms
-    }
-    return means | {"final_window_steps": history[-1]["step"] - int(0.9 * history[-1]["step"])}
-
-
-def expert_load(history):
-    if not history[-1]["expert_load"]:
-        return None
-    return {
-        "steps": [entry["step"] for entry in history],
-        "load": [entry["expert_load"] for entry in history],
-    }
-
-
 if __name__ == "__main__":
-    from slimdit.job import job
-    from slimdit.launch import run_on
+    from slimdit.jobs.job import job
+    from slimdit.jobs.launch import run_on
 
     with job(snakemake) as gpus:
         arguments = {**snakemake.input, **snakemake.params, **snakemake.output}

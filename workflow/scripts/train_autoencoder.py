@@ -7,12 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from slimdit.files import fingerprint, read_csv, write_json
-from slimdit.randomness import stream
-from slimdit.subset import read_image
-
-TERMS = ("loss", "mse", "kl")
-EVALUATION_BATCH_SIZE = 64
+from slimdit.core.randomness import stream
+from slimdit.data.subset import load_split
+from slimdit.storage.files import fingerprint, write_json
 
 
 def train_autoencoder(
@@ -38,12 +35,19 @@ def train_autoencoder(
     """
     import torch
 
-    from slimdit.autoencoders import to_model_range
-    from slimdit.devices import device
-    from slimdit.files import atomic_path, sha256_of
-    from slimdit.loop import Run, fit
-    from slimdit.provenance import arithmetic, origin
-    from slimdit.states import States
+    from slimdit.compute.devices import device
+    from slimdit.data.autoencoders import to_model_range
+    from slimdit.jobs.provenance import arithmetic, origin
+    from slimdit.storage.files import atomic_path, sha256_of
+    from slimdit.training.autoencoder import (
+        TERMS,
+        build_autoencoder,
+        divergence,
+        draw_crops,
+        peak_signal_to_noise,
+    )
+    from slimdit.training.loop import Run, fit
+    from slimdit.training.resume_checkpoints import States
 
     options = json.loads(training)
     key = fingerprint(
@@ -54,7 +58,9 @@ def train_autoencoder(
     train_pictures, held_out_pictures = (
         load_split(subset, split, images_root, image_size) for split in ("train", "held_out")
     )
-    model = build(options["channels"], latent_channels, image_size, options["seed"]).to(on)
+    model = build_autoencoder(options["channels"], latent_channels, image_size, options["seed"]).to(
+        on
+    )
     run = Run(model, TERMS, options["learning_rate"], options["ema_decay"])
     if newest := states.newest():
         run.load(newest)
@@ -110,68 +116,8 @@ def train_autoencoder(
     )
 
 
-def build(channels, latent_channels, image_size, seed):
-    import torch
-    from diffusers import AutoencoderKL
-
-    torch.manual_seed(seed)
-    model = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * len(channels),
-        up_block_types=("UpDecoderBlock2D",) * len(channels),
-        block_out_channels=channels,
-        layers_per_block=1,
-        latent_channels=latent_channels,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        sample_size=image_size,
-    )
-    return model.to(memory_format=torch.channels_last)
-
-
-def load_split(subset, split, images_root, image_size):
-    rows = [row for row in read_csv(subset) if row["split"] == split]
-    return np.stack([read_image(row, images_root, image_size) for row in rows])
-
-
-def divergence(posterior):
-    """KL divergence from a standard normal, (C,): nats of an element, mean over the others."""
-    elements = 0.5 * (posterior.mean.square() + posterior.var - 1.0 - posterior.logvar)
-    return elements.mean(dim=(0, 2, 3))
-
-
-def draw_crops(pictures, options, step):
-    """The crops of a step, uint8 (B, crop_size, crop_size, 3)."""
-    size = options["crop_size"]
-    random = stream(options["seed"], "crop", step)
-    rows = random.integers(0, len(pictures), options["batch_size"])
-    tops, lefts = random.integers(0, pictures.shape[1] - size + 1, (2, options["batch_size"]))
-    return np.stack(
-        [
-            pictures[row, top : top + size, left : left + size]
-            for row, top, left in zip(rows, tops, lefts, strict=True)
-        ]
-    )
-
-
-def peak_signal_to_noise(model, pictures, on) -> float:
-    """Mean over images of 10 log10(255^2 / MSE) of what comes back, in dB."""
-    import torch
-
-    from slimdit.autoencoders import to_model_range, to_uint8
-
-    values = []
-    with torch.inference_mode():
-        for start in range(0, len(pictures), EVALUATION_BATCH_SIZE):
-            batch = pictures[start : start + EVALUATION_BATCH_SIZE]
-            latents = model.encode(to_model_range(batch, on)).latent_dist.mean
-            restored = to_uint8(model.decode(latents).sample).cpu().numpy()
-            error = (restored.astype(np.float64) - batch) ** 2
-            values += list(10 * np.log10(255**2 / error.mean(axis=(1, 2, 3))))
-    return float(np.mean(values))
-
-
 if __name__ == "__main__":
-    from slimdit.job import job
+    from slimdit.jobs.job import job
 
     with job(snakemake):
         train_autoencoder(**snakemake.input, **snakemake.params, **snakemake.output)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from slimdit.errors import InputError
-from slimdit.files import load_npz, read_csv, read_json, sha256_of
-from slimdit.results import read_rows, read_study
-from slimdit.saved_dataset import SavedDataset, is_dataset
-from slimdit.study import Study, identity
-from slimdit.study_tables import architecture_tables, study_tables
+from slimdit.core.errors import InputError
+from slimdit.data.hf_dataset import SavedDataset, is_dataset
+from slimdit.reporting.results import read_rows, read_study
+from slimdit.reporting.tables import architecture_tables, study_tables
+from slimdit.storage.files import load_npz, read_csv, read_json, sha256_of
+from slimdit.study.study import Study, identity
 
 RECORD = "tables/study.json"
 OF_CONDITIONS = ("commit", "dirty", "versions", "device", "code")

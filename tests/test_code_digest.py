@@ -1,0 +1,205 @@
+"""A step's digest is of the definitions that it reaches, wherever they stand, under any Python."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from subjects import IMAGENET200, PHOTOS, ROOT
+
+from slimdit.core.code_digest import AROUND, definition_digests, normal_form
+
+SCRIPTS = ROOT / "workflow/scripts"
+STEPS = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+ALL = {
+    "attention": {"full", "shallow", "mediated", "focused"},
+    "mlp": {"dense", "moe"},
+    "compression": {"prune_heads", "int8_weight_only", "int8_dynamic", "fp8_dynamic"},
+    "sampler": {"ddim", "ddpm"},
+    "extractor": {"efficientnet-lite0", "inception-2015"},
+}
+PLAIN = {"attention": {"full"}, "mlp": {"dense"}, "sampler": {"ddim"}}
+MOMENTS = "slimdit/evaluation/metrics/moments.py"
+# Of what every Python writes in its own way: strings, f-strings, unpacking, match, type parameters.
+SNIPPET = '''
+@decorate(key="ü", other='a' "b")
+def step(x: int, /, *args, y=f"{1!r:>{8}} {2:.3f} {'z'}", **rest) -> None:
+    """Of no meaning."""
+    import json  # nor this
+    match x:
+        case {"a": [1, *_], **more} if more: return (y := -1.5e-3, *args, *rest), b"\\xff", ...
+    return [z async for z in x if not z] + [lambda: None] + [1_000, 0x10, True, None][::2]
+'''
+EXPECTED = "d6f525d8056b"  # what every Python since 3.11 gives of it
+
+
+def digests(step, used=ALL, scripts=SCRIPTS):
+    return definition_digests(step, step, used, scripts)
+
+
+@pytest.fixture
+def library(tmp_path):
+    """A copy of the rules' scripts and the library, to edit."""
+    scripts = tmp_path / "scripts"
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    return scripts
+
+
+def all_of(scripts, used=ALL):
+    return {step: digests(step, used, scripts) for step in STEPS}
+
+
+def changed(before, after):
+    """Steps whose digests differ."""
+    return {step for step in before if before[step] != after[step]}
+
+
+def edit(path, *replacements):
+    text = path.read_text()
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def with_another_layout(text):
+    """The same code as the syntax tree prints it: without comments, in other lines."""
+    return f"# other words\n\n{ast.unparse(ast.parse(text))}\n"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_reaches_itself_and_what_it_uses(step):
+    assert step in digests(step)
+    assert all(re.fullmatch(r"[0-9a-f]{12}", digest) for digest in digests(step).values())
+
+
+def test_what_changes_no_meaning_changes_no_digest(library):
+    before = all_of(library)
+    for path in library.rglob("*.py"):
+        path.write_text(with_another_layout(path.read_text()))
+    assert changed(before, all_of(library)) == set()
+    for path in library.rglob("*.py"):
+        path.write_text(re.sub(r"^import (\w+)$", r"import \1, ast", path.read_text(), flags=re.M))
+        path.write_text(path.read_text() + "\n\ndef new_helper():\n    return 1\n")
+    assert changed(before, all_of(library)) == set()
+
+
+def test_a_moved_definition_changes_no_digest(library):
+    """A function moves to a module of its own, a module to another room."""
+    before = all_of(library)
+    edit(library / MOMENTS, ("class Moments", "class Elsewhere"))
+    moved = (SCRIPTS / MOMENTS).read_text()
+    (library / "slimdit/core/moments.py").write_text(moved)
+    for path in library.rglob("*.py"):
+        text = path.read_text()
+        path.write_text(text.replace("evaluation.metrics.moments", "core.moments"))
+    assert changed(before, all_of(library)) == set()
+
+
+def test_what_surrounds_a_step_is_no_part_of_it(library):
+    before = all_of(library)
+    for package in AROUND:
+        for path in library.joinpath(*package.split(".")).glob("*.py"):
+            path.write_text(path.read_text() + "\nPOLL_S = 17\nraise SystemExit(POLL_S)\n")
+    edit(library / "slimdit/jobs/locks.py", ("POLL_S = 0.5", "POLL_S = 0.7"))
+    assert changed(before, all_of(library)) == set()
+
+
+def test_a_change_reaches_the_steps_that_use_it(library):
+    before = all_of(library)
+    edit(library / "slimdit/training/loop.py", ("1 - self.ema_decay", "2 - self.ema_decay"))
+    assert changed(before, all_of(library)) == {"train", "train_autoencoder"}
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("evaluation/metrics/kid.py", {"evaluate"}),
+        ("evaluation/quality.py", {"evaluate"}),
+        ("evaluation/features/inception_2015.py", {"evaluate", "make_reference"}),
+        ("evaluation/features/extractor.py", {"evaluate", "make_reference"}),
+        ("diffusion/samplers/ddim.py", {"sample", "sample_shard"}),
+        ("diffusion/process.py", {"train", "sample", "sample_shard"}),
+    ],
+)
+def test_other_arithmetic_changes_the_steps_that_do_it(library, name, steps):
+    before = all_of(library)
+    path = library / "slimdit" / name
+    path.write_text(re.sub(r"(\n    return )", r"\n    print(1)\1", path.read_text()))
+    path.write_text(re.sub(r"(\n        return )", r"\n        print(1)\1", path.read_text()))
+    assert changed(before, all_of(library)) == steps
+
+
+def test_components_that_are_not_in_use_do_not_count(library):
+    before = all_of(library, PLAIN)
+    for name in ("models/attention/mediated.py", "models/mlp/moe.py", "diffusion/samplers/ddpm.py"):
+        path = library / "slimdit" / name
+        path.write_text(path.read_text().replace("return ", "return 1 and "))
+    assert changed(before, all_of(library, PLAIN)) == set()
+    assert {"train", "sample", "count_cost"} <= changed(before, all_of(library))
+
+
+def test_registrations_belong_to_the_operator_and_constants_to_their_users(library):
+    moe = PLAIN | {"mlp": {"moe"}}
+    before = all_of(library, moe)
+    edit(library / "slimdit/models/ops.py", ("return x.new_empty(x.shape[0], weight", "return (x"))
+    assert "train" in changed(before, all_of(library, moe))
+    before = all_of(library)
+    edit(library / "slimdit/data/latents.py", ("MEAN, STD = 0, 1", "MEAN, STD = 1, 0"))
+    assert {"train", "encode_latents"} == changed(before, all_of(library))
+
+
+def test_what_is_taken_from_outside_counts_by_its_name(library):
+    before = all_of(library)
+    edit(library / "slimdit/diffusion/process.py", ("import numpy as np", "import torch as np"))
+    assert {"train", "sample"} <= changed(before, all_of(library))
+
+
+@pytest.mark.parametrize("study", [PHOTOS, IMAGENET200])
+def test_every_component_of_the_shipped_studies_is_found(study):
+    for variant in study.variants:
+        assert digests("train", study.parts(variant))
+
+
+def test_an_unknown_component_or_name_is_refused(library):
+    with pytest.raises(ValueError, match="attention 'window' is in no registry"):
+        digests("train", {"attention": {"window"}})
+    edit(library / "slimdit/models/attention/__init__.py", ("full.FullAttention", "full.Full"))
+    with pytest.raises(ValueError, match=r"slimdit.models.attention.full defines no Full"):
+        digests("train", PLAIN, library)
+
+
+def pythons():
+    """Interpreters of this machine, from 3.11 on."""
+    names = [f"python3.{minor}" for minor in range(11, 20)]
+    found = [shutil.which(name) for name in names]
+    found += map(str, Path.home().glob(".pyenv/versions/3.1[1-9]*/bin/python"))
+    return [path for path in found if path and runs(path)]
+
+
+def runs(python):
+    return subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+
+
+def test_a_syntax_tree_has_one_normal_form_in_every_python():
+    from slimdit.core.code_digest import digest_of
+
+    assert digest_of(normal_form(ast.parse(SNIPPET))) == EXPECTED
+
+
+@pytest.mark.parametrize("python", pythons() or [None])
+def test_another_python_gives_the_same_digests(python):
+    if python is None:
+        pytest.skip("there is no other Python of 3.11 or later on this machine")
+    program = (
+        f"import json, sys; sys.path.insert(0, {str(SCRIPTS)!r})\n"
+        "from slimdit.core.code_digest import definition_digests\n"
+        f"used = {json.dumps({kind: sorted(names) for kind, names in ALL.items()})}\n"
+        f"steps = {STEPS}\n"
+        "print(json.dumps({step: definition_digests(step, step, used) for step in steps}))\n"
+    )
+    done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == all_of(SCRIPTS)

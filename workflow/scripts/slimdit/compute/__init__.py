@@ -1,0 +1,1 @@
+"""What arithmetic runs on: devices, types, memory, the processes of one training."""

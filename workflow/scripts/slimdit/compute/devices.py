@@ -1,0 +1,42 @@
+"""Which device a job computes on."""
+
+import os
+import shutil
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # what cuBLAS needs to repeat its bits
+
+
+def make_deterministic() -> None:
+    """From here on a GPU gives the same bits again, or raises for an operation that cannot.
+
+    To be called before CUDA starts. A CPU always does, with as many threads.
+    """
+    os.environ[WORKSPACE] = ":4096:8"
+
+
+def device():
+    """The torch device of this process: its own of the leased GPUs, or the CPU."""
+    import torch
+
+    torch.use_deterministic_algorithms(WORKSPACE in os.environ)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def on_cuda(choice: str, yes: str, device) -> bool:
+    """Whether an option of a config is on: `auto` means on CUDA."""
+    return choice == yes or (choice == "auto" and device.type == "cuda")
+
+
+def to_device(array, device):
+    """A numpy array as a tensor on a torch device; a GPU fetches it while the CPU goes on."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def cxx_compiler() -> str | None:
+    """Where a compiler of C++ is, or None."""
+    return shutil.which("g++") or shutil.which("clang++")

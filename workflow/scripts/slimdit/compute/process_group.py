@@ -1,0 +1,99 @@
+"""The processes of one training: each has a GPU and an equal share of every batch."""
+
+import contextlib
+from itertools import pairwise
+
+from slimdit.core.errors import InputError
+
+
+class Processes:
+    """Those that `join` has brought together; without it, this one alone."""
+
+    def __init__(self):
+        import torch.distributed
+
+        together = torch.distributed.is_initialized()
+        self.rank = torch.distributed.get_rank() if together else 0
+        self.size = torch.distributed.get_world_size() if together else 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes what all have made."""
+        return self.rank == 0
+
+    def parts(self, batch_size: int, micro_batch_size: int | None) -> list[slice]:
+        """The rows of a batch that this process takes, one part after the other.
+
+        Every process has as many parts, each at most `micro_batch_size` long. Raises InputError
+        when the batch cannot be shared equally.
+        """
+        if batch_size % self.size:
+            raise InputError(
+                f"training.batch_size {batch_size} cannot be shared equally by {self.size} GPUs; "
+                "make it a multiple of that number."
+            )
+        share = batch_size // self.size
+        count = -(-share // (micro_batch_size or share))
+        ends = [self.rank * share + share * part // count for part in range(count + 1)]
+        return [slice(start, stop) for start, stop in pairwise(ends)]
+
+    def replicated(self, model):
+        """`model` with gradients that are means over the processes."""
+        if self.size == 1:
+            return model
+        from torch.nn.parallel import DistributedDataParallel
+
+        return DistributedDataParallel(model, forward_sync_buffers=False)
+
+    def without_exchange(self, model, condition: bool):
+        """While `condition`, gradients of the `replicated` model stay in their process."""
+        return model.no_sync() if condition and self.size > 1 else contextlib.nullcontext()
+
+    def sum(self, tensor):
+        """The sum over the processes, in each of them."""
+        if self.size > 1:
+            import torch.distributed
+
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is raised in any process: what all do together, all must agree on."""
+        if self.size == 1:
+            return flag
+        import torch
+
+        return bool(self.sum(torch.tensor(int(flag))))  # on the CPU: no wait for the GPU
+
+    def wait(self) -> None:
+        """Until all have come so far."""
+        self.any(False)
+
+    def same(self, value):
+        """The first process's value, in each of them."""
+        if self.size == 1:
+            return value
+        import torch.distributed
+
+        values = [value]
+        torch.distributed.broadcast_object_list(values)
+        return values[0]
+
+
+def join() -> None:
+    """Bring together the processes that torchrun has started."""
+    import torch.distributed
+
+    from slimdit.compute.devices import device
+
+    on = device()
+    if on.type == "cuda":
+        torch.cuda.set_device(on)
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on.type == "cuda" else "gloo")
+
+
+def part() -> None:
+    """After all has been done together: after an error the others would be waited for."""
+    import torch.distributed
+
+    torch.distributed.destroy_process_group()

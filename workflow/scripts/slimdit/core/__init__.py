@@ -1,0 +1,1 @@
+"""The ground, which knows nothing of the study: errors, randomness, registries, digests of code."""

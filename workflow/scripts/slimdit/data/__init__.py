@@ -1,0 +1,1 @@
+"""Images to subsets, and subsets to latents."""

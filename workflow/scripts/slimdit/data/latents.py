@@ -1,0 +1,171 @@
+"""The latent cache: one memory-mapped array of posterior moments, and batches drawn from it."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimdit.compute.devices import to_device
+from slimdit.compute.process_group import Processes
+from slimdit.core.errors import InputError
+from slimdit.core.randomness import stream
+from slimdit.storage.files import read_json, sha256_of
+
+MEAN, STD = 0, 1
+GPU_SHARE = 0.5  # of the free memory, at most, for latents
+OF_MANIFEST = {"shape": list, "labels": list, "classes": list, "shift": list, "scale": list}
+OF_MANIFEST |= {"sha256": str}
+
+
+class LatentCache:
+    """Moments of every training image and its mirror image.
+
+    moments: (M, 2 flips, 2 moments, C, H, W) float16; labels: (M,). The manifest carries the
+    shift and scale per channel that latents are trained with.
+
+    Raises InputError when the array is not what its manifest says.
+    """
+
+    def __init__(self, array: str | Path, manifest: str | Path):
+        self.manifest = read_manifest(manifest)
+        try:
+            self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{array} is not an array of latents ({error}); delete it to encode anew."
+            ) from None
+        self.labels = np.array(self.manifest["labels"], dtype=np.int64)
+        if list(self.moments.shape) != self.manifest["shape"]:
+            raise InputError(
+                f"{array} has shape {self.moments.shape} but {manifest} says "
+                f"{self.manifest['shape']}; delete both to encode anew."
+            )
+        if sha256_of(array) != self.manifest["sha256"]:
+            raise InputError(
+                f"{array} is not what {manifest} is about (its sha256 differs); "
+                "delete both to encode anew."
+            )
+        for key in ("shift", "scale"):
+            values = np.array(self.manifest[key], dtype=np.float64)
+            if values.shape != self.moments.shape[3:4] or not np.isfinite(values).all():
+                raise InputError(
+                    f"{manifest} has the {key} {self.manifest[key]}, but {array} has "
+                    f"{self.moments.shape[3]} channels, each of which should have a finite one; "
+                    "delete both to encode anew."
+                )
+
+    def check(self, structure: dict, where: str) -> None:
+        """Raise InputError unless a model of this structure can be trained on these latents."""
+        side, channels = structure["input_size"], structure["in_channels"]
+        if self.moments.shape[3:] != (channels, side, side):
+            raise InputError(
+                f"{where}: latents are {self.moments.shape[3:]} but the model takes "
+                f"{(channels, side, side)}; data.image_size, autoencoder.latent_channels and "
+                "autoencoder.downsample_factor must be those of the encoding."
+            )
+        if self.labels.max() >= structure["num_classes"]:
+            raise InputError(
+                f"{where}: labels reach {self.labels.max()} but data.num_classes is "
+                f"{structure['num_classes']}."
+            )
+
+
+def read_manifest(path: str | Path) -> dict:
+    """What encode_latents wrote of its array; raises InputError for anything else."""
+    manifest = read_json(path)
+    for key, kind in OF_MANIFEST.items():
+        if not isinstance(manifest, dict) or not isinstance(manifest.get(key), kind):
+            raise InputError(
+                f"{path} has no {key}, a {kind.__name__}; it should be the manifest that the rule "
+                "encode_latents writes: delete it to encode anew."
+            )
+    return manifest
+
+
+class LatentBatches:
+    """Batch s of a run, as a function of (seed, s): posterior samples x0 and labels.
+
+    Images come in a new random order each epoch; a batch may span two epochs.
+    """
+
+    def __init__(self, cache: LatentCache, batch_size: int, flip: bool, seed: int, device):
+        self.batch_size, self.flip, self.seed, self.device = batch_size, flip, seed, device
+        where = device if fits(cache.moments.nbytes, device) else torch.device("cpu")
+        # Processes on one machine share the file's pages, not copies of it.
+        moments = np.array(cache.moments) if Processes().size == 1 else cache.moments
+        with warnings.catch_warnings(action="ignore"):  # nothing is written to the mapped file
+            self.moments = torch.from_numpy(moments).to(where)
+        self.labels = torch.from_numpy(cache.labels).to(where)
+        shift, scale = (
+            torch.tensor(cache.manifest[key], device=device).view(-1, 1, 1)
+            for key in ("shift", "scale")
+        )
+        self.shift, self.scale = shift, scale
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """x0 (B, C, H, W) float32 in units of the diffusion, labels (B,)."""
+        rows = self.rows(step)
+        flips = np.zeros_like(rows)
+        if self.flip:
+            flips = stream(self.seed, "flip", step).integers(0, 2, self.batch_size)
+        moments, labels = self.stored(rows, flips)
+        moments = moments.float()  # (B, 2, C, H, W)
+        eps = stream(self.seed, "posterior", step).standard_normal(
+            tuple(moments[:, MEAN].shape), np.float32
+        )
+        sample = moments[:, MEAN] + moments[:, STD] * to_device(eps, self.device)
+        return (sample - self.shift) * self.scale, labels
+
+    def stored(self, rows: np.ndarray, flips: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Moments (B, 2, C, H, W) float16 and labels (B,) of images, or of their mirror images."""
+        where = self.labels.device
+        images, both = (to_device(index, where) for index in (rows, 2 * rows + flips))
+        moments = self.moments.flatten(0, 1).index_select(0, both)
+        return moments.to(self.device), self.labels[images].to(self.device)
+
+    def rows(self, step: int) -> np.ndarray:
+        """Positions in the cache of the images of batch `step`."""
+        count = len(self.labels)
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = positions // count
+        rows = np.empty(self.batch_size, np.int64)
+        for epoch in np.unique(epochs):
+            if epoch != self._epoch:
+                self._epoch = int(epoch)
+                self._order = stream(self.seed, "order", self._epoch).permutation(count)
+            now = epochs == epoch
+            rows[now] = self._order[positions[now] % count]
+        return rows
+
+
+def fits(num_bytes: int, device: torch.device) -> bool:
+    """Whether the latents may lie on a GPU, beside what training needs there."""
+    return device.type == "cuda" and num_bytes <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def classes_of(rows):
+    """In the order of their labels."""
+    classes = {int(row["label"]): row["class"] for row in rows}
+    return [classes[label] for label in sorted(classes)]
+
+
+def normalization(moments, normalize, latent_std, autoencoder):
+    """Per channel: what to subtract from a latent, and what to multiply it with.
+
+    Measured: samples of the posterior get mean 0 and standard deviation `latent_std`.
+    """
+    channels = moments.shape[3]
+    if normalize == "config":
+        shift = getattr(autoencoder.config, "shift_factor", None) or 0.0
+        return [float(shift)] * channels, [float(autoencoder.config.scaling_factor)] * channels
+    means, stds = moments[:, :, MEAN].astype(np.float32), moments[:, :, STD].astype(np.float32)
+    images = (0, 1, 3, 4)
+    shift = means.mean(axis=images, dtype=np.float64)
+    variance = means.var(axis=images, dtype=np.float64)
+    # Of what is trained on: a channel that the posterior has given up is noise, not a faint signal.
+    variance += np.square(stds).mean(axis=images, dtype=np.float64)
+    scale = latent_std / np.sqrt(variance)
+    return shift.tolist(), scale.tolist()

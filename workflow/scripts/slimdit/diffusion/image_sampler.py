@@ -1,0 +1,105 @@
+"""The images of a run, from its weights and the autoencoder of its latents."""
+
+import json
+import time
+
+import numpy as np
+
+from slimdit.core.errors import InputError
+from slimdit.storage.files import fingerprint, read_json, sha256_of
+
+
+class ImageSampler:
+    """Image i of a run depends on (seed, i, its label) alone.
+
+    sampling: what `Generator` takes, and {"num_samples", "num_sets", "labels", "batch_size"}, as a
+    JSON string: `num_sets` sets of the same labels from other noise, one set after the other.
+
+    Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents;
+    precision_name, of the model's products.
+    """
+
+    def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
+        import torch
+
+        from slimdit.compute.devices import device, on_cuda
+        from slimdit.compute.precision import name_of
+        from slimdit.data.autoencoders import load_autoencoder, weights_file
+        from slimdit.diffusion.latent_sampler import Generator, labels_for
+        from slimdit.jobs.provenance import arithmetic
+        from slimdit.models.checkpoint import load_variant
+
+        self.options, self.manifest = json.loads(sampling), read_json(latents_manifest)
+        on = device()
+        torch.set_float32_matmul_precision("high")
+        model = load_variant(checkpoint, on)
+        self.generator = Generator(model, self.options, num_timesteps, on)
+        self.autoencoder = load_autoencoder(source, revision, on)
+        if on_cuda(self.options["compile"], "on", on):
+            self.autoencoder.decoder.compile(dynamic=True)
+        # bfloat16 has fewer digits than an image's eight bits.
+        is_half = on.type == "cuda" and self.generator.dtype != torch.float32
+        self.decoder_dtype = torch.float16 if is_half else torch.float32
+        check_same_autoencoder(weights_file(source, revision), self.manifest)
+        self.labels = labels_for(
+            self.options["num_samples"],
+            model.num_classes,
+            self.options["labels"],
+            self.options["seed"],
+        )
+        self.num_images = len(self.labels) * self.options["num_sets"]
+        files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
+        self.precision_name = name_of(self.generator.dtype)
+        self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *files]
+
+    def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
+        """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""
+        return self.started(indices, labels, stream)()
+
+    def started(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image"):
+        """The images that `images` gives, as a function to be called when they are needed."""
+        from slimdit.data.autoencoders import start_decoding
+
+        z = self.generator.latents(indices, labels, stream)
+        return start_decoding(
+            self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
+        )
+
+    def array(self, state, code: str, rows: range):
+        """The images `rows` of all sets, uint8 (len(rows), H, W, 3), as a ResumableArray in the
+        folder `state`; with how many of them were made just now and the seconds that took.
+
+        code: digest of what the step's code does.
+        """
+        from slimdit.data.resumable_array import ResumableArray
+
+        side = self.manifest["image_size"]
+        key = fingerprint([*self.identity, code, rows.start, rows.stop])
+        array = ResumableArray(state, key, (len(rows), side, side, 3), np.uint8)
+
+        def make(start, stop):
+            indices = np.arange(rows[start], rows[stop - 1] + 1)
+            images = self.started(indices, self.labels[indices % len(self.labels)])
+            return images if self.generator.device.type == "cuda" else images()
+
+        todo, started_s = len(rows) - array.done, time.monotonic()
+        array.fill(make, self.options["batch_size"], "sample", "image")
+        return array, todo, time.monotonic() - started_s
+
+
+def rows_of_shard(shard: str, num_images: int, batch_size: int) -> range:
+    """The rows of shard "2-of-8": whole batches, so that each image is made beside the same ones
+    as where there are no shards, and comes out to the same bits."""
+    position, count = map(int, shard.split("-of-"))
+    num_batches = -(-num_images // batch_size)
+    first, end = (num_batches * part // count * batch_size for part in (position - 1, position))
+    return range(first, min(end, num_images))
+
+
+def check_same_autoencoder(weights, manifest):
+    """Raise InputError unless `weights` are those that the latents were encoded by."""
+    if sha256_of(weights) != manifest["autoencoder"]["weights_sha256"]:
+        raise InputError(
+            f"{weights} are not the weights that the latents were encoded by (their sha256 "
+            "differs); restore them, or delete the study's data/latents.json to encode anew."
+        )

@@ -1,0 +1,148 @@
+"""Latents from noise: image i depends on (seed, i, its label) alone, not on its batch."""
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimdit.compute.devices import on_cuda, to_device
+from slimdit.compute.out_of_memory import is_out_of_memory
+from slimdit.compute.precision import autocast, chosen_dtype
+from slimdit.core.errors import InputError
+from slimdit.core.randomness import stream
+from slimdit.diffusion.process import Diffusion
+from slimdit.diffusion.samplers import SAMPLERS
+from slimdit.models.dit import DiT
+from slimdit.models.inference_weights import store_weights
+
+LARGEST_GRAPH = 32  # images of a batch whose kernels are too short to be launched one by one
+
+
+def labels_for(num_samples: int, num_classes: int, mode: str, seed: int) -> np.ndarray:
+    """Class of each image, int64: `balanced` takes turns, `random` draws uniformly."""
+    if mode == "balanced":
+        return np.arange(num_samples) % num_classes
+    return stream(seed, "labels").integers(0, num_classes, num_samples)
+
+
+def noise_for(
+    seed: int, what: str, indices: np.ndarray, shape: tuple[int, ...], *k: int
+) -> np.ndarray:
+    """One stream an image: (len(indices), *shape) float32."""
+    draws = [stream(seed, what, int(i), *k).standard_normal(shape, np.float32) for i in indices]
+    return np.stack(draws)
+
+
+class Generator:
+    """Samples latents from a model.
+
+    Args:
+        sampling: {"sampler", "steps", "guidance_scale", "guided_channels", "seed", "batch_size",
+            "compile", "precision", and the sampler's own options under "options"}. guided_channels
+            is "all", or how many of the first channels are guided (DiT's sampler guides 3).
+            compile ("auto": on CUDA) and precision (as `chosen_dtype` reads it) are of the
+            model, whose weights are converted in place; the chain's state is float32.
+        num_timesteps: of the training's diffusion.
+    """
+
+    def __init__(self, model: DiT, sampling: dict, num_timesteps: int, device: torch.device):
+        self.model, self.device = model.to(device).eval(), device
+        self.seed = sampling["seed"]
+        self.scale = float(sampling["guidance_scale"])
+        channels = sampling["guided_channels"]
+        self.guided_channels = model.in_channels if channels == "all" else int(channels)
+        if self.guided_channels > model.in_channels:
+            raise InputError(
+                f"sampling.guided_channels {channels} is more than the latent's "
+                f"{model.in_channels} channels."
+            )
+        diffusion = Diffusion(num_timesteps, sampling["steps"]).to(device)
+        self.diffusion = diffusion
+        named = {"name": sampling["sampler"], **sampling.get("options", {})}
+        self.sampler = SAMPLERS.build(named, diffusion)
+        self.dtype = chosen_dtype(sampling["precision"], model.hidden_size, device)
+        self.is_compiled = on_cuda(sampling["compile"], "on", device)
+        self.compiled_size = sampling["batch_size"]
+        with torch.inference_mode():
+            self.timesteps = model.timestep_embedder(diffusion.timesteps)  # (K, C)
+        store_weights(model, self.dtype)
+
+    @torch.inference_mode()
+    def latents(
+        self, indices: np.ndarray, labels: np.ndarray, stream_name: str = "image"
+    ) -> Tensor:
+        """Images `indices` of classes `labels` -> (B, C, H, W) float32 on the device."""
+        count = len(indices)
+        indices, labels = self.padded(indices), self.padded(labels)
+        shape = (self.model.in_channels, self.model.input_size, self.model.input_size)
+
+        def noise(what: str, *k: int) -> Tensor:
+            array = noise_for(self.seed, f"{stream_name}/{what}", indices, shape, *k)
+            return to_device(array, self.device)
+
+        x, classes = noise("start"), self.classes(labels)
+        k = torch.tensor([self.diffusion.num_steps - 1], device=self.device)
+        step = self.step_for(len(indices))
+        try:
+            for position in reversed(range(self.diffusion.num_steps)):
+                drawn = noise("step", position) if self.sampler.needs_noise else None
+                x, k = step(x, k, classes, drawn)
+        except Exception as error:
+            if is_out_of_memory(error):
+                self.compiled_size = len(indices) // 2  # for those who try again with fewer
+            raise
+        return x[:count]
+
+    def padded(self, values: np.ndarray) -> np.ndarray:
+        """`values`, repeated up to the size that a compiled step is for."""
+        return np.resize(values, max(len(values), self.compiled_size * self.is_compiled))
+
+    def classes(self, labels: np.ndarray) -> Tensor:
+        """Embeddings of the classes, and with guidance of as many null classes: (B or 2B, C)."""
+        y = to_device(np.asarray(labels), self.device)
+        if self.scale != 1.0:
+            y = torch.cat([y, torch.full_like(y, self.model.null_class)])
+        return self.model.label_embedder(y)
+
+    # Only those who compile pay for the compiler's import.
+
+    @functools.cached_property
+    def compiled(self):
+        return torch.compile(self.step, fullgraph=True, dynamic=False)
+
+    @functools.cached_property
+    def captured(self):
+        return torch.compile(self.step, fullgraph=True, dynamic=False, mode="reduce-overhead")
+
+    def step_for(self, batch_size: int):
+        """`step`, compiled as one graph if asked; for few images on CUDA a graph of kernels too."""
+        if not self.is_compiled:
+            return self.step
+        if self.device.type != "cuda" or batch_size > LARGEST_GRAPH:
+            return self.compiled
+        # What a graph of kernels returns is overwritten by its next run.
+        return lambda *inputs: tuple(output.clone() for output in self.captured(*inputs))
+
+    def step(
+        self, x: Tensor, k: Tensor, classes: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """x, noise: (B, C, H, W); k: (1,) -> x_{k-1}, k - 1."""
+        eps, v = self.guided(x, self.timesteps[k] + classes)
+        return self.sampler.step(x, k, eps, v, noise), k - 1
+
+    def guided(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise with classifier-free guidance, null + scale (class - null), and the variance."""
+        if self.scale == 1.0:
+            return self.predicted(x, c).chunk(2, dim=1)
+        eps, v = self.predicted(x.repeat(2, 1, 1, 1), c).chunk(2, dim=1)
+        conditional, unconditional = eps.chunk(2)
+        guided = unconditional + self.scale * (conditional - unconditional)
+        eps = torch.cat(
+            [guided[:, : self.guided_channels], conditional[:, self.guided_channels :]], dim=1
+        )
+        return eps, v.chunk(2)[0]
+
+    def predicted(self, x: Tensor, c: Tensor) -> Tensor:
+        with autocast(self.device, self.dtype):
+            return self.model.conditioned(x, c).output.float()

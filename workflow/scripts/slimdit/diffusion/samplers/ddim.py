@@ -1,0 +1,24 @@
+"""Denoising diffusion implicit models (Song et al. 2021)."""
+
+from torch import Tensor
+
+from slimdit.diffusion.process import Diffusion
+
+
+class DDIM:
+    """sqrt(a_prev) x0_hat + sqrt(1 - a_prev - sigma^2) eps + sigma noise; eta = 0 has no noise."""
+
+    def __init__(self, diffusion: Diffusion, eta: float = 0.0):
+        self.diffusion, self.eta = diffusion, eta
+        self.needs_noise = eta > 0
+
+    def step(self, x: Tensor, k: Tensor, eps: Tensor, v: Tensor, noise: Tensor | None) -> Tensor:
+        """x, eps, noise: (B, C, H, W); k: (B,) -> x_{k-1}. The learned variance v is not used."""
+        alpha_bar = self.diffusion.at("alpha_bar", k)
+        previous = self.diffusion.at("alpha_bar_previous", k)
+        x0 = self.diffusion.predicted_x0(x, k, eps)
+        if not self.needs_noise:
+            return previous.sqrt() * x0 + (1 - previous).sqrt() * eps
+        variance = self.eta**2 * (1 - previous) / (1 - alpha_bar) * (1 - alpha_bar / previous)
+        direction = (1 - previous - variance).clamp(min=0).sqrt()
+        return previous.sqrt() * x0 + direction * eps + variance.sqrt() * noise

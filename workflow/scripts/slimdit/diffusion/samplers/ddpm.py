@@ -1,0 +1,18 @@
+"""Ancestral sampling (Ho et al. 2020) with the learned variance."""
+
+import torch
+from torch import Tensor
+
+from slimdit.diffusion.process import Diffusion
+
+
+class DDPM:
+    def __init__(self, diffusion: Diffusion):
+        self.diffusion = diffusion
+        self.needs_noise = True
+
+    def step(self, x: Tensor, k: Tensor, eps: Tensor, v: Tensor, noise: Tensor | None) -> Tensor:
+        """x, eps, v, noise: (B, C, H, W); k: (B,) -> x_{k-1}; at k = 0 no noise is added."""
+        mean = self.diffusion.posterior_mean(self.diffusion.predicted_x0(x, k, eps), x, k)
+        deviation = (0.5 * self.diffusion.log_variance(v, k)).exp()
+        return torch.where(k.view(-1, 1, 1, 1) == 0, mean, mean + deviation * noise)

@@ -1,0 +1,1 @@
+"""Image sets to features, and features to metrics."""

@@ -1,0 +1,17 @@
+"""Feature extractors by name: what the images of a study are compared in."""
+
+from slimdit.core.registry import Registry
+
+EXTRACTORS = Registry(
+    "extractor",
+    __name__,
+    {
+        "efficientnet-lite0": "efficientnet_lite0.EfficientNetLite0",
+        "inception-2015": "inception_2015.Inception2015",
+    },
+)
+
+
+def build_extractor(name: str, **options):
+    """The extractor `name` with its own options; raises InputError for unknown ones."""
+    return EXTRACTORS.build({"name": name, **options})

@@ -1,0 +1,123 @@
+"""What every feature extractor is: images in, pooled and spatial features out."""
+
+import contextlib
+import hashlib
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+
+from slimdit.core.code_digest import definition_digests
+from slimdit.core.errors import InputError
+from slimdit.data.resumable_array import ResumableArray
+from slimdit.jobs.provenance import arithmetic
+from slimdit.storage.files import fingerprint
+
+
+class Extractor(ABC):
+    """A frozen classifier with two layers to read: pooled features and a flattened spatial map.
+
+    A subclass sets the attributes below and computes one batch at a time. The columns and labels
+    name the Fréchet distances of its two kinds of features, and the score of its classes; "FID",
+    "sFID" and "IS" belong to the Inception-2015 graph alone.
+    """
+
+    name: str
+    weights_sha256: str
+    fd_column: str
+    sfd_column: str
+    fd_label: str
+    sfd_label: str
+    score_column: str
+    score_label: str
+
+    @property
+    @abstractmethod
+    def options(self) -> dict:
+        """Everything besides the weights that changes the features, as JSON values."""
+
+    @abstractmethod
+    def batch_features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 images (B, H, W, 3) to float32 pooled (B, D) and spatial (B, S) features."""
+
+    @abstractmethod
+    def class_logits(self, pooled: np.ndarray) -> np.ndarray:
+        """Logits (B, classes) of the classifier on pooled features (B, D)."""
+
+    def class_probabilities(self, pooled: np.ndarray) -> np.ndarray:
+        """Softmax of the logits, (B, classes) float64: what the Inception Score is made of."""
+        logits = np.asarray(self.class_logits(pooled), dtype=np.float64)
+        exponentials = np.exp(logits - logits.max(1, keepdims=True))
+        return exponentials / exponentials.sum(1, keepdims=True)
+
+    def describe(self) -> dict:
+        """Identity of the features: two sets can be compared if their descriptions are equal."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.weights_sha256,
+            "options": self.options,
+            "fd_column": self.fd_column,
+            "sfd_column": self.sfd_column,
+            "fd_label": self.fd_label,
+            "sfd_label": self.sfd_label,
+            "score_column": self.score_column,
+            "score_label": self.score_label,
+        }
+
+    def features(
+        self,
+        images: np.ndarray,
+        batch_size: int,
+        description: str = "features",
+        keep: str | Path | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Features of uint8 images (N, H, W, 3): {"pooled": (N, D), "spatial": (N, S)} float32.
+
+        Image i has the same features in any batch, to rounding. keep: a folder that batches are
+        written to as they come, so that a killed process goes on there and what is done is not
+        computed again, as long as images, extractor, code, library versions and device are the
+        same. Raises InputError for images of another shape or type, and for none.
+        """
+        images = np.asanyarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise InputError(
+                f"images are {images.dtype} of shape {images.shape}; "
+                "they should be uint8 of shape (number, height, width, 3)."
+            )
+        if len(images) == 0:
+            raise InputError("there are no images to extract features from; give at least one.")
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; it should be at least 1.")
+
+        def batch(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+            return self.batch_features(np.array(images[start:stop], order="C"))
+
+        num_pooled, num_spatial = (values.shape[1] for values in batch(0, 1))
+        with contextlib.ExitStack() as stack:
+            folder = keep or stack.enter_context(tempfile.TemporaryDirectory())
+            shape = (len(images), num_pooled + num_spatial)
+            array = ResumableArray(folder, self._key(images), shape, np.float32)
+            array.fill(
+                lambda start, stop: np.concatenate(batch(start, stop), axis=1),
+                batch_size,
+                description,
+                "images",
+            )
+            values = array.values
+            return {
+                "pooled": np.array(values[:, :num_pooled]),
+                "spatial": np.array(values[:, num_pooled:]),
+            }
+
+    def _key(self, images: np.ndarray) -> str:
+        """Names all that the features of `images` are a function of."""
+        return fingerprint(
+            [
+                hashlib.sha256(np.ascontiguousarray(images)).hexdigest(),
+                list(images.shape),
+                self.describe(),
+                definition_digests(type(self).__module__, type(self).__name__, {}),
+                arithmetic(),
+            ]
+        )

@@ -1,0 +1,172 @@
+"""Fréchet distance of the normal distributions fitted to two sets of features.
+
+|mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr sqrt(A B), A and B the covariances over n - 1
+(Heusel et al., 2017, Eq. 6). With A = H H^T and Y the m centred features behind B, the cross term
+tr sqrt(A B) is the sum of the singular values of Y H over sqrt(m - 1):
+
+- by SVD where a set has fewer images than features. H is then made of the images themselves, so
+  that nothing is squared: exact without full rank, where a matrix square root loses five digits.
+- by eigenvalues of H^T B H otherwise, several times faster. H is then V sqrt(lambda) of A.
+
+It is biased upwards for few images: compare distances of equally many.
+"""
+
+import numpy as np
+
+from slimdit.core.errors import InputError
+from slimdit.evaluation.metrics.checks import check_finite, checked_features, checked_pair
+
+MEAN_DTYPES = ("float64", "float32")
+ASYMMETRY = 1e-8  # of a covariance, relative to its largest entry
+
+
+def frechet_distance(
+    features_a: np.ndarray, features_b: np.ndarray, mean_dtype: str = "float64"
+) -> float:
+    """Distance of features (N, D) and (M, D).
+
+    mean_dtype: "float32" is OpenAI's evaluator to its rounding, for published numbers: the means
+    of the float32 features are accumulated, subtracted and squared in float32, and the covariances
+    stay in float64 with means of their own. The two differ by the rounding of those means.
+    """
+    a, b = checked_pair(features_a, features_b, "features_a", "features_b")
+    smaller, larger = (a, b) if len(a) <= len(b) else (b, a)
+    return PreparedReference(smaller, mean_dtype).distance(larger)
+
+
+class PreparedReference:
+    """Features (N, D) whose factor H is computed once for distances to many sets."""
+
+    def __init__(self, features: np.ndarray, mean_dtype: str = "float64"):
+        features = checked_features(features, "reference")
+        if mean_dtype not in MEAN_DTYPES:
+            raise InputError(f"mean_dtype is {mean_dtype!r}; it should be float64 or float32.")
+        self.num_images, self.num_features = features.shape
+        self.mean_dtype = mean_dtype
+        self.mean = _mean(features, mean_dtype)  # (D,)
+        self.centre = features.mean(0)  # (D,)
+        centred = features - self.centre
+        self.trace = _trace(centred)
+        few = self.num_images < self.num_features
+        self.factor = _factor_of_images(centred) if few else _factor(_covariance(centred))  # (D, R)
+
+    def distance(self, features: np.ndarray) -> float:
+        """Distance to features (M, D)."""
+        return self.project(features).distance()
+
+    def project(self, features: np.ndarray) -> "Projection":
+        """Features (M, D) ready for the distances of many of their subsets."""
+        return Projection(self, checked_features(features, "features"))
+
+
+class Projection:
+    """Features (M, D) multiplied by a reference's factor H once, for distances of subsets."""
+
+    def __init__(self, reference: PreparedReference, features: np.ndarray):
+        if features.shape[1] != reference.num_features:
+            raise InputError(
+                f"features has {features.shape[1]} features and reference has "
+                f"{reference.num_features}; both should come from the same extractor."
+            )
+        self.reference = reference
+        self.features = features
+        self.projected = (features - reference.centre) @ reference.factor  # (M, R)
+
+    def distance(self, kept=slice(None)) -> float:
+        """Distance of the images that `kept`, an index of rows, leaves."""
+        features, projected = self.features[kept], self.projected[kept]
+        few = min(self.reference.num_images, len(features)) < self.reference.num_features
+        nuclear_norm = _nuclear_norm_by_svd if few else _nuclear_norm_by_eigenvalues
+        cross = nuclear_norm(projected - projected.mean(0)) / np.sqrt(len(features) - 1)
+        traces = self.reference.trace + _trace(features - features.mean(0))
+        mean = _mean(features, self.reference.mean_dtype)
+        return _distance(self.reference.mean, mean, traces, cross)
+
+
+def frechet_distance_from_statistics(
+    mean_a: np.ndarray, covariance_a: np.ndarray, mean_b: np.ndarray, covariance_b: np.ndarray
+) -> float:
+    """Distance from means (D,) and covariances (D, D), by eigenvalues, the negative ones as 0.
+
+    Without full rank, features give it more exactly: here rounding leaves some 1e-6 of the traces.
+    Raises InputError for statistics that are not finite, not symmetric or of different shapes.
+    """
+    mean_a, covariance_a = _checked_statistics(mean_a, covariance_a, "a")
+    mean_b, covariance_b = _checked_statistics(mean_b, covariance_b, "b")
+    if mean_a.shape != mean_b.shape:
+        raise InputError(
+            f"mean_a has {len(mean_a)} features and mean_b has {len(mean_b)}; "
+            "both should come from the same extractor."
+        )
+    factor = _factor(covariance_a)
+    cross = _sum_of_roots(factor.T @ covariance_b @ factor)
+    return _distance(mean_a, mean_b, np.trace(covariance_a) + np.trace(covariance_b), cross)
+
+
+def cross_term_by_svd(a: np.ndarray, b: np.ndarray) -> float:
+    """tr sqrt(A B) of centred features (n, D) and (m, D): the nuclear norm of a b^T, scaled."""
+    return _nuclear_norm_by_svd(b @ _factor_of_images(a)) / np.sqrt(len(b) - 1)
+
+
+def cross_term_by_eigenvalues(a: np.ndarray, b: np.ndarray) -> float:
+    """tr sqrt(A B) of centred features (n, D) and (m, D): A = H H^T, eigenvalues of H^T B H."""
+    return _nuclear_norm_by_eigenvalues(b @ _factor(_covariance(a))) / np.sqrt(len(b) - 1)
+
+
+def _distance(mean_a: np.ndarray, mean_b: np.ndarray, traces: float, cross: float) -> float:
+    difference = mean_a - mean_b
+    return float(difference.dot(difference) + traces - 2 * cross)
+
+
+def _mean(features: np.ndarray, dtype: str) -> np.ndarray:
+    return np.ascontiguousarray(features, dtype=dtype).mean(0)
+
+
+def _trace(centred: np.ndarray) -> float:
+    return np.square(centred).sum() / (len(centred) - 1)
+
+
+def _covariance(centred: np.ndarray) -> np.ndarray:
+    return centred.T @ centred / (len(centred) - 1)
+
+
+def _factor_of_images(centred: np.ndarray) -> np.ndarray:
+    """H (D, n) of centred features (n, D)."""
+    return centred.T / np.sqrt(len(centred) - 1)
+
+
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    """H (D, rank) of a covariance (D, D); eigenvalues within rounding of 0 are left out."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
+    return vectors[:, kept] * np.sqrt(values[kept])
+
+
+def _nuclear_norm_by_svd(matrix: np.ndarray) -> float:
+    return np.linalg.svd(matrix, compute_uv=False).sum() if matrix.size else 0.0
+
+
+def _nuclear_norm_by_eigenvalues(matrix: np.ndarray) -> float:
+    return _sum_of_roots(matrix.T @ matrix)
+
+
+def _sum_of_roots(matrix: np.ndarray) -> float:
+    return np.sqrt(np.linalg.eigvalsh(matrix).clip(min=0)).sum()
+
+
+def _checked_statistics(mean, covariance, name: str) -> tuple[np.ndarray, np.ndarray]:
+    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    if mean.ndim != 1 or not len(mean) or covariance.shape != 2 * mean.shape:
+        raise InputError(
+            f"mean_{name} has shape {mean.shape} and covariance_{name} {covariance.shape}; "
+            "they should be (features,) and (features, features)."
+        )
+    check_finite(mean, f"mean_{name}")
+    check_finite(covariance, f"covariance_{name}")
+    asymmetry = np.abs(covariance - covariance.T).max()
+    if asymmetry > ASYMMETRY * np.abs(covariance).max():
+        raise InputError(
+            f"covariance_{name} differs from its transpose by up to {asymmetry:.3g}; "
+            "it should be symmetric."
+        )
+    return mean, covariance

@@ -1,0 +1,21 @@
+"""Images divided among groups of equal size."""
+
+import numpy as np
+
+from slimdit.evaluation.metrics.checks import checked_labels
+
+
+def balanced_groups(
+    num_images: int, num_groups: int, random: np.random.Generator, labels=None
+) -> np.ndarray:
+    """Random group (N,) of each image, in 0 .. num_groups - 1.
+
+    The groups' sizes, and with `labels` (N,) also their numbers of each label, differ by at most 1.
+    """
+    order = random.permutation(num_images)
+    if labels is not None:
+        labels = checked_labels(labels, num_images)
+        order = order[np.argsort(labels[order], kind="stable")]
+    groups = np.empty(num_images, dtype=np.intp)
+    groups[order] = np.arange(num_images) % num_groups
+    return groups

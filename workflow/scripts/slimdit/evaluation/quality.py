@@ -1,0 +1,78 @@
+"""Every measure of one set of samples against a reference, from the features of both."""
+
+import numpy as np
+
+from slimdit.evaluation.metrics import (
+    PreparedReference,
+    extrapolated_frechet_distance,
+    frechet_distance,
+    frechet_distance_spread,
+    inception_score,
+    kernel_distance,
+    manifold_metrics,
+    memorisation,
+)
+
+MEASURES = ("neighbours", "kid_subsets", "kid_subset_size", "score_split_size", "seed")
+
+
+def quality(
+    reference: dict[str, np.ndarray],
+    samples: dict[str, np.ndarray],
+    neighbours: int,
+    kid_subsets: int,
+    kid_subset_size: int,
+    score_split_size: int,
+    seed: int,
+) -> dict[str, float]:
+    """The metrics by name; those whose arrays are not given are left out.
+
+    Both sets: `pooled` (N, D), `spatial` (N, S), and perhaps `labels` (N,), which stratify the
+    halves and groups of the uncertainty. samples: perhaps `probabilities` (N, classes).
+    reference: perhaps `train_pooled` and `held_out_pooled`, between which copies are told from
+    new images. `fd` is of pooled features, `sfd` of spatial ones; each also
+    `_float32_mean` as OpenAI's evaluator rounds it, `_corrected` for the number of images, and
+    `_standard_error` over other samples.
+    """
+    of_reference, of_samples = reference.get("labels"), samples.get("labels")
+    metrics = {}
+    for name, kind in (("fd", "pooled"), ("sfd", "spatial")):
+        real, made = reference[kind], samples[kind]
+        spread = frechet_distance_spread(made, PreparedReference(real), seed, of_samples)
+        extrapolated = extrapolated_frechet_distance(real, made, seed, of_reference, of_samples)
+        metrics |= {
+            name: spread.distance,
+            f"{name}_float32_mean": frechet_distance(real, made, "float32"),
+            f"{name}_corrected": extrapolated.corrected,
+            f"{name}_standard_error": spread.standard_error,
+        }
+    real, made = reference["pooled"], samples["pooled"]
+    metrics["kid"], metrics["kid_std"] = kernel_distance(
+        real, made, kid_subsets, kid_subset_size, seed
+    )
+    metrics |= manifold_metrics(real, made, neighbours)._asdict()
+    if "probabilities" in samples:
+        score = inception_score(samples["probabilities"], score_split_size, seed, of_samples)
+        metrics |= {
+            "classifier_score": score.mean,
+            "classifier_score_std": score.std,
+            "classifier_score_corrected": score.corrected,
+        }
+    if "train_pooled" in reference:
+        copies = memorisation(reference["train_pooled"], made, reference["held_out_pooled"])
+        metrics |= {
+            "nearest_train_distance_ratio": copies.median_distance_ratio,
+            "share_closer_than_held_out": copies.share_closer_than_held_out,
+        }
+    return metrics
+
+
+def distances_of(sets, reference) -> dict[str, list[float]]:
+    """FD and sFD of the features of each set."""
+    kinds = {"fd": "pooled", "sfd": "spatial"}
+    prepared = {name: PreparedReference(reference[kind]) for name, kind in kinds.items()}
+    distances = {name: [] for name in kinds}
+    for features in sets:
+        for name, kind in kinds.items():
+            distances[name].append(prepared[name].distance(features[kind]))
+    return distances

@@ -1,0 +1,23 @@
+"""What a machine's failures mean for whoever started the study."""
+
+import errno
+
+from slimdit.compute.out_of_memory import is_out_of_memory
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+KEPT = "what is done is kept, and the same command goes on from there"
+
+
+def sentence(error: BaseException) -> str | None:
+    """One sentence on a full or read-only disk or memory that ran out; None for other errors."""
+    if is_out_of_memory(error):
+        return f"This does not fit in memory ({error}); free some or use smaller batches: {KEPT}."
+    number, place = getattr(error, "errno", None), getattr(error, "filename", None)
+    # safetensors raises an error of its own.
+    if number in FULL or "os error 28" in str(error):
+        place = place or "results or temporary files"
+        return f"There is no space left for {place}; free some: {KEPT}."
+    if number in READ_ONLY:
+        return f"{place} cannot be accessed ({error.strerror}); mend its permissions: {KEPT}."
+    return None

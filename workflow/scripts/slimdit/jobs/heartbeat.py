@@ -1,0 +1,56 @@
+"""What a long job last said of itself, in a small file that others read while it works."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Self
+
+from slimdit.storage.files import rename_into_place, temporary_path
+
+NAME = "progress.json"
+RUNNING, FINISHED, TERMINATED, FAILED = "running", "finished", "terminated", "failed"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Where a process stands with `total` units of work, `per_s` of them a second.
+
+    interval_s: the longest time between two updates; None before the second one.
+    shown: values as they are printed, such as {"loss": "0.1234"}. time: UTC, ISO 8601.
+    """
+
+    description: str
+    state: str
+    done: int
+    total: int
+    unit: str
+    per_s: float
+    interval_s: float | None
+    shown: dict
+    host: str
+    pid: int
+    slurm_job_id: str | None
+    time: str
+
+    def write(self, folder: str | Path) -> None:
+        """Replace the file in a job's state folder.
+
+        It is not synced to disk, and never in the way of the work: what cannot be written is not.
+        """
+        folder = Path(folder)
+        try:
+            with temporary_path(folder, NAME) as temporary:
+                temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+                rename_into_place(temporary, folder / NAME)
+        except OSError:
+            pass
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self | None:
+        """What `write` wrote; None where there is no such file, or a damaged one."""
+        try:
+            beat = cls(**json.loads((Path(folder) / NAME).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        whole = all(isinstance(getattr(beat, each.name), each.type) for each in fields(cls))
+        return beat if whole else None

@@ -1,0 +1,72 @@
+"""What surrounds every rule's script: its log, its threads, its device, its last words."""
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from slimdit.compute.allocator import keep_freed_memory
+from slimdit.compute.devices import make_deterministic
+from slimdit.core.errors import InputError
+from slimdit.jobs.failures import sentence
+from slimdit.jobs.gpu_lease import leased_gpus
+from slimdit.jobs.locks import sole_process
+
+
+@contextlib.contextmanager
+def job(snakemake) -> Iterator[list[str]]:
+    """Run a rule's script, with the devices that it was given: lines go to its log; bad input and
+    what a machine lacks end in one sentence and exit code 1.
+
+    Thread counts are set before numpy or torch are imported by the script's function, and a GPU
+    is leased for as long as the script runs when the rule asks for `gpu`.
+    """
+    os.environ.update(thread_limits(snakemake.threads))
+    keep_freed_memory()
+    if snakemake.config["deterministic"]:
+        make_deterministic()
+    log_path = snakemake.log[0]
+    logging.raiseExceptions = False  # a full disk has no room for its lines either
+    count = int(snakemake.resources.get("gpu", 0))
+    with sole_process(log_path):
+        Path(log_path).write_text("")
+        log_to(log_path, logging.INFO)
+        with _last_words(snakemake.rule), leased_gpus(count) as gpus:
+            if 1 < len(gpus) < count:
+                logging.warning("%d GPUs were asked for, %d are there.", count, len(gpus))
+            yield gpus
+
+
+def thread_limits(count: int) -> dict[str, str]:
+    """Environment variables that give the numerical libraries so many threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(count))
+
+
+def log_to(path: str, level: int) -> None:
+    """To the end of the file, whoever else writes there."""
+    logging.basicConfig(
+        filename=path,
+        level=level,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+
+
+@contextlib.contextmanager
+def _last_words(rule: str) -> Iterator[None]:
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            logging.info("%s", end.code)
+        raise
+    except Exception as error:
+        message = str(error) if isinstance(error, InputError) else sentence(error)
+        logging.error("%s", message or traceback.format_exc())
+        if message is None:
+            raise
+        print(f"{rule}: {message}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,14 @@
+"""Every attention: `Kind(hidden_size, num_heads, **own)`, (B, N, C) -> (B, N, C)."""
+
+from slimdit.core.registry import Registry
+
+ATTENTION = Registry(
+    "attention",
+    __name__,
+    {
+        "full": "full.FullAttention",
+        "shallow": "shallow.ShallowAttention",
+        "mediated": "mediated.MediatedAttention",
+        "focused": "focused.FocusedAttention",
+    },
+)

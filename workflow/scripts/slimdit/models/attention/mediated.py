@@ -1,0 +1,49 @@
+"""Attention through a few mediator tokens (Pu et al. 2024), without their positional biases."""
+
+import math
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from slimdit.core.errors import InputError
+from slimdit.models import ops
+from slimdit.models.attention.full import FullAttention
+from slimdit.models.initialization import uniform
+
+KERNEL_SIZE = 3
+
+
+class MediatedAttention(FullAttention):
+    """softmax(Q T^T / sqrt(d)) softmax(T K^T / sqrt(d)) V + depthwise convolution of V.
+
+    The mediators T are the queries, average-pooled to a square of num_mediators tokens: two
+    products of O(N M C) instead of one of O(N^2 C).
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int, num_mediators: int):
+        super().__init__(hidden_size, num_heads)
+        self.side = math.isqrt(num_mediators)
+        if self.side**2 != num_mediators:
+            raise InputError(
+                f"num_mediators {num_mediators} is not a square number (4, 9, 16, ...)."
+            )
+        self.local = ops.depthwise_convolution(hidden_size, KERNEL_SIZE)
+        bound = 1.0 / KERNEL_SIZE  # of a depthwise kernel: 1 / sqrt(fan_in)
+        self.local.initial = {"weight": uniform(bound), "bias": uniform(bound)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, N, C) -> (B, N, C), N a square number."""
+        batch, tokens, channels = x.shape
+        grid = math.isqrt(tokens)
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (B, N, C)
+
+        def heads(y: Tensor) -> Tensor:
+            return y.reshape(batch, -1, self.num_heads, self.head_size).transpose(1, 2)
+
+        image = q.transpose(1, 2).reshape(batch, channels, grid, grid)
+        mediators = F.adaptive_avg_pool2d(image, self.side)  # (B, C, side, side)
+        t = heads(mediators.flatten(2).transpose(1, 2))  # (B, H, M, d)
+        mediated = ops.attend(t, heads(k), heads(v))  # (B, H, M, d)
+        attended = ops.attend(heads(q), t, mediated)  # (B, H, N, d)
+        attended = attended.transpose(1, 2).reshape(batch, tokens, channels)
+        return self.proj(attended + ops.convolve(v, self.local))

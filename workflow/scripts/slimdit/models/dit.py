@@ -1,0 +1,176 @@
+"""The Diffusion Transformer (Peebles & Xie 2023) with replaceable attention and MLP.
+
+Letters in shapes: B batch, N tokens, C hidden size, P patch size, E experts, L layers.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slimdit.models.initialization import normal, xavier, zeros
+
+FREQUENCY_SIZE = 256
+
+
+class Prediction(NamedTuple):
+    """What the backbone returns: noise and variance channels, and what its parts have to say.
+
+    output: (B, 2 * in_channels, H, W). routings: one of each MoE layer.
+    """
+
+    output: Tensor
+    routings: list
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
+
+
+class TimestepEmbedder(nn.Module):
+    """Sinusoid of the timestep (cosines first), then a two-layer MLP with SiLU."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(FREQUENCY_SIZE, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
+        )
+        for linear in (self.mlp[0], self.mlp[2]):
+            linear.initial = {"weight": normal(0.02)}
+        half = FREQUENCY_SIZE // 2
+        frequencies = np.exp(-math.log(10_000) * np.arange(half) / half).astype(np.float32)
+        self.register_buffer("frequencies", torch.tensor(frequencies), persistent=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        angles = t[:, None].float() * self.frequencies  # (B, 128)
+        embedding = torch.cat([angles.cos(), angles.sin()], dim=-1)  # (B, 256)
+        return self.mlp(embedding.to(self.mlp[0].bias.dtype))  # (B, C)
+
+
+class DiTBlock(nn.Module):
+    """Attention and MLP, each between an adaptive layer norm and a gate (adaLN-Zero)."""
+
+    num_modulations = 6
+
+    def __init__(self, hidden_size: int, attention: nn.Module, mlp: nn.Module):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.attention = attention
+        self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.mlp = mlp
+
+    def forward(self, x: Tensor, modulation: Tensor):
+        """x: (B, N, C); modulation: (B, 6C)."""
+        chunks = modulation.chunk(self.num_modulations, dim=1)  # six of (B, C)
+        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = chunks
+        attended = self.attention(modulate(self.norm1(x), shift_msa, scale_msa))  # (B, N, C)
+        x = x + gate_msa.unsqueeze(1) * attended
+        hidden, routing = self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
+        return x + gate_mlp.unsqueeze(1) * hidden, routing
+
+
+class FinalLayer(nn.Module):
+    num_modulations = 2
+
+    def __init__(self, hidden_size: int, out_features: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.linear = nn.Linear(hidden_size, out_features)
+        self.linear.initial = {"weight": zeros}
+
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """x: (B, N, C); modulation: (B, 2C)."""
+        shift, scale = modulation.chunk(self.num_modulations, dim=1)
+        return self.linear(modulate(self.norm(x), shift, scale))  # (B, N, P*P*channels)
+
+
+class DiT(nn.Module):
+    """Predicts the noise and the variance of a latent at a timestep, given a class.
+
+    Args:
+        input_size: side H = W of the latent; must be a multiple of patch_size.
+        in_channels: latent channels; the output has twice as many (noise, variance).
+        num_classes: real classes; `num_classes` itself is the null class of guidance.
+        attention: called as `attention(layer)` for the attention of one block.
+        mlp: called as `mlp(layer)` for the MLP of one block.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        in_channels: int,
+        num_classes: int,
+        patch_size: int,
+        depth: int,
+        hidden_size: int,
+        attention: Callable[[int], nn.Module],
+        mlp: Callable[[int], nn.Module],
+    ):
+        super().__init__()
+        self.input_size, self.in_channels, self.num_classes = input_size, in_channels, num_classes
+        self.patch_size, self.hidden_size = patch_size, hidden_size
+        self.grid_size = input_size // patch_size
+        self.patch_embedder = nn.Conv2d(in_channels, hidden_size, patch_size, stride=patch_size)
+        patch_features = in_channels * patch_size**2
+        self.patch_embedder.initial = {"weight": xavier(patch_features, hidden_size)}
+        # A parameter, though frozen: published parameter counts of DiT include it.
+        self.position_embedding = nn.Parameter(
+            torch.tensor(position_table(hidden_size, self.grid_size)[None]), requires_grad=False
+        )
+        self.timestep_embedder = TimestepEmbedder(hidden_size)
+        self.label_embedder = nn.Embedding(num_classes + 1, hidden_size)
+        self.label_embedder.initial = {"weight": normal(0.02)}
+        self.blocks = nn.ModuleList(
+            DiTBlock(hidden_size, attention(layer), mlp(layer)) for layer in range(depth)
+        )
+        self.final_layer = FinalLayer(hidden_size, patch_size**2 * 2 * in_channels)
+        # One product for the modulations of all layers: on their own they are B rows each.
+        layers = [*self.blocks, self.final_layer]
+        self.widths = [layer.num_modulations * hidden_size for layer in layers]
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, sum(self.widths)))
+        self.modulation[1].initial = {"weight": zeros}
+
+    @property
+    def null_class(self) -> int:
+        return self.num_classes
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Prediction:
+        """x: (B, in_channels, H, W) latents; t: (B,) timesteps; y: (B,) class or null class."""
+        return self.conditioned(x, self.timestep_embedder(t) + self.label_embedder(y))
+
+    def conditioned(self, x: Tensor, c: Tensor) -> Prediction:
+        """c: (B, C), the sum of the embeddings of timestep and class."""
+        x = self.patch_embedder(x).flatten(2).transpose(1, 2)  # (B, N, C)
+        x = x + self.position_embedding
+        *modulations, final = self.modulation(c).split(self.widths, dim=1)
+        routings = []
+        for block, modulation in zip(self.blocks, modulations, strict=True):
+            x, routing = block(x, modulation)
+            if routing is not None:
+                routings.append(routing)
+        return Prediction(self._unpatchify(self.final_layer(x, final)), routings)
+
+    def _unpatchify(self, x: Tensor) -> Tensor:
+        grid, patch, channels = self.grid_size, self.patch_size, 2 * self.in_channels
+        x = x.reshape(x.shape[0], grid, grid, patch, patch, channels)
+        x = x.permute(0, 5, 1, 3, 2, 4)  # (B, channels, grid, P, grid, P)
+        return x.reshape(x.shape[0], channels, grid * patch, grid * patch)
+
+
+def position_table(hidden_size: int, grid_size: int) -> np.ndarray:
+    """Frozen 2-D sine-cosine table, (grid_size**2, hidden_size) float32.
+
+    The first half of the channels encodes the column, the second the row; each half is
+    [sin, cos] of position / 10000^(i / (hidden_size / 4)).
+    """
+    frequencies = 1.0 / 10_000 ** (np.arange(hidden_size // 4) / (hidden_size / 4.0))
+
+    def encode(position: np.ndarray) -> np.ndarray:
+        angles = np.outer(position.reshape(-1), frequencies)  # (N, C/4)
+        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)  # (N, C/2)
+
+    row, column = np.meshgrid(np.arange(grid_size), np.arange(grid_size), indexing="ij")
+    return np.concatenate([encode(column), encode(row)], axis=1).astype(np.float32)

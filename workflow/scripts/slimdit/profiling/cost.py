@@ -1,0 +1,108 @@
+"""What a model costs on paper: parameters, multiply-accumulates, bytes."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import Tensor, nn
+
+from slimdit.models.checkpoint import flat_tensors
+from slimdit.models.compression.quantization import QuantizedLinear
+from slimdit.models.dit import DiT
+from slimdit.models.mlp.moe import MixtureOfExperts
+
+
+def total_params(model: nn.Module) -> int:
+    """All parameters, the frozen position table among them, as published counts have it."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def active_params(model: nn.Module) -> int:
+    """Total less the experts that a token does not visit."""
+    idle = 0
+    for layer in model.modules():
+        if isinstance(layer, MixtureOfExperts):
+            experts = sum(p.numel() for p in layer.parameters(recurse=False))
+            idle += experts * (layer.num_experts - layer.top_k) // layer.num_experts
+    return total_params(model) - idle
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of the stored tensors, without the file's header."""
+    return sum(t.numel() * t.element_size() for t in flat_tensors(model).values())
+
+
+@torch.no_grad()
+def count_macs(model: DiT) -> int:
+    """Multiply-accumulates of one forward pass of one image.
+
+    fvcore's count (4 per element for a layer norm without affine, 1 per element pooled, none for
+    softmax and GELU), with handles for the fused operators that it does not see. Bits do not count:
+    a quantized product is one of as many.
+    """
+    side, parameter = model.input_size, next(model.parameters())
+    inputs = (
+        torch.zeros(1, model.in_channels, side, side, device=parameter.device),
+        torch.zeros(1, dtype=torch.long, device=parameter.device),
+        torch.zeros(1, dtype=torch.long, device=parameter.device),
+    )
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    analysis = FlopCountAnalysis(_OutputOnly(model.eval()), inputs)
+    analysis.set_op_handle(**FUSED_OPERATORS)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
+    with _plain_weights(model):
+        return int(analysis.total())
+
+
+class _OutputOnly(nn.Module):
+    """Tracing needs a tensor out."""
+
+    def __init__(self, model: DiT):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return self.model(x, t, y).output
+
+
+@contextlib.contextmanager
+def _plain_weights(model: DiT) -> Iterator[None]:
+    """Within this context quantized layers have plain weights, whose products any device has."""
+    weights = {
+        layer: layer.weight for layer in model.modules() if isinstance(layer, QuantizedLinear)
+    }
+    try:
+        for layer, weight in weights.items():
+            plain = torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
+            layer.weight = nn.Parameter(plain, requires_grad=False)
+        yield
+    finally:
+        for layer, weight in weights.items():
+            layer.weight = weight
+
+
+def _shape(value) -> list[int]:
+    return value.type().sizes()
+
+
+def _attention_macs(inputs: list, outputs: list) -> int:
+    """q k^T and weights v, for q (B, H, N, d), k (B, H, M, d), v (B, H, M, e)."""
+    batch, heads, tokens, width = _shape(inputs[0])
+    keys, value_width = _shape(inputs[1])[2], _shape(inputs[2])[3]
+    return batch * heads * tokens * keys * (width + value_width)
+
+
+def _grouped_macs(inputs: list, outputs: list) -> int:
+    """Each row of (R, K) times one matrix of (E, K, F)."""
+    rows, width = _shape(inputs[0])
+    return rows * width * _shape(inputs[1])[2]
+
+
+FUSED_OPERATORS: dict[str, Callable] = {
+    "aten::scaled_dot_product_attention": _attention_macs,
+    "slimdit::segment_matmul": _grouped_macs,
+    "aten::_grouped_mm": _grouped_macs,
+}

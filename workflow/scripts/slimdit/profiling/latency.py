@@ -1,0 +1,166 @@
+"""How long a pass through a model takes, on the device that measures it.
+
+Models that are compared are timed in turns, so that whatever slows the machine down meets both.
+"""
+
+import contextlib
+import functools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from slimdit.compute.devices import cxx_compiler
+from slimdit.compute.precision import autocast
+from slimdit.core.randomness import stream
+from slimdit.models.dit import DiT, DiTBlock
+
+LARGEST_GRAPH = 8  # images of a batch whose kernels are too short to be launched one by one
+# Modes of torch.compile.
+GRAPHED = "reduce-overhead"
+AUTOTUNED = "max-autotune-no-cudagraphs"
+DEFAULT = "default"
+
+
+def time_in_turns(
+    calls: Sequence[Callable[[], object]], warmup: int, timed: int, now_s: Callable[[], float]
+) -> list[list[float]]:
+    """Seconds of `timed` rounds of each call, after `warmup` rounds; as `in_turns` goes."""
+
+    def timer(call: Callable[[], object]) -> Callable[[], float]:
+        def seconds() -> float:
+            started_s = now_s()
+            call()
+            return now_s() - started_s
+
+        return seconds
+
+    return in_turns([timer(call) for call in calls], warmup, timed)
+
+
+def in_turns(timers: Sequence[Callable[[], float]], warmup: int, timed: int) -> list[list[float]]:
+    """What `timed` rounds of each timer give, after `warmup` rounds.
+
+    A round has every timer once; every second round runs backwards, so that none always comes
+    after the same other one.
+    """
+    times_s: list[list[float]] = [[] for _ in timers]
+    order = list(range(len(timers)))
+    for number in range(warmup + timed):
+        for index in reversed(order) if number % 2 else order:
+            wall_s = timers[index]()
+            if number >= warmup:
+                times_s[index].append(wall_s)
+    return times_s
+
+
+def latency(times_s: list[float], batch_size: int) -> dict:
+    """Median and quartiles of one pass, and what the median makes in a second."""
+    q25, median, q75 = statistics.quantiles(times_s, n=4)
+    return {
+        "timed_iterations": len(times_s),
+        "latency_ms": 1e3 * median,
+        "latency_ms_q25": 1e3 * q25,
+        "latency_ms_q75": 1e3 * q75,
+        "iterations_per_s": 1 / median,
+        "images_per_s": batch_size / median,
+    }
+
+
+def latency_over_base(times_s: list[float], base_times_s: list[float] | None = None) -> dict:
+    """The ratio of the medians, and the quartiles of the ratios round by round; None without a
+    base."""
+    if base_times_s is None:
+        names = ("base_latency_ms", *(f"latency_over_base{part}" for part in ("", "_q25", "_q75")))
+        return dict.fromkeys(names)
+    base_median = statistics.median(base_times_s)
+    ratios = [own / base for own, base in zip(times_s, base_times_s, strict=True)]
+    q25, _, q75 = statistics.quantiles(ratios, n=4)
+    return {
+        "base_latency_ms": 1e3 * base_median,
+        "latency_over_base": statistics.median(times_s) / base_median,
+        "latency_over_base_q25": q25,
+        "latency_over_base_q75": q75,
+    }
+
+
+def clock_s(device: torch.device) -> float:
+    """Now, with all that was asked of the device done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def random_inputs(model: DiT, batch_size: int, on: torch.device) -> tuple[torch.Tensor, ...]:
+    """Latents, timesteps and labels of a forward pass; the same for every variant."""
+    random = stream(0, "speed")
+    shape = (batch_size, model.in_channels, model.input_size, model.input_size)
+    arrays = (
+        random.standard_normal(shape, "float32"),
+        random.integers(0, 1000, batch_size),
+        random.integers(0, model.num_classes, batch_size),
+    )
+    return tuple(torch.from_numpy(array).to(on) for array in arrays)
+
+
+def forward(model: Callable, inputs: tuple[torch.Tensor, ...], dtype: torch.dtype) -> None:
+    """One pass of the inputs, by autocast unless in float32."""
+    with torch.inference_mode(), autocast(inputs[0].device, dtype):
+        model(*inputs)
+
+
+@contextlib.contextmanager
+def compiled(model: DiT, batch_size: int) -> Iterator[tuple[Callable, str]]:
+    """The model compiled for batches of this size, and torch.compile's mode: on CUDA one graph of
+    kernels for a small batch. When the context ends all that was compiled is forgotten.
+
+    Its graphs are its own: what else is compiled at the same time does not change them.
+    """
+    try:
+        if _is_cuda(model) and batch_size <= LARGEST_GRAPH:
+            whole = _compiled(model, GRAPHED)
+            yield functools.partial(_in_new_step, whole), GRAPHED
+        else:
+            yield model, compile_blocks(model)
+    finally:
+        for block in model.blocks:
+            vars(block).pop("forward", None)
+        torch.compiler.reset()
+
+
+def compile_blocks(model: DiT) -> str:
+    """Compile the transformer block once for all blocks, in place, without graph breaks; returns
+    torch.compile's mode.
+
+    The rest is a few small layers; compiling them too takes several times as long. On CUDA with
+    autotuned kernels, on a CPU with Inductor's defaults.
+    """
+    mode = AUTOTUNED if _is_cuda(model) else DEFAULT
+    forward_of = _compiled(DiTBlock.forward, mode)
+    for block in model.blocks:
+        block.forward = functools.partial(forward_of, block)
+    return mode
+
+
+def _compiled(function: Callable, mode: str) -> Callable:
+    return torch.compile(
+        function, fullgraph=True, dynamic=False, isolate_recompiles=True, mode=mode
+    )
+
+
+def _in_new_step(graph: Callable, *inputs: torch.Tensor):
+    """Run a graph whose earlier outputs may be overwritten."""
+    torch.compiler.cudagraph_mark_step_begin()
+    return graph(*inputs)
+
+
+def _is_cuda(model: DiT) -> bool:
+    return next(model.parameters()).is_cuda
+
+
+def cannot_compile(device: torch.device) -> str | None:
+    """Why torch.compile cannot be used here, or None."""
+    if device.type == "cpu" and not cxx_compiler():
+        return "torch.compile needs a C++ compiler on the CPU, and there is none"
+    return None

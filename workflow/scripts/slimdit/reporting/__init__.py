@@ -1,0 +1,1 @@
+"""A study's JSON files to tables and figures."""

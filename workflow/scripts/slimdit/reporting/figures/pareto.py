@@ -1,0 +1,154 @@
+"""Quality against cost: which variants are worth their time, operations or memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from slimdit.reporting.figures.labels import place_labels
+from slimdit.reporting.figures.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    PAGE_WIDTH_INCH,
+    SMALL_PT,
+    logarithmic,
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A variant in the plane; cost and distance are better when smaller."""
+
+    label: str
+    group: str
+    cost: float | None
+    distance: float | None
+    std: float | None = None  # of the distance, over seeds
+
+    @property
+    def measured(self) -> bool:
+        return self.cost is not None and self.distance is not None
+
+
+def pareto_front(cost: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Indices of the points that no other beats in both, in order of cost."""
+    front = []
+    for index in np.lexsort((distance, cost)):
+        if not front or distance[index] < distance[front[-1]]:
+            front.append(index)
+    return np.array(front, dtype=int)
+
+
+def pareto_figure(planes: list[tuple[str, list[Point]]], distance_label: str) -> Figure:
+    """One panel per (label of the cost, points)."""
+    groups = list(dict.fromkeys(point.group for _, points in planes for point in points))
+    most = max(len(points) for _, points in planes)
+    panel_inch = 2.4 if most <= 12 else min(2.4 + 0.06 * (most - 12), 3.4)
+    legend_inch = 0.35
+    height_inch = len(planes) * (panel_inch + 0.5) + legend_inch
+    figure, panels = plt.subplots(
+        len(planes),
+        1,
+        squeeze=False,
+        figsize=(PAGE_WIDTH_INCH, height_inch),
+        gridspec_kw={
+            "left": 0.09,
+            "right": 0.985,
+            "bottom": 0.45 / height_inch,
+            "top": 1 - legend_inch / height_inch,
+            "hspace": 0.5 / panel_inch,
+        },
+    )
+    for axes, (cost_label, points) in zip(panels[:, 0], planes, strict=True):
+        axes.set_xlabel(cost_label)
+        axes.set_ylabel(distance_label)
+        _draw_plane(axes, points, groups)
+    handles = [
+        plt.Line2D([], [], linestyle="", color=_colour(index), marker=_marker(index), label=group)
+        for index, group in enumerate(groups)
+    ]
+    handles.append(plt.Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front"))
+    figure.legend(
+        handles=handles,
+        loc="upper center",
+        ncols=min(len(handles), 7),
+        bbox_to_anchor=(0.5, 1.0),
+        handletextpad=0.2,
+        columnspacing=1.0,
+    )
+    return figure
+
+
+def _draw_plane(axes, points: list[Point], groups: list[str]) -> None:
+    drawn = [point for point in points if point.measured]
+    missing = [point.label for point in points if not point.measured]
+    if missing:
+        axes.text(
+            0.99,
+            0.98,
+            f"not measured: {', '.join(missing)}" if drawn else "nothing was measured",
+            transform=axes.transAxes,
+            ha="right",
+            va="top",
+            fontsize=SMALL_PT,
+            color=GREY,
+            wrap=True,
+        )
+    if not drawn:
+        return
+    cost = np.array([point.cost for point in drawn])
+    distance = np.array([point.distance for point in drawn])
+    for axis, values in ((axes.xaxis, cost), (axes.yaxis, distance)):
+        _scale(axis, values)
+    axes.grid(True)
+
+    front = pareto_front(cost, distance)
+    line = _staircase(cost[front], distance[front], axes.get_xlim()[1], axes.get_ylim()[1])
+    axes.plot(*line.T, color=GREY, linewidth=0.9, zorder=1)
+    for point in drawn:
+        group = groups.index(point.group)
+        axes.errorbar(
+            point.cost,
+            point.distance,
+            yerr=point.std,
+            marker=_marker(group),
+            color=_colour(group),
+            markersize=5,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            elinewidth=0.8,
+            zorder=3,
+        )
+    colours = [_colour(groups.index(point.group)) for point in drawn]
+    labels = [point.label for point in drawn]
+    place_labels(axes, cost, distance, labels, colours, SMALL_PT, line)
+
+
+def _staircase(cost: np.ndarray, distance: np.ndarray, right: float, top: float) -> np.ndarray:
+    """Corners (2F + 1, 2) of the border of what F points of the front dominate."""
+    return np.column_stack(
+        [np.append(np.repeat(cost, 2), right), np.insert(np.repeat(distance, 2), 0, top)]
+    )
+
+
+def _scale(axis, values: np.ndarray) -> None:
+    """Logarithmic where positive values spread widely; room for labels on both sides."""
+    low, high = values.min(), values.max()
+    if low > 0 and high > 2 * low:
+        logarithmic(axis, low, high)
+        room = (high / low) ** 0.12
+        limits = (low / room, high * room)
+    else:
+        room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
+        limits = (low - room, high + room)
+    axis.axes.set(**{f"{axis.axis_name}lim": limits})
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def _marker(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]

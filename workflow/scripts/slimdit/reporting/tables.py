@@ -1,0 +1,56 @@
+"""The texts of a study's tables, by the names of their files."""
+
+import json
+from collections.abc import Iterable
+
+from slimdit.jobs.provenance import origin
+from slimdit.reporting.csv_tables import architecture_records, paper_records, table1, table2
+from slimdit.reporting.markdown_table import table1_markdown
+from slimdit.reporting.paper_markdown import paper_markdown
+from slimdit.reporting.results import Row, Study, read_study
+from slimdit.storage.files import csv_text, sha256_of, write_json
+
+
+def study_tables(
+    study: Study, paper: dict[str, dict[str, str]], autoencoders: Iterable[dict] = ()
+) -> dict[str, str]:
+    """The tables of a finished study; those beside the paper's where there is one ({}: none)."""
+    texts = {
+        "table1.csv": csv_text(*table1(study, paper)),
+        "table1.md": table1_markdown(study, paper, autoencoders),
+        "table2.csv": csv_text(*table2(study, paper)),
+    }
+    if paper:
+        texts["paper.csv"] = csv_text(*paper_records(study, paper))
+        texts["paper.md"] = paper_markdown(study, paper)
+    return texts
+
+
+def architecture_tables(
+    rows: list[Row], architecture: list[str], paper: dict[str, dict[str, str]]
+) -> dict[str, str]:
+    """What is known before anything is trained; `architecture` are paths of JSON files."""
+    texts = {"architecture.csv": csv_text(*architecture_records(rows, architecture))}
+    if paper:
+        counted = read_study(rows, architecture, [], [], [], speed_batch_size=0)
+        texts["architecture_paper.md"] = paper_markdown(counted, paper)
+    return texts
+
+
+def record(study_json, files, config, rows, paper, speed_batch_size, code):
+    """Write `study_json`: all that it takes to make the tables again, and the config of it all.
+
+    `config` is the study's, resolved, as a JSON string; `rows` and `paper` are what `tables` takes.
+    `files` are the study's JSON files, which are recorded by digest.
+    """
+    write_json(
+        study_json,
+        {
+            "config": json.loads(config),
+            "rows": json.loads(rows),
+            "paper": json.loads(paper),
+            "speed_batch_size": speed_batch_size,
+            "files_sha256": {str(path): sha256_of(path) for path in files},
+            "origin": origin(code=code),
+        },
+    )

@@ -1,0 +1,127 @@
+"""How far a study is: python -m slimdit.status --configfile configs/imagenet200.yaml."""
+
+import argparse
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from slimdit.core.errors import InputError
+from slimdit.status.jobs import LongJob, long_jobs, parts_begun
+from slimdit.status.state import (
+    DONE,
+    FIRST_UPDATES_S,
+    RUNNING,
+    WAITING,
+    JobStatus,
+    duration,
+    job_status,
+)
+from slimdit.study.load import configured_study
+from slimdit.study.study import Study
+
+HEADER = ("job", "state", "done", "loss", "per s", "left", "where", "")
+CLEAR = "\033[H\033[J"  # a terminal
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code is 1, with a sentence on stderr, for a bad config."""
+    options = parser().parse_args(arguments)
+    try:
+        study = configured_study(options.configfile)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
+        while True:
+            text = report(study, time.time())
+            if not options.watch:
+                print(text)
+                return 0
+            print(CLEAR if sys.stdout.isatty() else "", text, sep="", flush=True)
+            time.sleep(options.watch)
+    except KeyboardInterrupt:
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m slimdit.status",
+        description="State, progress and time left of a study's long jobs, from its files alone.",
+    )
+    result.add_argument(
+        "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
+    )
+    result.add_argument("--watch", type=_seconds, metavar="SECONDS", help="show it again and again")
+    return result
+
+
+def report(study: Study, now_s: float) -> str:
+    """A line for each long job under a line of totals; now_s: seconds since 1970."""
+    statuses = list(statuses_of(study, now_s))
+    at = time.strftime("%H:%M:%S", time.localtime(now_s))
+    lines = aligned([HEADER, *map(cells, statuses)])
+    return "\n".join([f"{study.name} at {at}: {_totals(statuses)}", "", *lines])
+
+
+def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
+    """Each long job's, and until it is done those of its parts that have begun."""
+    for job in long_jobs(study):
+        status = job_status(job, now_s)
+        begun = parts_begun(job) if status.state != DONE else ()
+        parts = [part for each in begun if (part := job_status(each, now_s)).state != WAITING]
+        yield _begun(status, job, parts, now_s) if status.state == WAITING else status
+        yield from parts
+
+
+def _begun(status: JobStatus, job: LongJob, parts: list[JobStatus], now_s: float) -> JobStatus:
+    """Of a job without a heartbeat: it runs if its log is fresh, or waits, maybe for its parts."""
+    if job.log.exists() and now_s - job.log.stat().st_mtime <= FIRST_UPDATES_S:
+        return replace(status, state=RUNNING)
+    return replace(status, note=f"for parts: {_totals(parts)}" if parts else "")
+
+
+def _totals(statuses: list[JobStatus]) -> str:
+    states = Counter(status.state for status in statuses)
+    return ", ".join(f"{number} {state}" for state, number in states.items())
+
+
+def cells(status: JobStatus) -> tuple[str, ...]:
+    done, total = status.done, status.total
+    counts = ["-" if number is None else str(number) for number in (done, total)]
+    return (
+        status.name,
+        status.state,
+        "" if done is None and total is None else "/".join(counts),
+        status.loss,
+        "" if status.per_s is None else f"{status.per_s:.3g}",
+        "" if status.left_s is None else duration(status.left_s),
+        status.where,
+        status.note,
+    )
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines of columns of equal width, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number of seconds, such as 10")
+    return value
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+    sys.exit(main())

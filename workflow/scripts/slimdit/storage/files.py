@@ -1,0 +1,142 @@
+"""Files that are either whole or not there."""
+
+import contextlib
+import csv
+import glob
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from slimdit.core.errors import InputError
+
+TEMPORARY = ".tmp"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it to disk and rename it to `path`."""
+    path = Path(path)
+    with temporary_path(path.parent, path.name, path.suffix) as temporary:
+        yield temporary
+        move_into_place(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_path(folder: Path, name: str, suffix: str = "") -> Iterator[Path]:
+    """Yield a path in `folder` that is gone afterwards, as are those of killed processes.
+
+    One process at a time may write `name`. suffix: how the path ends, for writers that go by it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob(f".{glob.escape(name)}.*{TEMPORARY}{glob.escape(suffix)}"):
+        left_over.unlink(missing_ok=True)
+    ending = f"{TEMPORARY}{suffix}"
+    descriptor, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=ending)
+    os.close(descriptor)
+    temporary = Path(path)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Rename within a folder, with the file and its name on disk before this returns."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    rename_into_place(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def rename_into_place(temporary: Path, path: Path) -> None:
+    """Rename within a folder, readable by those whom the umask lets."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    os.replace(temporary, path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def canonical_json(value) -> str:
+    """One string per value: equal values give equal strings, whatever the order of their keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(value) -> str:
+    """16 hex digits that name a JSON value: equal values have the same ones."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def write_json(path: str | Path, value) -> None:
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path):
+    """Raises InputError when the file is missing or is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; it should be a JSON file.") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not valid JSON ({error}); delete it to make it anew."
+        ) from None
+
+
+def write_csv(path: str | Path, columns: list[str], rows: list[dict]) -> None:
+    write_text(path, csv_text(columns, rows))
+
+
+def csv_text(columns: list[str], rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="raise")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_csv(path: str | Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write uncompressed; equal arrays give equal bytes (members carry no clock time)."""
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(member, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+def load_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """Read every array of the file into memory; raises InputError when it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; it should be an .npz file.") from None
+    except (ValueError, zipfile.BadZipFile, EOFError, OSError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not an .npz file of plain arrays ({error}); make or download it again."
+        ) from None
+
+
+def sha256_of(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

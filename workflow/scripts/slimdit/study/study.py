@@ -1,0 +1,159 @@
+"""A study's config resolved into what each of its rows is: torch-free, used by the Snakefile.
+
+A variant is the base except for a part (`attention`, `mlp`), a lesson (`distill`), operations on a
+trained parent (`from`, `apply`), or a way of sampling; `training` overrides the study's.
+"""
+
+from slimdit.core.errors import InputError
+from slimdit.study.variant_check import study_problems
+
+PLAIN_PARTS = {"attention": {"name": "full"}, "mlp": {"name": "dense"}}
+
+
+class StudyError(InputError):
+    """All that does not fit together in a study: `problems`, one sentence each."""
+
+    def __init__(self, problems: list[str]):
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
+
+
+def identity(options: dict) -> dict:
+    """Of a training's options those that its result depends on, but for rounding."""
+    return {key: value for key, value in options.items() if key not in HOW}
+
+
+class Study:
+    """The variants of one config, checked against each other.
+
+    The config is one that its schema accepts. Raises StudyError, naming the keys, for unknown
+    names, cycles and options that do not fit.
+    """
+
+    def __init__(self, config: dict):
+        self.config = config
+        if problems := study_problems(self):
+            raise StudyError(problems)
+
+    @property
+    def name(self) -> str:
+        return self.config["study"]
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.config["seeds"]
+
+    @property
+    def variants(self) -> dict[str, dict]:
+        return self.config["variants"]
+
+    @property
+    def trained(self) -> list[str]:
+        return [name for name, block in self.variants.items() if "from" not in block]
+
+    @property
+    def derived(self) -> list[str]:
+        return [name for name, block in self.variants.items() if "from" in block]
+
+    @property
+    def compared(self) -> list[str]:
+        return [name for name in self.variants if self.parent(name)]
+
+    def block(self, variant: str) -> dict:
+        return self.variants[variant]
+
+    def root(self, variant: str) -> str:
+        """The trained variant that `variant` is, or is derived from."""
+        while "from" in self.block(variant):
+            variant = self.block(variant)["from"]
+        return variant
+
+    def teacher(self, variant: str) -> str | None:
+        return self.block(variant).get("distill", {}).get("teacher")
+
+    def edge(self, variant: str) -> str | None:
+        """The variant that this one is made from, by operations or lessons."""
+        return self.block(variant).get("from") or self.teacher(variant)
+
+    def operations(self, variant: str) -> list[dict]:
+        """What is applied to the root's weights to get `variant`, in order."""
+        block = self.block(variant)
+        if "from" not in block:
+            return []
+        return self.operations(block["from"]) + block["apply"]
+
+    def structure(self, variant: str) -> dict:
+        """The architecture that is trained: what a model is built from."""
+        block = self.block(self.root(variant))
+        data, autoencoder = self.config["data"], self.config["autoencoder"]
+        return {
+            **self.config["backbones"][block["backbone"]],
+            "patch_size": block["patch_size"],
+            **{part: block.get(part, plain) for part, plain in PLAIN_PARTS.items()},
+            "num_classes": data["num_classes"],
+            "in_channels": autoencoder["latent_channels"],
+            "input_size": data["image_size"] // autoencoder["downsample_factor"],
+        }
+
+    def training(self, variant: str) -> dict:
+        return self.config["training"] | self.block(variant).get("training", {})
+
+    def sampling(self, variant: str) -> dict:
+        return self.config["sampling"] | self.block(variant).get("sampling", {})
+
+    @property
+    def evaluation(self) -> dict:
+        """How samples are evaluated, with the options of the chosen extractor."""
+        evaluation = self.config["evaluation"]
+        name = evaluation["extractor"]
+        return evaluation | {"extractor": {"name": name, **self.config["extractors"][name]}}
+
+    def parent(self, variant: str) -> str | None:
+        """The row that this one's changes are measured against; None for a base row."""
+        block = self.block(variant)
+        if "from" in block:
+            return block["from"]
+        for name in self.trained:
+            other = self.block(name)
+            if (
+                name != variant
+                and (other["backbone"], other["patch_size"])
+                == (block["backbone"], block["patch_size"])
+                and self._is_plain(name)
+                and not self._is_plain(variant)
+            ):
+                return name
+        return None
+
+    def rows(self) -> list[dict]:
+        """The rows of the results table in order, grouped as declared."""
+        groups = list(dict.fromkeys(block["group"] for block in self.variants.values()))
+        return [
+            {
+                "variant": name,
+                "label": name,
+                "group": block["group"],
+                "parent": self.parent(name),
+                "derived_from": block.get("from"),
+            }
+            for group in groups
+            for name, block in self.variants.items()
+            if block["group"] == group
+        ]
+
+    def parts(self, variant: str) -> dict[str, set[str]]:
+        """Which kinds of each registry `variant` uses: {"attention": {"mediated"}, ...}."""
+        structure = self.structure(variant)
+        used = {part: {structure[part]["name"]} for part in PLAIN_PARTS}
+        if structure["mlp"].get("every", 1) > 1:
+            used["mlp"].add("dense")  # of the blocks between
+        used["compression"] = {operation["name"] for operation in self.operations(variant)}
+        return used
+
+    def _is_plain(self, variant: str) -> bool:
+        block = self.block(variant)
+        plain = all(block.get(part, default) == default for part, default in PLAIN_PARTS.items())
+        return plain and not {"from", "distill", "training", "sampling"} & block.keys()

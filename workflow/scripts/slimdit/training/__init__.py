@@ -1,0 +1,1 @@
+"""Objectives, the loop that minimises them, and how a run resumes to the same bits."""

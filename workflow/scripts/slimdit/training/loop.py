@@ -1,0 +1,237 @@
+"""The loop of every training: what a run is made of, and how it resumes to the same bits."""
+
+import json
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from slimdit.compute.out_of_memory import is_out_of_memory
+from slimdit.compute.process_group import Processes
+from slimdit.core.errors import InputError
+from slimdit.jobs.progress import Progress
+from slimdit.training.resume_checkpoints import States
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """All that a training run is: weights, their moving average, the optimizer, where it stands.
+
+    Everything here is saved and restored; all else is a function of the config and the step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        terms: tuple[str, ...],
+        learning_rate: float,
+        ema_decay: float,
+        weight_decay: float = 0.0,
+        adam_betas: tuple[float, float] = (0.9, 0.999),
+    ):
+        self.model = model
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=learning_rate,
+            betas=tuple(adam_betas),
+            weight_decay=weight_decay,
+            fused=True,
+        )
+        self.ema_decay = ema_decay
+        self.step = 0
+        self.history: list[dict] = []  # one entry per log interval
+        self.window = Window(terms, next(model.parameters()).device)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+
+    def update(self, terms: Tensor, expert_loads: Tensor | None) -> None:
+        """One step of the optimizer on the gradients, and of the moving average."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch._foreach_lerp_(
+            list(self.average.values()),
+            [p.detach() for p in self.parameters.values()],
+            1 - self.ema_decay,
+        )
+        self.window.add(terms, expert_loads)
+        self.step += 1
+
+    def check_finite(self, states: States) -> None:
+        """Raise InputError for weights that are not finite: the last loss came before them."""
+        weights = [*self.parameters.values(), *self.average.values()]
+        if not torch.stack([weight.isfinite().all() for weight in weights]).all():
+            raise _not_finite("A weight is no longer finite", self.step, states)
+
+    def averaged_model(self) -> nn.Module:
+        """The model with the moving average as its weights (the run ends here)."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self.average[name])
+        return self.model
+
+    def save(self, path: Path) -> None:
+        tensors = {f"window.{name}": tensor for name, tensor in self.window.tensors().items()}
+        for name, parameter in self.parameters.items():
+            tensors[f"weight.{name}"] = parameter.detach()
+            tensors[f"average.{name}"] = self.average[name]
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"adam.{key}.{name}"] = value
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        metadata = {"step": str(self.step), "history": json.dumps(self.history)}
+        save_file(tensors, path, metadata)
+
+    @torch.no_grad()
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote."""
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self.step, self.history = int(metadata["step"]), json.loads(metadata["history"])
+        log.info("goes on after step %d", self.step)
+        self.window.load({n: t for n, t in tensors.items() if n.startswith("window.")})
+        for name, parameter in self.parameters.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+            self.average[name].copy_(tensors[f"average.{name}"])
+            # The fused optimizer goes through memory: moments lie there as their parameter does.
+            moments = {
+                key: torch.empty_like(parameter).copy_(tensors[f"adam.{key}.{name}"])
+                for key in ("exp_avg", "exp_avg_sq")
+            }
+            step = tensors[f"adam.step.{name}"].to(parameter.device)
+            self.optimizer.state[parameter] = {"step": step, **moments}
+
+
+class Window:
+    """Sums of losses and expert loads since the last log line, kept on the device."""
+
+    def __init__(self, terms: tuple[str, ...], device: torch.device):
+        self.names, self.device = terms, device
+        self.reset()
+
+    def reset(self) -> None:
+        self.count = 0
+        self.terms = torch.zeros(len(self.names), device=self.device)
+        self.load_sum: Tensor | None = None  # (L, E)
+
+    def add(self, terms: Tensor, expert_loads: Tensor | None) -> None:
+        self.count += 1
+        self.terms += terms
+        if expert_loads is not None:
+            loads = expert_loads.float()
+            self.load_sum = loads if self.load_sum is None else self.load_sum + loads
+
+    def means(self, step: int) -> dict:
+        terms = (self.terms / self.count).tolist()
+        load = None if self.load_sum is None else (self.load_sum / self.count).tolist()
+        return {"step": step, **dict(zip(self.names, terms, strict=True)), "expert_load": load}
+
+    def tensors(self) -> dict[str, Tensor]:
+        tensors = {"count": torch.tensor(self.count), "terms": self.terms}
+        return tensors if self.load_sum is None else tensors | {"load_sum": self.load_sum}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        self.count = int(tensors["window.count"])
+        self.terms = tensors["window.terms"].to(self.device)
+        load_sum = tensors.get("window.load_sum")
+        self.load_sum = None if load_sum is None else load_sum.to(self.device)
+
+
+def fit(
+    run: Run,
+    steps: int,
+    gradients: Callable[[int], tuple[Tensor, Tensor | None]],
+    states: States,
+    log_every_steps: int,
+    save_every_steps: int,
+    on_log: Callable[[dict], None] = lambda entry: None,
+    learning_rate: Callable[[int], float] | None = None,
+    remedy: str = "make training.micro_batch_size smaller, or set it to a part of batch_size",
+) -> float:
+    """Train `run` to its last step; returns steps per second of this process's share.
+
+    gradients(step) adds the gradients of a step to the weights' and gives the terms of its loss in
+    the run's order, the first being what is minimised, and the expert loads. Saves to `states`
+    every so many steps and on SIGTERM. Of several processes, which all take the same steps, the
+    first saves and calls on_log. Raises InputError when the loss stops being finite or a step does
+    not fit in memory, with what would help; what was saved is left as it is.
+    """
+    processes = Processes()
+    state = states.folder if processes.is_first else None
+    with (
+        Progress(steps, "train", "step", run.step, state) as progress,
+        termination_requested() as terminated,
+    ):
+        while run.step < steps:
+            if learning_rate is not None:
+                run.set_learning_rate(learning_rate(run.step))
+            with memory_for(run.step, remedy):
+                run.update(*gradients(run.step))
+
+            shown = {}
+            if run.step % log_every_steps == 0 or run.step == steps:
+                entry = run.window.means(run.step)
+                run.window.reset()
+                check_finite(entry, log_every_steps, states)
+                run.history.append(entry)
+                if processes.is_first:
+                    on_log(entry)
+                shown = {"loss": f"{entry['loss']:.4f}"}
+            progress.update(1, **shown)
+
+            stop = processes.any(terminated())
+            if run.step % save_every_steps == 0 or run.step == steps or stop:
+                if run.window.count:
+                    check_finite(run.window.means(run.step), log_every_steps, states)
+                run.check_finite(states)
+                if processes.is_first:
+                    states.save(run.step, run.save)
+            if stop and run.step < steps:
+                processes.wait()
+                raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")
+        return progress.per_s
+
+
+@contextmanager
+def memory_for(step: int, remedy: str) -> Iterator:
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"Step {step + 1} does not fit in memory; {remedy}.") from None
+
+
+def check_finite(entry: dict, interval_steps: int, states: States) -> None:
+    if not np.isfinite(entry["loss"]):
+        what = f"The loss is {entry['loss']} within the {interval_steps} steps"
+        raise _not_finite(what, entry["step"], states)
+
+
+def _not_finite(what: str, step: int, states: States) -> InputError:
+    return InputError(
+        f"{what} before step {step}; the last good state is kept in {states.folder}. Try a smaller "
+        "training.learning_rate, or training.precision: float32."
+    )
+
+
+@contextmanager
+def termination_requested() -> Iterator:
+    """Within this context SIGTERM only raises a flag, so that a step is never cut in two."""
+    flag = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: flag.append(True))
+    try:
+        yield lambda: bool(flag)
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,166 @@
+"""What a diffusion run minimises, step by step."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimdit.compute.devices import on_cuda, to_device
+from slimdit.compute.precision import autocast, chosen_dtype
+from slimdit.compute.process_group import Processes
+from slimdit.core.randomness import stream
+from slimdit.data.latents import LatentBatches
+from slimdit.diffusion.process import Diffusion
+from slimdit.models.dit import DiT
+
+TERMS = ("loss", "mse", "vb", "distillation", "balance")
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """How a run is trained; the same for every variant unless a variant's block says otherwise."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    adam_betas: tuple[float, float]
+    weight_decay: float
+    ema_decay: float
+    label_dropout: float
+    horizontal_flip: bool
+    num_timesteps: int
+    balance_weight: float
+    precision: str  # as `chosen_dtype` reads it
+    compile: str  # "auto": on CUDA
+    log_every_steps: int
+
+
+class Batch(NamedTuple):
+    """Latents x0, noised to xt at the timesteps k by eps, of the labels y.
+
+    x0, xt, eps: (B, C, H, W); k, y: (B,).
+    """
+
+    x0: Tensor
+    xt: Tensor
+    k: Tensor
+    eps: Tensor
+    y: Tensor
+
+    def part(self, rows: slice) -> "Batch":
+        return Batch(*(tensor[rows] for tensor in self))
+
+
+class Objective:
+    """The loss of step s of a run and its gradients, from (seed, s) and the weights alone.
+
+    Timesteps, noise and label drops are the same for every variant, so that losses form pairs;
+    a teacher sees the same noised latents and the same dropped labels as its student. A batch is
+    shared by the processes, and taken in parts of at most `micro_batch_size`: the gradients are
+    those of the whole, to rounding.
+    """
+
+    def __init__(
+        self,
+        model: DiT,
+        hyper: Hyperparameters,
+        batches: LatentBatches,
+        seed: int,
+        teacher: DiT | None = None,
+        alpha: float = 0.0,
+        micro_batch_size: int | None = None,
+    ):
+        self.hyper, self.batches, self.seed = hyper, batches, seed
+        self.teacher, self.alpha = teacher, alpha if teacher else 0.0
+        self.device = batches.device
+        self.null_class = model.null_class
+        self.diffusion = Diffusion(hyper.num_timesteps).to(self.device)
+        self.processes = Processes()
+        self.parts = self.processes.parts(hyper.batch_size, micro_batch_size)
+        self.model = self.processes.replicated(model)
+        compiled = on_cuda(hyper.compile, "on", self.device)
+        self.predict = torch.compile(self.model) if compiled else self.model
+        self.is_mixture = any(hasattr(module, "num_experts") for module in model.modules())
+        self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Add the gradients of the loss to the weights'.
+
+        Returns the terms of the loss of the whole batch in the order of TERMS, (5,), and of a
+        mixture the expert loads, (L, E).
+        """
+        batch = self.batch(step)
+        loads = self.loads(batch) if self.is_mixture and len(self.parts) > 1 else None
+        total = torch.zeros(len(TERMS), device=self.device)
+        for rows in self.parts:
+            part = batch.part(rows)
+            share = self.share(part)
+            with self.processes.without_exchange(self.model, rows is not self.parts[-1]):
+                terms, loads = self.losses(part, loads)
+                # Exchanged gradients are means over the processes.
+                (terms[0] * (share * self.processes.size)).backward()
+            total += terms.detach() * share
+        return self.processes.sum(total), loads
+
+    def losses(self, batch: Batch, loads: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The terms of one part, and the expert loads of all, (L, E): `loads` if they are known."""
+        prediction = self.prediction(batch)
+        output = prediction.output.float()  # (B, 2C, H, W)
+        mse, vb = (term.mean() for term in self.diffusion.losses(output, *batch[:4]))
+        distillation = self.distillation(output, batch)
+        balance = mse.new_zeros(())
+        if self.is_mixture:
+            if loads is None:
+                loads = self.processes.sum(expert_loads(prediction) * self.share(batch))
+            losses = [r.balance_loss(f) for r, f in zip(prediction.routings, loads, strict=True)]
+            balance = torch.stack(losses).sum()
+
+        alpha = self.alpha
+        loss = (1 - alpha) * (mse + vb) + alpha * distillation + self.hyper.balance_weight * balance
+        return torch.stack([loss, mse, vb, distillation, balance]), loads
+
+    @torch.no_grad()
+    def loads(self, batch: Batch) -> Tensor:
+        """Expert loads of the whole batch, (L, E): the balance loss of a part needs them."""
+        parts = [batch.part(rows) for rows in self.parts]
+        loads = [expert_loads(self.prediction(part)) * self.share(part) for part in parts]
+        return self.processes.sum(torch.stack(loads).sum(0))
+
+    def share(self, part: Batch) -> float:
+        """Of the whole batch."""
+        return len(part.y) / self.hyper.batch_size
+
+    def prediction(self, batch: Batch):
+        with autocast(self.device, self.dtype):
+            return self.predict(batch.xt, batch.k, batch.y)
+
+    def batch(self, step: int) -> Batch:
+        """The whole batch, the same in every process."""
+        x0, labels = self.batches(step)  # (B, C, H, W), (B,)
+        k, eps, y = self.draws(step, x0.shape, labels)
+        return Batch(x0, self.diffusion.noised(x0, k, eps), k, eps, y)
+
+    def draws(self, step: int, shape, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Timesteps (B,), noise (B, C, H, W), and labels with some dropped to the null class."""
+        batch = len(labels)
+        k = stream(self.seed, "timestep", step).integers(0, self.hyper.num_timesteps, batch)
+        eps = stream(self.seed, "noise", step).standard_normal(tuple(shape), np.float32)
+        dropped = stream(self.seed, "label drop", step).random(batch) < self.hyper.label_dropout
+        k, eps, dropped = (to_device(array, self.device) for array in (k, eps, dropped))
+        return k, eps, torch.where(dropped, self.null_class, labels)
+
+    def distillation(self, output: Tensor, batch: Batch) -> Tensor:
+        """Mean squared difference of the student's and the teacher's noise; 0 without a teacher."""
+        if self.teacher is None:
+            return output.new_zeros(())
+        with torch.no_grad(), autocast(self.device, self.dtype):
+            target = self.teacher(batch.xt, batch.k, batch.y).output.float()
+        student_eps, teacher_eps = output.chunk(2, dim=1)[0], target.chunk(2, dim=1)[0]
+        return (student_eps - teacher_eps).square().mean()
+
+
+def expert_loads(prediction) -> Tensor:
+    """The fraction of routed slots that each expert of each layer got, (L, E)."""
+    return torch.stack([routing.load for routing in prediction.routings]).detach()
