@@ -1,79 +1,70 @@
 """Where a study differs from the paper's table and by how much, for people to read."""
 
-import statistics
 from collections.abc import Iterator
+from decimal import Decimal
 
-from slimdit.reporting.csv_tables import NOT_MEASURED, NOT_REPORTED
-from slimdit.reporting.markdown_table import and_joined, speed_conditions, table_line
+import numpy as np
+import pandas as pd
+
+from slimdit.reporting.columns import NOT_MEASURED, NOT_REPORTED, UNDEFINED
+from slimdit.reporting.conditions import and_joined, speed_conditions
+from slimdit.reporting.markdown_table import markdown_table
 from slimdit.reporting.paper_comparison import (
-    COUNTS,
-    DISTANCES,
-    FID,
-    LOSSES,
-    MACHINES,
-    PAPER_IMAGES,
-    QUANTITIES,
     Agreement,
     Pair,
-    Quantity,
+    compared_columns,
     order,
-    pairs,
     same_numbers_of_images,
 )
-from slimdit.reporting.results import Row, Study
+from slimdit.reporting.results import StudyResults
+from slimdit.study.paper_values import PAPER_COLUMNS, PAPER_IMAGES, Kind, PaperValues
 
 
-def paper_markdown(study: Study, paper: dict[str, dict[str, str]]) -> str:
+def paper_markdown(study: StudyResults, paper: PaperValues, pairs: pd.DataFrame) -> str:
     """What agrees and what does not, a table of it by column, and every cell that either has.
 
-    paper: the paper's own numbers as `paper_values` reads them.
+    pairs: as `comparison` gives them.
     """
-    found = pairs(study, paper)
-    if not found:
+    if pairs.empty:
         return "Nothing that the paper printed was measured here.\n"
-    by_quantity = {
-        quantity: [p for p in found if p.quantity == quantity] for quantity in QUANTITIES
-    }
-    by_quantity = {quantity: of for quantity, of in by_quantity.items() if of}
-    sentences = "\n".join(f"- {sentence}" for sentence in _sentences(study, paper, by_quantity))
-    return "\n\n".join((sentences, _summary(by_quantity), _cells(study, paper, by_quantity))) + "\n"
+    by_column = dict(list(pairs.groupby("column", sort=False)))
+    sentences = [*_rows(study, paper), *_agreement(by_column), *_order(by_column.get("fid"))]
+    sentences += [*_distances(study, by_column), *_others(study, by_column)]
+    sentences += _missing(study, paper)
+    listed = "\n".join(f"- {sentence}" for sentence in sentences)
+    return f"{listed}\n\n{_summary(by_column)}\n\n{_cells(study, paper, pairs)}\n"
 
 
-def _sentences(
-    study: Study, paper: dict[str, dict[str, str]], by_quantity: dict[Quantity, list[Pair]]
-) -> Iterator[str]:
-    shared = [row for row in study.rows if row.variant in paper]
-    text = f"Rows in both tables: {len(shared)}."
-    if own := [row.label for row in study.rows if row.variant not in paper]:
-        text += f" Not in the paper's: {and_joined(own)}."
-    if theirs := paper.keys() - study.results.keys():
-        text += f" Not in this study: {and_joined(sorted(theirs))}."
+def _rows(study: StudyResults, paper: PaperValues) -> Iterator[str]:
+    ours = study.table.index
+    text = f"Rows in both tables: {sum(ours.isin(paper))}."
+    if own := and_joined(ours[~ours.isin(paper)]):
+        text += f" Not in the paper's: {own}."
+    if theirs := and_joined(sorted(paper.keys() - set(ours))):
+        text += f" Not in this study: {theirs}."
     yield text
 
+
+def _agreement(by_column: dict[str, pd.DataFrame]) -> Iterator[str]:
     agreeing = [
-        quantity.heading
-        for quantity, of in by_quantity.items()
-        if of[0].comparable and not _beyond(of)
+        PAPER_COLUMNS[name].heading
+        for name, pairs in by_column.items()
+        if pairs["comparable"].all() and _beyond(pairs).empty
     ]
     if agreeing:
         yield f"Within the rounding of the printed digits in every row: {and_joined(agreeing)}."
-    for quantity in COUNTS:
-        if beyond := _beyond(by_quantity.get(quantity, [])):
-            yield f"{quantity.heading}, beyond rounding: {'; '.join(map(_named, beyond))}."
-    yield from _order(by_quantity.get(FID, []))
-    yield from _distances(study, by_quantity)
-    if any(quantity in LOSSES for quantity in by_quantity):
-        yield "Final loss is MSE + VB, without the terms of distillation and expert balance."
-    if any(quantity in MACHINES for quantity in by_quantity):
-        yield (
-            "Peak memory and iterations/s are of the machine: the paper does not name its GPU, so "
-            f"differences are shown but not comparable. {' '.join(speed_conditions(study))}"
-        )
-    yield from _missing(study, paper, shared)
+    for name, pairs in by_column.items():
+        heading, kind = PAPER_COLUMNS[name]
+        beyond = "; ".join(map(_named, _beyond(pairs).itertuples()))
+        if kind == Kind.COUNT and beyond:
+            yield f"{heading}, beyond rounding: {beyond}."
 
 
-def _order(of_fid: list[Pair]) -> Iterator[str]:
-    found = order(of_fid)
+def _order(fids: pd.DataFrame | None) -> Iterator[str]:
+    if fids is None:
+        return
+    fids = fids.set_index("variant")
+    found = order(fids["ours"], fids["paper"].astype(float))
     if found is None:
         return
     text = f"Spearman's rank correlation over {found.num_rows} rows is {found.spearman:.2f}"
@@ -81,21 +72,19 @@ def _order(of_fid: list[Pair]) -> Iterator[str]:
         yield f"The order of the rows by FID is the paper's. {text}."
     else:
         yield (
-            f"The order of the rows by FID is not the paper's. {text}; {found.mover.label} moves "
+            f"The order of the rows by FID is not the paper's. {text}; {found.mover} moves "
             f"most, from the paper's rank {found.paper_rank:g} to {found.rank:g}."
         )
 
 
-def _distances(study: Study, by_quantity: dict[Quantity, list[Pair]]) -> Iterator[str]:
-    if not study.quality:
-        return
-    extractor, first = study.extractor, study.quality[0]
-    if extractor.fd_column != FID.value:
+def _distances(study: StudyResults, by_column: dict[str, pd.DataFrame]) -> Iterator[str]:
+    if study.quality and not study.names.is_fid:
         yield (
-            f"FID and sFID are not compared: this study measures {extractor.fd_label}, a distance "
-            "of other features."
+            f"FID and sFID are not compared: this study measures {study.names.fd_label}, a "
+            "distance of other features."
         )
-    elif any(quantity in by_quantity for quantity in DISTANCES):
+    elif "fid" in by_column or "sfid" in by_column:
+        first = study.quality[0]
         text = (
             f"FID and sFID are of {first['num_samples']} samples and {first['num_reference']} "
             f"reference images, the paper's of {PAPER_IMAGES} and {PAPER_IMAGES}."
@@ -105,95 +94,77 @@ def _distances(study: Study, by_quantity: dict[Quantity, list[Pair]]) -> Iterato
         yield text
 
 
-def _missing(study: Study, paper: dict[str, dict[str, str]], shared: list[Row]) -> Iterator[str]:
-    """What the paper printed and this study did not measure."""
-    other_features = study.quality and study.extractor.fd_column != FID.value
+def _others(study: StudyResults, by_column: dict[str, pd.DataFrame]) -> Iterator[str]:
+    if "final_loss" in by_column:
+        yield "Final loss is MSE + VB, without the terms of distillation and expert balance."
+    if any(PAPER_COLUMNS[name].kind == Kind.MACHINE for name in by_column):
+        yield (
+            "Peak memory and iterations/s are of the machine: the paper does not name its GPU, so "
+            f"differences are shown but not comparable. {' '.join(speed_conditions(study))}"
+        )
+
+
+def _missing(study: StudyResults, paper: PaperValues) -> Iterator[str]:
     missing = []
-    for quantity in QUANTITIES:
-        if quantity in DISTANCES and other_features:
-            continue
-        printed = [row for row in shared if quantity.column in paper[row.variant]]
-        without = [
-            row.label
-            for row in printed
-            if study.results[row.variant].values.get(quantity.value) is None
-        ]
+    for column in compared_columns(study):
+        printed = [each for each in study.table.index if column.paper in paper.get(each, {})]
+        without = [each for each in printed if pd.isna(study.table.at[each, column.name])]
         if without:
-            rows = "" if len(without) == len(printed) else f" ({and_joined(without)})"
-            missing.append(f"{quantity.heading}{rows}")
+            rows = "" if without == printed else f" ({and_joined(without)})"
+            missing.append(f"{PAPER_COLUMNS[column.paper].heading}{rows}")
     if missing:
         yield f"Printed by the paper, but not measured here: {and_joined(missing)}."
 
 
-def _summary(by_quantity: dict[Quantity, list[Pair]]) -> str:
-    lines = [
-        table_line(["", "Rows", "Within rounding", "Median difference", "Largest difference"]),
-        table_line(["---", "---:", "---:", "---:", "---"]),
-    ]
-    for quantity, of in by_quantity.items():
-        beyond = _beyond(of)
-        percents = [p.difference_percent for p in of if p.difference_percent is not None]
-        lines.append(
-            table_line(
-                [
-                    quantity.heading,
-                    str(len(of)),
-                    str(len(of) - len(beyond)),
-                    f"{statistics.median(percents):+.1f}%" if percents else "undefined",
-                    _named(max(beyond, key=_size)) if beyond else "none beyond rounding",
-                ]
-            )
-        )
-    return "\n".join(lines)
+def _summary(by_column: dict[str, pd.DataFrame]) -> str:
+    lines = []
+    for name, pairs in by_column.items():
+        beyond, percents = _beyond(pairs), pairs["difference_percent"].replace(np.inf, np.nan)
+        median = UNDEFINED if percents.isna().all() else f"{percents.median():+.1f}%"
+        sizes = percents.fillna(pairs["difference"]).abs()
+        largest = "none beyond rounding"
+        if not beyond.empty:
+            largest = _named(pairs.loc[sizes[beyond.index].idxmax()])
+        numbers = (str(len(pairs)), str(len(pairs) - len(beyond)))
+        lines.append([PAPER_COLUMNS[name].heading, *numbers, median, largest])
+    headings = ["", "Rows", "Within rounding", "Median difference", "Largest difference"]
+    return markdown_table(headings, lines)
 
 
-def _cells(
-    study: Study, paper: dict[str, dict[str, str]], by_quantity: dict[Quantity, list[Pair]]
-) -> str:
-    lines = [
-        "Ours / the paper's, with the difference where it is beyond rounding:\n",
-        table_line(["Model", *(quantity.heading for quantity in by_quantity)]),
-        table_line(["---", *("---:" for _ in by_quantity)]),
-    ]
-    of_cell = {(p.row.variant, p.quantity): p for of in by_quantity.values() for p in of}
-    for row in study.rows:
-        if row.variant not in paper:
-            continue
-        cells = [row.label]
-        for quantity in by_quantity:
-            pair = of_cell.get((row.variant, quantity))
-            printed = paper[row.variant].get(quantity.column)
-            if pair:
-                cells.append(_cell(pair))
-            else:
-                cells.append(NOT_REPORTED if printed is None else f"{NOT_MEASURED} / {printed}")
-        lines.append(table_line(cells))
-    return "\n".join(lines)
+def _cells(study: StudyResults, paper: PaperValues, pairs: pd.DataFrame) -> str:
+    of_cell = {(pair.variant, pair.column): _cell(pair) for pair in pairs.itertuples()}
+    columns = list(pairs["column"].unique())
+    lines = []
+    for variant in study.table.index[study.table.index.isin(paper)]:
+        printed = paper[variant]
+        without = {name: f"{NOT_MEASURED} / {printed[name]}" for name in printed}
+        cells = (of_cell.get((variant, n), without.get(n, NOT_REPORTED)) for n in columns)
+        lines.append([variant, *cells])
+    table = markdown_table(["Model", *(PAPER_COLUMNS[name].heading for name in columns)], lines)
+    return f"Ours / the paper's, with the difference where it is beyond rounding:\n\n{table}"
 
 
 def _cell(pair: Pair) -> str:
-    text = f"{_ours(pair)} / {pair.printed}"
+    text = f"{pair.ours:.{_decimals(pair)}f} / {pair.paper}"
     return text if pair.agreement == Agreement.ROUNDED else f"{text} ({_percent(pair)})"
 
 
 def _named(pair: Pair) -> str:
-    text = f"{pair.row.label} {_ours(pair)}, the paper {pair.printed} "
-    text += f"({pair.difference:+.{pair.decimals + 1}f}, {_percent(pair)}"
+    decimals = _decimals(pair)
+    text = f"{pair.variant} {pair.ours:.{decimals}f}, the paper {pair.paper} "
+    text += f"({pair.difference:+.{decimals}f}, {_percent(pair)}"
     return text + (", cut off)" if pair.agreement == Agreement.CUT_OFF else ")")
 
 
-def _ours(pair: Pair) -> str:
-    return f"{pair.ours:.{pair.decimals + 1}f}"
+def _decimals(pair: Pair) -> int:
+    """One more than the paper prints."""
+    return max(0, -Decimal(pair.paper).as_tuple().exponent) + 1
 
 
 def _percent(pair: Pair) -> str:
-    return "undefined" if pair.difference_percent is None else f"{pair.difference_percent:+.1f}%"
-
-
-def _beyond(pairs: list[Pair]) -> list[Pair]:
-    return [pair for pair in pairs if pair.agreement != Agreement.ROUNDED]
-
-
-def _size(pair: Pair) -> float:
     percent = pair.difference_percent
-    return abs(pair.difference if percent is None else percent)
+    return UNDEFINED if np.isinf(percent) else f"{percent:+.1f}%"
+
+
+def _beyond(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs[pairs["agreement"] != Agreement.ROUNDED]

@@ -134,7 +134,6 @@ class Study:
         return [
             {
                 "variant": name,
-                "label": name,
                 "group": block["group"],
                 "parent": self.parent(name),
                 "derived_from": block.get("from"),
