@@ -27,5 +27,5 @@ localrules:
 rule all:
     default_target: True
     input:
-        table1=f"results/{STUDY.name}/tables/table1.csv",
-        figures=f"results/{STUDY.name}/figures/samples.png",
+        table1=LAYOUT.table("table1.csv"),
+        figures=LAYOUT.figure("samples.png"),

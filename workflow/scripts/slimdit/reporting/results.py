@@ -1,6 +1,5 @@
 """What was measured of each variant, from a study's JSON files, as a table of one row a variant."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,12 +65,9 @@ class StudyResults:
     training: list[dict]
 
 
-def read_rows(rows: str) -> list[Row]:
-    """Parse the rows param: a JSON list of objects with the fields of Row, in table order."""
-    parsed = [
-        Row(row["variant"], row["group"], row["parent"], row.get("derived_from"))
-        for row in json.loads(rows)
-    ]
+def read_rows(rows: list[dict]) -> list[Row]:
+    """The rows param: the fields of each Row, in table order."""
+    parsed = [Row(**row) for row in rows]
     known = [row.variant for row in parsed]
     for row in parsed:
         if known.count(row.variant) > 1:

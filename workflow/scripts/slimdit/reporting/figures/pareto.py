@@ -99,7 +99,7 @@ def _draw_plane(axes, points: pd.DataFrame, groups: list[str]) -> None:
         axes.errorbar(
             point.cost,
             point.distance,
-            yerr=point.std if point.std >= 0 else None,
+            yerr=point.std if pd.notna(point.std) else None,
             marker=_marker(group),
             color=_colour(group),
             markersize=5,
