@@ -11,7 +11,6 @@ from architecture_table import architecture_table
 from slimdit.core.errors import InputError
 from slimdit.reporting.columns import NONE, NOT_MEASURED, NOT_REPORTED, number, with_count
 from slimdit.reporting.markdown_table import bracket
-from slimdit.reporting.results import read_rows
 from slimdit.storage.files import write_json
 
 
@@ -214,11 +213,6 @@ def test_a_file_of_an_unknown_variant_is_refused(files):
     files.add_costs("XS2-base")
     with pytest.raises(InputError, match="XS2-base, which is not a row"):
         files.tables()
-
-
-def test_a_parent_that_is_no_row_is_refused():
-    with pytest.raises(InputError, match="parent S9"):
-        read_rows([{**ROWS[0], "parent": "S9"}])
 
 
 def test_losses_that_a_variant_does_not_have_are_marked(files):

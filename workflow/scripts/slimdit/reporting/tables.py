@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from slimdit.jobs.provenance import origin
 from slimdit.reporting.csv_tables import architecture_csv, paper_csv, table1_csv, table2_csv
 from slimdit.reporting.markdown_table import table1_markdown
-from slimdit.reporting.paper_comparison import comparison
-from slimdit.reporting.paper_markdown import paper_markdown
+from slimdit.reporting.paper_comparison import comparison, paper_markdown
 from slimdit.reporting.results import Row, StudyResults, read_study
 from slimdit.storage.files import sha256_of, write_json
 from slimdit.study.paper_values import PaperValues
