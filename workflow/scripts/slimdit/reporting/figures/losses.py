@@ -13,7 +13,7 @@ from slimdit.reporting.figures.samples import wrapped
 from slimdit.reporting.figures.style import GREY, PAGE_WIDTH_INCH, line_style, logarithmic
 
 LEGEND_INCH = 1.3
-SMOOTHED_SHARE = 0.1  # of a run, in one moving mean
+SMOOTHED_FRACTION = 0.1  # of a run, in one moving mean
 REFERENCE_STYLE = {"color": GREY, "linewidth": 2.2, "alpha": 0.45}
 REFERENCE_LINES = ("-", (0, (2, 0.8)), (0, (0.6, 0.8)))
 
@@ -31,7 +31,7 @@ class Curve:
     @property
     def window(self) -> int:
         """Number of logged values in one moving mean."""
-        return max(1, round(SMOOTHED_SHARE * len(self.step)))
+        return max(1, round(SMOOTHED_FRACTION * len(self.step)))
 
 
 def read_losses(path: str | Path) -> pd.DataFrame:
@@ -143,7 +143,7 @@ def _draw_relative(axes, curve: Curve, reference: Curve, **style) -> None:
     if curve.variant == reference.variant:
         return
     step = np.intersect1d(curve.step, reference.step)
-    window = max(1, round(SMOOTHED_SHARE * len(step)))
+    window = max(1, round(SMOOTHED_FRACTION * len(step)))
     if len(step) < window or not len(step):
         return
     before = moving_mean(reference.loss.mean(axis=0)[np.isin(reference.step, step)], window)
