@@ -13,7 +13,7 @@ from slimdit.reporting.figures.savings import savings_figure
 from slimdit.reporting.figures.study_figures import read_prompts
 from slimdit.reporting.figures.style import styled
 from slimdit.reporting.results import Row
-from slimdit.storage.files import write_csv, write_json, write_npz
+from slimdit.storage.files import read_json, write_csv, write_json, write_npz
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
 EXTRACTOR = {
@@ -121,6 +121,16 @@ def test_studies_of_any_size_can_be_drawn(tmp_path, variants, seeds):
 def test_a_variant_without_measurements_is_left_out_not_failed(tmp_path):
     arguments = write_study(tmp_path / "study", SMALL)
     arguments["speed"], arguments["quality"] = arguments["speed"][1:], arguments["quality"][:-1]
+    assert all(map(len, draw(arguments, tmp_path / "figures").values()))
+
+
+def test_a_study_without_times_and_costs_can_be_drawn(tmp_path):
+    arguments = write_study(tmp_path / "study", SMALL)
+    for path in arguments["speed"]:
+        content = read_json(path)
+        content["measurements"][0] |= {"latency_ms": None, "latency_over_base": None}
+        write_json(path, content)
+    arguments["architecture"] = []
     assert all(map(len, draw(arguments, tmp_path / "figures").values()))
 
 

@@ -286,3 +286,14 @@ def test_number_formats():
     ]
     assert with_count("FID", 10_000) == "FID-10K"
     assert with_count("FD (Net)", 390) == "FD-390 (Net)"
+
+
+def test_what_no_row_has_is_not_measured_everywhere(files):
+    for variant in ("S2-base", "Q-S2"):
+        files.add_costs(variant, peak_memory_bytes=None, latency_ms_q25=None, bound=None)
+        files.add_quality(variant, 10.0)
+    table1, _, text = files.tables()
+    for column in ("peak_memory_bytes", "latency_ms_q25_eager", "bound_eager"):
+        assert {record[column] for record in table1.values()} == {NOT_MEASURED}
+    assert table1["Q-S2"]["peak_memory_bytes_change_percent"] == NOT_MEASURED
+    assert "| Peak memory (MB) ↓ |" in text

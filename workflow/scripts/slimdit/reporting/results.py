@@ -50,7 +50,7 @@ class StudyResults:
     """A study's results, and the contents of the files that they are made of.
 
     table: one row a variant, by its name, in table order; its columns are group, parent,
-    num_seeds, those of `columns` (means over seeds; NaN or None: not measured), of some
+    num_seeds, those of `columns` (means over seeds; NaN: not measured), of some
     ..._std_over_seeds and ..._change_percent (inf: the parent's value is zero), and
     diffusion_loss.
     """
@@ -103,7 +103,7 @@ def read_study(
         _loss_values(trainings),
     ):
         for variant, found in read.items():
-            values[variant] |= found
+            values[variant] |= {name: value for name, value in found.items() if value is not None}
     wanted = ["group", "parent", "num_seeds", *(column.name for column in columns)]
     wanted += [f"{names.column(metric)}{OVER_SEEDS}" for metric in METRICS]
     wanted.append(DIFFUSION_LOSS.name)

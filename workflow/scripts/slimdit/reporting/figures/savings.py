@@ -81,6 +81,6 @@ def _positions(groups: pd.Series) -> list[float]:
 
 def _limits(savings: pd.DataFrame) -> tuple[float, float]:
     """Of the horizontal axis, zero in it."""
-    known = savings.drop(columns="group")
-    low, high = min(known.min().min(), -10.0), max(known.max().max(), 10.0)
+    ends = np.append(savings.drop(columns="group").to_numpy(float), (-10.0, 10.0))
+    low, high = np.nanmin(ends), np.nanmax(ends)
     return max(low - 3, WORST_PERCENT), min(high + 3, 100)
