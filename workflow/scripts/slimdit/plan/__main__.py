@@ -14,7 +14,7 @@ from slimdit.plan.jobs import PlannedJob, planned_jobs
 from slimdit.plan.makespan import wall_s
 from slimdit.plan.speeds import Speeds, measured, recorded
 from slimdit.plan.work import StudyWork, Timing, Work
-from slimdit.reporting.markdown_table import number
+from slimdit.reporting.columns import number
 from slimdit.study.load import configured_study
 
 DEVICES = (1, 4, 8)

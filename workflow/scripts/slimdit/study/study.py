@@ -139,7 +139,6 @@ class Study:
         return [
             {
                 "variant": name,
-                "label": name,
                 "group": block["group"],
                 "parent": self.parent(name),
                 "derived_from": block.get("from"),
