@@ -8,7 +8,7 @@ from subjects import IMAGENET200, PHOTOS
 
 from count_cost import count_cost
 from slimdit.models import ops
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import compress, empty_model
 from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
 from slimdit.storage.files import read_json
 
@@ -47,9 +47,7 @@ def digits(number):
 
 
 def empty_model(study, variant):
-    with torch.device("meta"):
-        model = build_model(study.structure(variant))
-    return apply_operations(model.to_empty(device="cpu"), study.operations(variant))
+    return compress(empty_model(study.structure(variant)), study.operations(variant))
 
 
 @pytest.mark.parametrize("variant", IMAGENET200.variants)

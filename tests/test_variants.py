@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from subjects import PHOTOS, random_tensor, randomized, tiny
 
 from slimdit.core.errors import InputError
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import flat_tensors, load_variant, read_metadata, save_variant
 
 
@@ -26,7 +26,7 @@ def outputs(model, structure, count=2):
 @pytest.mark.parametrize("variant", PHOTOS.variants)
 def test_variant_of_the_study_starts_with_zero_output_of_the_right_shape(variant):
     structure = PHOTOS.structure(variant)
-    model = apply_operations(build_model(structure, seed=0), PHOTOS.operations(variant))
+    model = compress(build_model(structure, seed=0), PHOTOS.operations(variant))
     output = outputs(model, structure).output
     side, channels = structure["input_size"], structure["in_channels"]
     assert output.shape == (2, 2 * channels, side, side)
@@ -36,7 +36,7 @@ def test_variant_of_the_study_starts_with_zero_output_of_the_right_shape(variant
 @pytest.mark.parametrize("variant", PHOTOS.variants)
 def test_variant_survives_its_checkpoint(variant, tmp_path):
     structure, operations = tiny(PHOTOS.structure(variant)), PHOTOS.operations(variant)
-    model = apply_operations(randomized(build_model(structure), torch.float32), operations)
+    model = compress(randomized(build_model(structure), torch.float32), operations)
     path = tmp_path / "checkpoint.safetensors"
     save_variant(path, model, structure, operations, {"variant": variant})
     loaded = load_variant(path)
@@ -160,7 +160,7 @@ class Executed:
 def test_one_wrong_bit_of_a_checkpoint_is_an_input_error(structure, tmp_path, kind):
     path = tmp_path / "checkpoint.safetensors"
     operations = [{"name": "int8_weight_only"}] if kind == "int8 weights" else []
-    model = apply_operations(build_model(structure, 0), operations)
+    model = compress(build_model(structure, 0), operations)
     save_variant(path, model, structure, operations, {})
     content = bytearray(path.read_bytes())
     content[-3] ^= 1

@@ -106,7 +106,7 @@ def code_of(script, **kinds):
 
 def model_code(script, variant, **kinds):
     """Digest of a step that builds the model of `variant`."""
-    return code_of(script, **STUDY.parts(variant), **kinds)
+    return code_of(script, **STUDY.components(variant), **kinds)
 
 
 def run_files(name, variants):
@@ -282,9 +282,9 @@ def own_operations(wildcards):
 
 def code_of_both(script, variant, other):
     """Digest of a step that runs `variant` and `other`, if there is another."""
-    kinds = STUDY.parts(variant)
+    kinds = STUDY.components(variant)
     if other:
-        kinds = {part: kinds[part] | STUDY.parts(other)[part] for part in kinds}
+        kinds = {part: kinds[part] | STUDY.components(other)[part] for part in kinds}
     return code_of(script, **kinds)
 
 
