@@ -8,11 +8,13 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import save_file
-from subjects import PHOTOS, random_tensor, randomized, tiny
+from subjects import PHOTOS, ROOT, random_tensor, randomized, tiny
 
 from slimdit.core.errors import InputError
 from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import flat_tensors, load_variant, read_metadata, save_variant
+
+GOLDEN = ROOT / "tests/golden"
 
 
 def outputs(model, structure, count=2):
@@ -51,6 +53,35 @@ def test_variant_survives_its_checkpoint(variant, tmp_path):
         "operations": operations,
         "origin": {"variant": variant},
     }
+
+
+@pytest.mark.parametrize("variant", ["S2-med-4", "Q-S2"])
+def test_loading_draws_no_weights_and_keeps_what_is_in_no_checkpoint(variant, tmp_path):
+    structure, operations = tiny(PHOTOS.structure(variant)), PHOTOS.operations(variant)
+    model = compress(randomized(build_model(structure), torch.float32), operations)
+    save_variant(tmp_path / "checkpoint.safetensors", model, structure, operations, {})
+    state = torch.random.get_rng_state()
+    loaded = load_variant(tmp_path / "checkpoint.safetensors")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for (name, buffer), (_, other) in zip(
+        model.named_buffers(), loaded.named_buffers(), strict=True
+    ):
+        assert torch.equal(buffer, other), name
+    for (name, parameter), (_, other) in zip(
+        model.named_parameters(), loaded.named_parameters(), strict=True
+    ):
+        assert parameter.stride() == other.stride(), name
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read():
+    """Pruned, quantized, with experts, and with an option that has another name by now."""
+    expected = json.loads((GOLDEN / "earlier-checkpoint.json").read_text())["output"]
+    model = load_variant(GOLDEN / "earlier-checkpoint.safetensors")
+    assert model.blocks[0].attention.head_dim == 3
+    x = random_tensor("x", 1, 1, 4, 4, dtype=torch.float32)
+    with torch.inference_mode():
+        output = model(x, torch.tensor([700]), torch.tensor([1])).output
+    torch.testing.assert_close(output, torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_parameters_that_variants_share_start_from_the_same_values():
@@ -123,7 +154,7 @@ def test_prediction_depends_on_time_class_and_position(structure):
         ({"mlp": {"name": "moe", "num_experts": 4}}, r"mlp 'moe': .*top_k"),
     ],
 )
-def test_parts_that_do_not_exist_are_input_errors(structure, change, message):
+def test_components_that_do_not_exist_are_input_errors(structure, change, message):
     with pytest.raises(InputError, match=message):
         build_model(structure | change)
 
