@@ -153,7 +153,10 @@ COMPONENTS = [
 ]
 
 VARIANTS = [
-    (new(patch_size=5), "variants.new.patch_size 5 does not divide the latent's side 12"),
+    (
+        new(patch_size=5),
+        "variants.new.patch_size 5 does not divide the latent's side (data.image_size",
+    ),
     (
         new(attention={"name": "focused", "group_size": 5}),
         "variants.new.attention.group_size 5 does not divide num_heads 6.",
@@ -232,7 +235,10 @@ VARIANTS = [
         {"sampling": {"guided_channels": 5}},
         "sampling.guided_channels 5 is more than autoencoder.la",
     ),
-    ({"sampling": {"num_samples": 12}}, "sampling.num_samples 12 is less than data.num_classes 13"),
+    (
+        {"sampling": {"num_samples": 12}},
+        "sampling.num_samples 12 is less than data.num_classes, which",
+    ),
 ]
 
 OTHERS = [

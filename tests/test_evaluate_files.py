@@ -302,8 +302,11 @@ def test_statistics_of_another_extractor_are_refused(files, monkeypatch, capsys,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--option", "size=3"], "has no option 'size'"),
-        (["--option", "input_size=large"], "input_size of efficientnet-lite0 is large"),
+        (["--option", "size=3"], "unexpected keyword argument 'size'"),
+        (
+            ["--option", "input_size=large"],
+            "input_size is 'large'; it should be a whole number >= 32 or null",
+        ),
         (["--extractor", "inception-2015"], "lacks its option 'graph'"),
     ],
 )

@@ -7,12 +7,17 @@ key that is missing, or at another variant or a backbone that is wrong: that is 
 import contextlib
 from collections.abc import Callable, Iterator
 
-from slimdit.core.options import either
+from slimdit.core.options import AtLeast, AtMost, Divides, either, limit_problems
 from slimdit.study.component_options import Component, components
 from slimdit.study.schema_errors import dotted, faults, unknown
 
 COMPONENTS = ("attention", "mlp")
 DERIVED_KEYS = ("from", "apply", "sampling", "group")
+SAMPLING_SIZES = ("steps", "guided_channels")
+SIDE = "the latent's side (data.image_size / autoencoder.downsample_factor)"
+CHANNELS = "autoencoder.latent_channels"
+SAMPLES = "sampling.num_samples"
+CLASSES = "data.num_classes, which balanced labels have all,"
 SHARED_SAMPLING = ("num_samples", "prompts")  # rows are compared only with these in common
 
 
@@ -126,34 +131,26 @@ def _edge_problems(study, variant: str) -> Iterator[str]:
 
 def _option_problems(study, variant: str) -> Iterator[str]:
     block, where = study.block(variant), ("variants", variant)
-    for kind in COMPONENTS:
-        if kind in block:
-            yield from _component_problems(kind, block[kind], (*where, kind))
+    named = [(kind, block[kind], (*where, kind)) for kind in COMPONENTS if kind in block]
     for index, options in enumerate(block.get("apply", [])):
-        yield from _component_problems("compression", options, (*where, "apply", index))
+        named.append(("compression", options, (*where, "apply", index)))
+    for kind, options, path in named:
+        name, own = options["name"], _without_name(options)
+        yield from _component_problems(kind, name, own, f"{dotted(path)}.name", path)
 
 
-def _component_problems(kind: str, options: dict, path: tuple) -> Iterator[str]:
-    """Of the component that `options` names: {"name": ..., **its own options}."""
-    known, name = components(kind), options["name"]
-    if name not in known:
-        yield unknown(f"{dotted(path)}.name", name, known)
+def _component_problems(
+    kind: str, name: str, options: dict, name_at: str, options_at: tuple
+) -> Iterator[str]:
+    """Of a component's name, and of the types of its options."""
+    if name not in components(kind):
+        yield unknown(name_at, name, components(kind))
         return
-    for fault in faults(_without_name(options), known[name].schema, path):
+    for fault in faults(options, components(kind)[name].schema, options_at):
         yield fault.sentence
 
 
 # What must be right of a trained variant.
-
-
-def _patch_problems(study, variant: str) -> Iterator[str]:
-    structure = study.structure(variant)
-    side, patch_size = structure["input_size"], structure["patch_size"]
-    if side % patch_size:
-        yield (
-            f"variants.{variant}.patch_size {patch_size} does not divide the latent's side "
-            f"{side} (data.image_size / autoencoder.downsample_factor)."
-        )
 
 
 def _size_problems(study, variant: str) -> Iterator[str]:
@@ -236,40 +233,37 @@ def _misfits(
 # What must be right of either.
 
 
-def _sampling_problems(study, variant: str) -> Iterator[str]:
-    sampling, root = study.sampling(variant), study.root(variant)
-    timesteps = study.training(root)["num_timesteps"]
-    if sampling["steps"] > timesteps:
-        yield (
-            f"{_place(study, variant, 'sampling', 'steps')} {sampling['steps']} is more than "
-            f"{_place(study, root, 'training', 'num_timesteps')} {timesteps}."
-        )
-    guided, channels = sampling["guided_channels"], study.config["autoencoder"]["latent_channels"]
-    if guided != "all" and guided > channels:
-        yield (
-            f"{_place(study, variant, 'sampling', 'guided_channels')} {guided} is more than "
-            f"autoencoder.latent_channels {channels}; it should be all or at most that."
-        )
-    samples, classes = sampling["num_samples"], study.config["data"]["num_classes"]
-    if sampling["labels"] == "balanced" and samples < classes:
-        yield (
-            f"sampling.num_samples {samples} is less than data.num_classes {classes}; "
-            "balanced labels should have each class at least once."
-        )
+def _setting_problems(study, variant: str) -> Iterator[str]:
+    """Of numbers that others limit, each named where it is set."""
+    sampling, root, structure = study.sampling(variant), study.root(variant), _sizes(study, variant)
+    patch_size = f"variants.{root}.patch_size"
+    steps, guided = (_place(study, variant, "sampling", key) for key in SAMPLING_SIZES)
+    timesteps = _place(study, root, "training", "num_timesteps")
+    sizes = {
+        patch_size: structure["patch_size"],
+        SIDE: structure["input_size"],
+        steps: sampling["steps"],
+        timesteps: study.training(root)["num_timesteps"],
+        guided: None if sampling["guided_channels"] == "all" else sampling["guided_channels"],
+        CHANNELS: structure["in_channels"],
+        SAMPLES: sampling["num_samples"] if sampling["labels"] == "balanced" else None,
+        CLASSES: structure["num_classes"],
+    }
+    limits = {
+        patch_size: [Divides(SIDE)],
+        steps: [AtMost(timesteps)],
+        guided: [AtMost(CHANNELS)],
+        SAMPLES: [AtLeast(CLASSES)],
+    }
+    yield from (f"{problem}." for problem in limit_problems(limits, sizes))
 
 
 def _sampler_problems(study, variant: str) -> Iterator[str]:
-    sampling, samplers = study.sampling(variant), components("sampler")
-    name, options = sampling["sampler"], sampling["options"]
-    if name not in samplers:
-        yield unknown(_place(study, variant, "sampling", "sampler"), name, samplers)
-        return
+    sampling = study.sampling(variant)
     is_own = {"sampler", "options"} & study.block(variant).get("sampling", {}).keys()
     path = (*(("variants", variant) if is_own else ()), "sampling", "options")
-    found = faults(options, samplers[name].schema, path)
-    yield from (fault.sentence for fault in found)
-    if not found:
-        yield from _limit_problems(samplers[name], options, sampling, dotted(path))
+    name = _place(study, variant, "sampling", "sampler")
+    yield from _component_problems("sampler", sampling["sampler"], sampling["options"], name, path)
 
 
 def _place(study, variant: str, section: str, key: str) -> str:
@@ -279,6 +273,6 @@ def _place(study, variant: str, section: str, key: str) -> str:
 
 
 Check = Callable[..., Iterator[str]]
-OF_BOTH: tuple[Check, ...] = (_sampling_problems, _sampler_problems)
-OF_TRAINED = (_patch_problems, _size_problems, _teacher_problems, *OF_BOTH)
+OF_BOTH: tuple[Check, ...] = (_setting_problems, _sampler_problems)
+OF_TRAINED = (_size_problems, _teacher_problems, *OF_BOTH)
 OF_DERIVED = (_compression_problems, *OF_BOTH)
