@@ -155,7 +155,7 @@ COMPONENTS = [
 VARIANTS = [
     (
         new(patch_size=5),
-        "variants.new.patch_size 5 does not divide the latent's side (data.image_size",
+        "variants.new.patch_size 5 does not divide the latent's side (data.",
     ),
     (
         new(attention={"name": "focused", "group_size": 5}),

@@ -62,7 +62,7 @@ def _component(registry: Registry, name: str) -> Component:
                 parameters = parameters or _parameters(statement, source)
             elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value:
                 target = getattr(statement, "target", None) or statement.targets[0]
-                attributes.setdefault(ast.unparse(target), _literal(statement.value))
+                attributes.setdefault(ast.unparse(target), _literal(statement.value, source))
     shared = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=UNKNOWN, annotation=each)
         for key, each in registry.shared.items()
@@ -111,10 +111,13 @@ class Names(dict):
 
     def __missing__(self, name: str):
         definition = self.source.definitions.get(name, [None])[0]
-        return _literal(definition.value) if isinstance(definition, ast.Assign) else UNKNOWN
+        is_constant = isinstance(definition, ast.Assign)
+        return _literal(definition.value, self.source) if is_constant else UNKNOWN
 
 
-def _literal(node: ast.expr):
+def _literal(node: ast.expr, source: Source):
+    if isinstance(node, ast.Name):
+        return Names(source)[node.id]
     try:
         return ast.literal_eval(node)
     except ValueError:
