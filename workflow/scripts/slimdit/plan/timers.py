@@ -253,9 +253,9 @@ def time_difference(of: dict, device) -> Timed:
 
 
 def made_up_model(of: dict):
-    from slimdit.models.build import apply_operations, build_model
+    from slimdit.models.build import build_model, compress
 
-    return apply_operations(build_model(of["structure"], seed=0), of["operations"]).eval()
+    return compress(build_model(of["structure"], seed=0), of["operations"]).eval()
 
 
 def made_up_latents(structure: dict, count: int) -> SimpleNamespace:

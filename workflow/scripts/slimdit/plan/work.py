@@ -76,7 +76,7 @@ class StudyWork:
     @property
     def num_among_copies(self) -> int:
         """Training images among which copies are looked for, the reference among them."""
-        wanted = self.data["num_classes"] * self.evaluation["copies_per_class"]
+        wanted = self.data["num_classes"] * self.evaluation["memorization_per_class"]
         return max(self.num_reference, min(wanted, self.num_train))
 
     @property
@@ -99,7 +99,7 @@ class StudyWork:
         """Of the stored weights, and of the trained ones among them in float32."""
         import torch
 
-        from slimdit.models.build import apply_operations, build_model
+        from slimdit.models.build import build_model, compress
         from slimdit.profiling.cost import weight_bytes
 
         with torch.device("meta"):
@@ -107,7 +107,7 @@ class StudyWork:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * FLOAT_BYTES
         operations = self.study.operations(variant)
         if operations:
-            model = apply_operations(model.to_empty(device="cpu"), operations)
+            model = compress(model.to_empty(device="cpu"), operations)
         return weight_bytes(model), trained
 
     def num_sampled(self, variant: str) -> int:
