@@ -17,43 +17,22 @@ from slimdit.core.errors import InputError
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.storage.files import canonical_json as canonical
 from slimdit.storage.files import read_json
-from slimdit.storage.folders import check_replaceable
 from slimdit.study.paper_values import paper_values
 from slimdit.study.component_options import default_of
-from slimdit.jobs.snakemake_lock import lift_stale_locks, live_runs, register_run
+from slimdit.jobs.job_log import error_summary
+from slimdit.jobs.preflight import check_gpus, check_image_folder
 from slimdit.study.study import Study, identity
-
-
-def check_gpus():
-    """End where --set-resources asks for more GPUs than --resources has: Snakemake would cut it."""
-    limit = getattr(workflow.global_resources.get("gpu"), "value", None)
-    if limit is None:  # on a cluster there is none
-        return
-    for name, resources in workflow.resource_settings.overwrite_resources.items():
-        wanted = getattr(resources.get("gpu"), "value", None)
-        if isinstance(wanted, int) and wanted > limit:
-            sys.exit(
-                f"--set-resources {name}:gpu={wanted}, but --resources gpu={limit} would cut it; "
-                f"ask for --resources gpu={wanted} or more."
-            )
 
 
 if problems := config_problems(config):
     sys.exit(listed(problems))
 STUDY = Study(config)
-if config["data"]["photos"]:
-    # Snakemake deletes the folder before the job that makes it anew.
-    try:
-        check_replaceable(config["data"]["images"], "data.images")
-    except InputError as error:
-        sys.exit(f"config: {error}")
-
 if workflow.is_main_process:
-    check_gpus()
-    register_run()
-    lift_stale_locks()
-    for run in live_runs():
-        print(f"Snakemake is at work in this folder as process {run} too.", file=sys.stderr)
+    try:
+        check_gpus(workflow.global_resources, workflow.resource_settings.overwrite_resources)
+        check_image_folder(config["data"])
+    except InputError as error:
+        sys.exit(str(error))
 
 DATA = config["data"]
 AUTOENCODER = config["autoencoder"]
