@@ -23,7 +23,6 @@ from slimdit.jobs.job_log import error_summary
 from slimdit.jobs.preflight import check_gpus, check_image_folder
 from slimdit.study.study import Study, identity
 
-
 if problems := config_problems(config):
     sys.exit(listed(problems))
 STUDY = Study(config)

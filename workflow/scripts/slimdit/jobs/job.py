@@ -1,4 +1,4 @@
-"""What surrounds every rule's script: its log, its threads, its devices, a sentence on its error."""
+"""What surrounds every rule's script: its log, its threads, its devices, a word on its error."""
 
 import contextlib
 import logging

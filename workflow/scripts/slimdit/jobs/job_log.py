@@ -10,9 +10,7 @@ TAIL_BYTES = 65536
 
 def log_to(path: str | Path, level: int) -> None:
     """From here on to the end of the file, whoever else writes there."""
-    logging.basicConfig(
-        filename=path, level=level, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    logging.basicConfig(filename=path, level=level, format="%(asctime)s %(levelname)s %(message)s")
 
 
 def last_error(path: str | Path) -> str:

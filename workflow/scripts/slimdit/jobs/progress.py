@@ -80,7 +80,7 @@ class Progress:
 
     @property
     def per_s(self) -> float:
-        """Units of work per second since the start of this process's share."""
+        """Units of work per second that this process has done."""
         return (self.done - self.initial) / max(time.monotonic() - self.started_s, 1e-9)
 
     def _beat(self, how: str) -> None:
