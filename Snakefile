@@ -21,7 +21,7 @@ report: "workflow/report/workflow.rst"
 
 
 onerror:
-    if errors := error_summary(f"results/{STUDY.name}/logs"):
+    if errors := error_summary(f"{LAYOUT.root}/logs"):
         print(f"Logs that end with an error:\n{errors}", file=sys.stderr)
 
 
@@ -32,5 +32,5 @@ localrules:
 rule all:
     default_target: True
     input:
-        table1=f"results/{STUDY.name}/tables/table1.csv",
-        figures=f"results/{STUDY.name}/figures/samples.png",
+        table1=LAYOUT.table("table1.csv"),
+        figures=LAYOUT.figure("samples.png"),

@@ -161,7 +161,7 @@ def test_what_is_taken_from_outside_counts_by_its_name(library):
 @pytest.mark.parametrize("study", [PHOTOS, IMAGENET200])
 def test_every_component_of_the_shipped_studies_is_found(study):
     for variant in study.variants:
-        assert digests("train", study.parts(variant))
+        assert digests("train", study.components(variant))
 
 
 def test_an_unknown_component_or_name_is_refused(library):

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 import pytest
 
+from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
 from slimdit.data.resumable_array import ResumableArray
 from slimdit.storage.files import (
     atomic_path,
-    canonical_json,
     load_npz,
     read_csv,
     read_json,

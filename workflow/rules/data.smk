@@ -1,14 +1,14 @@
 # Images to a subset, its latents and its reference.
 
 
-if DATA["photos"]:
+if STEPS["cut_photos"].needed(STUDY):
 
     rule cut_photos:
         output:
-            images=directory(DATA["images"]),
-            cut=CUT,
+            images=directory(output_of("cut_photos")["images"]),
+            cut=output_of("cut_photos")["cut"],
         log:
-            f"results/{STUDY.name}/logs/cut_photos.log",
+            log_of(STUDY, "cut_photos"),
         localrule: True
         conda:
             "../../envs/slimdit.yaml"
@@ -16,9 +16,7 @@ if DATA["photos"]:
         resources:
             mem_mb=1000,
         params:
-            photos=canonical(DATA["photos"]),
-            seed=DATA["seed"],
-            code=code_of("cut_photos"),
+            **params_of("cut_photos"),
         message:
             "Cutting an image folder from packaged photographs"
         script:
@@ -29,39 +27,32 @@ rule select_subset:
     input:
         unpack(cut_images),
     output:
-        subset="results/{study}/data/subset.csv",
-        bad_images="results/{study}/data/bad_images.csv",
+        **output_of("select_subset"),
     log:
-        "results/{study}/logs/select_subset.log",
+        log_of(STUDY, "select_subset"),
     conda:
         "../../envs/slimdit.yaml"
     threads: all_cores()
     resources:
         mem_mb=2000,
     params:
-        images_root=DATA["images"],
-        data=subset_choice,
-        prompts=all_prompts,
-        state="results/{study}/state/subset",
-        code=code_of("select_subset"),
+        **params_of("select_subset"),
     message:
         "Drawing classes and images, and looking for bad ones"
     script:
         "../scripts/select_subset.py"
 
 
-if AUTOENCODER["train"]:
+if STEPS["train_autoencoder"].needed(STUDY):
 
     rule train_autoencoder:
         input:
             unpack(cut_images),
-            subset=f"results/{STUDY.name}/data/subset.csv",
+            subset=LAYOUT.data("subset.csv"),
         output:
-            weights=f"{AUTOENCODER['source']}/diffusion_pytorch_model.safetensors",
-            model_config=f"{AUTOENCODER['source']}/config.json",
-            report=f"{AUTOENCODER['source']}/autoencoder.json",
+            **output_of("train_autoencoder"),
         log:
-            f"results/{STUDY.name}/logs/train_autoencoder.log",
+            log_of(STUDY, "train_autoencoder"),
         conda:
             "../../envs/slimdit.yaml"
         threads: all_cores()
@@ -69,13 +60,7 @@ if AUTOENCODER["train"]:
             gpu=1,
             mem_mb=4000,
         params:
-            images_root=DATA["images"],
-            image_size=DATA["image_size"],
-            latent_channels=AUTOENCODER["latent_channels"],
-            training=autoencoder_training,
-            save_every_steps=autoencoder_save_every_steps,
-            state=f"results/{STUDY.name}/state/autoencoder",
-            code=code_of("train_autoencoder"),
+            **params_of("train_autoencoder"),
         message:
             "Training the autoencoder"
         script:
@@ -86,12 +71,11 @@ rule encode_latents:
     input:
         unpack(cut_images),
         unpack(trained_autoencoder),
-        subset="results/{study}/data/subset.csv",
+        subset=LAYOUT.data("subset.csv"),
     output:
-        latents="results/{study}/data/latents.npy",
-        manifest="results/{study}/data/latents.json",
+        **output_of("encode_latents"),
     log:
-        "results/{study}/logs/encode_latents.log",
+        log_of(STUDY, "encode_latents"),
     conda:
         "../../envs/slimdit.yaml"
     threads: all_cores()
@@ -99,31 +83,20 @@ rule encode_latents:
         gpu=1,
         mem_mb=4000,
     params:
-        images_root=DATA["images"],
-        image_size=DATA["image_size"],
-        latent_channels=AUTOENCODER["latent_channels"],
-        downsample_factor=AUTOENCODER["downsample_factor"],
-        source=AUTOENCODER["source"],
-        revision=AUTOENCODER["revision"],
-        precision=AUTOENCODER["encode_precision"],
-        normalize=AUTOENCODER["normalize"],
-        latent_std=AUTOENCODER["latent_std"],
-        batch_size=AUTOENCODER["encode_batch_size"],
-        state="results/{study}/state/latents",
-        code=code_of("encode_latents"),
+        **params_of("encode_latents"),
     message:
         "Encoding images to latents"
     script:
         "../scripts/encode_latents.py"
 
 
-if GRAPH and config["inception_graph_url"]:
+if STEPS["fetch_inception_graph"].needed(STUDY):
 
     rule fetch_inception_graph:
         output:
-            graph=GRAPH,
+            **output_of("fetch_inception_graph"),
         log:
-            f"results/{STUDY.name}/logs/fetch_inception_graph.log",
+            log_of(STUDY, "fetch_inception_graph"),
         localrule: True  # nodes may have no network
         conda:
             "../../envs/inception.yaml"
@@ -131,8 +104,7 @@ if GRAPH and config["inception_graph_url"]:
         resources:
             mem_mb=500,
         params:
-            url=config["inception_graph_url"],
-            code=code_of("fetch_inception_graph"),
+            **params_of("fetch_inception_graph"),
         message:
             "Downloading the Inception graph"
         script:
@@ -143,23 +115,18 @@ rule make_reference:
     input:
         unpack(cut_images),
         unpack(extractor_graph),
-        subset="results/{study}/data/subset.csv",
+        subset=LAYOUT.data("subset.csv"),
     output:
-        reference="results/{study}/data/reference.npz",
-        features="results/{study}/data/reference-features.npz",
+        **output_of("make_reference"),
     log:
-        "results/{study}/logs/make_reference.log",
+        log_of(STUDY, "make_reference"),
     conda:
         EXTRACTOR_ENV
     threads: 1
     resources:
         mem_mb=4000,
     params:
-        images_root=DATA["images"],
-        image_size=DATA["image_size"],
-        evaluation=EVALUATION,
-        state="results/{study}/state/reference",
-        code=code_of("make_reference", extractor=EXTRACTOR),
+        **params_of("make_reference"),
     message:
         "Making the reference set and its features"
     script:

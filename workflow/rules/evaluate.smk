@@ -4,13 +4,12 @@
 rule sample_shard:
     input:
         unpack(trained_autoencoder),
-        checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
-        latents_manifest="results/{study}/data/latents.json",
+        checkpoint=LAYOUT.run("checkpoint.safetensors"),
+        latents_manifest=LAYOUT.data("latents.json"),
     output:
-        images=temp("results/{study}/state/sample/{variant}-seed-{seed}/{scatteritem}.npy"),
-        report=temp("results/{study}/state/sample/{variant}-seed-{seed}/{scatteritem}.json"),
+        **{name: temp(path) for name, path in output_of("sample_shard").items()},
     log:
-        "results/{study}/logs/sample/{variant}-seed-{seed}-{scatteritem}.log",
+        log_of(STUDY, "sample").replace(".log", "-{scatteritem}.log"),
     conda:
         "../../envs/slimdit.yaml"
     threads: 1
@@ -18,15 +17,9 @@ rule sample_shard:
         gpu=1,
         mem_mb=4000,
     params:
-        variant="{variant}",
-        seed=wildcard_seed,
-        sampling=sampling,
-        num_timesteps=num_timesteps,
-        source=AUTOENCODER["source"],
-        revision=AUTOENCODER["revision"],
+        **run_params("sample_shard"),
         shard="{scatteritem}",
-        state="results/{study}/state/sample/{variant}-seed-{seed}/{scatteritem}",
-        code=shard_code,
+        state=state_of(STUDY, "sample") + "/{scatteritem}",
     message:
         "Sampling {wildcards.variant}, seed {wildcards.seed}, part {wildcards.scatteritem}"
     script:
@@ -37,15 +30,12 @@ rule sample:
     input:
         unpack(trained_autoencoder),
         unpack(shards),
-        checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
-        latents_manifest="results/{study}/data/latents.json",
+        checkpoint=LAYOUT.run("checkpoint.safetensors"),
+        latents_manifest=LAYOUT.data("latents.json"),
     output:
-        samples="results/{study}/variants/{variant}/seed-{seed}/samples.npz",
-        prompts="results/{study}/variants/{variant}/seed-{seed}/prompts.npz",
-        grid="results/{study}/variants/{variant}/seed-{seed}/grid.png",
-        report="results/{study}/variants/{variant}/seed-{seed}/samples.json",
+        **output_of("sample"),
     log:
-        "results/{study}/logs/sample/{variant}-seed-{seed}.log",
+        log_of(STUDY, "sample"),
     conda:
         "../../envs/slimdit.yaml"
     threads: 1
@@ -53,14 +43,7 @@ rule sample:
         gpu=1,
         mem_mb=4000,
     params:
-        variant="{variant}",
-        seed=wildcard_seed,
-        sampling=sampling,
-        num_timesteps=num_timesteps,
-        source=AUTOENCODER["source"],
-        revision=AUTOENCODER["revision"],
-        state="results/{study}/state/sample/{variant}-seed-{seed}",
-        code=sample_code,
+        **run_params("sample"),
     message:
         "Sampling {wildcards.variant}, seed {wildcards.seed}"
     script:
@@ -71,25 +54,20 @@ rule evaluate:
     input:
         unpack(extractor_graph),
         # What the array holds is in the JSON file, by digest.
-        samples=ancient("results/{study}/variants/{variant}/seed-{seed}/samples.npz"),
-        samples_json="results/{study}/variants/{variant}/seed-{seed}/samples.json",
-        reference_features="results/{study}/data/reference-features.npz",
+        samples=ancient(LAYOUT.run("samples.npz")),
+        samples_json=LAYOUT.run("samples.json"),
+        reference_features=LAYOUT.data("reference-features.npz"),
     output:
-        quality="results/{study}/variants/{variant}/seed-{seed}/quality.json",
-        features="results/{study}/variants/{variant}/seed-{seed}/features.npz",
+        **output_of("evaluate"),
     log:
-        "results/{study}/logs/evaluate/{variant}-seed-{seed}.log",
+        log_of(STUDY, "evaluate"),
     conda:
         EXTRACTOR_ENV
     threads: 1
     resources:
         mem_mb=4000,
     params:
-        variant="{variant}",
-        seed=wildcard_seed,
-        evaluation=EVALUATION,
-        state="results/{study}/state/evaluate/{variant}-seed-{seed}",
-        code=code_of("evaluate", extractor=EXTRACTOR),
+        **run_params("evaluate"),
     message:
         "Evaluating {wildcards.variant}, seed {wildcards.seed}"
     script:
@@ -98,13 +76,15 @@ rule evaluate:
 
 rule compare:
     input:
-        features="results/{study}/variants/{variant}/seed-{seed}/features.npz",
-        parent_features=parent_features,
-        reference_features="results/{study}/data/reference-features.npz",
+        features=LAYOUT.run("features.npz"),
+        parent_features=lambda wildcards: LAYOUT.run(
+            "features.npz", STUDY.parent(wildcards.variant), wildcards.seed
+        ),
+        reference_features=LAYOUT.data("reference-features.npz"),
     output:
-        difference="results/{study}/variants/{variant}/seed-{seed}/difference.json",
+        **output_of("compare"),
     log:
-        "results/{study}/logs/compare/{variant}-seed-{seed}.log",
+        log_of(STUDY, "compare"),
     wildcard_constraints:
         variant=one_of(STUDY.compared),
     conda:
@@ -113,11 +93,7 @@ rule compare:
     resources:
         mem_mb=4000,
     params:
-        variant="{variant}",
-        parent=parent,
-        seed=wildcard_seed,
-        groups_seed=STUDY.evaluation["seed"],
-        code=code_of("compare"),
+        **run_params("compare"),
     message:
         "Comparing {wildcards.variant} with its parent, seed {wildcards.seed}"
     script:
@@ -126,9 +102,9 @@ rule compare:
 
 rule count_cost:
     output:
-        architecture="results/{study}/variants/{variant}/architecture.json",
+        **output_of("count_cost"),
     log:
-        "results/{study}/logs/count_cost/{variant}.log",
+        log_of(STUDY, "count_cost"),
     localrule: True
     conda:
         "../../envs/slimdit.yaml"
@@ -136,10 +112,8 @@ rule count_cost:
     resources:
         mem_mb=2000,
     params:
+        **params_of("count_cost"),
         variant="{variant}",
-        structure=structure,
-        operations=operations,
-        code=count_code,
     message:
         "Counting the cost of {wildcards.variant}"
     script:
@@ -149,11 +123,12 @@ rule count_cost:
 rule measure_speed:
     input:
         unpack(base_checkpoint),
-        checkpoint=first_checkpoint,
+        # Speed does not depend on the seed of the training: one run stands for all.
+        checkpoint=LAYOUT.run("checkpoint.safetensors", seed=STUDY.seeds[0]),
     output:
-        speed="results/{study}/variants/{variant}/speed.json",
+        **output_of("measure_speed"),
     log:
-        "results/{study}/logs/measure_speed/{variant}.log",
+        log_of(STUDY, "measure_speed"),
     conda:
         "../../envs/slimdit.yaml"
     threads: all_cores()
@@ -161,10 +136,8 @@ rule measure_speed:
         gpu=1,
         mem_mb=4000,
     params:
+        **params_of("measure_speed"),
         variant="{variant}",
-        base=parent,
-        measurement=measurement(),
-        code=speed_code,
     message:
         "Measuring the speed of {wildcards.variant}, alone on the machine"
     script:

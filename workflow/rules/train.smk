@@ -5,14 +5,12 @@ rule train:
     input:
         unpack(teacher_checkpoint),
         # What the array holds is in its manifest, by digest.
-        latents=ancient("results/{study}/data/latents.npy"),
-        latents_manifest="results/{study}/data/latents.json",
+        latents=ancient(LAYOUT.data("latents.npy")),
+        latents_manifest=LAYOUT.data("latents.json"),
     output:
-        checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
-        losses="results/{study}/variants/{variant}/seed-{seed}/losses.csv",
-        report="results/{study}/variants/{variant}/seed-{seed}/training.json",
+        **output_of("train"),
     log:
-        "results/{study}/logs/train/{variant}-seed-{seed}.log",
+        log_of(STUDY, "train"),
     wildcard_constraints:
         variant=one_of(STUDY.trained),
     conda:
@@ -22,16 +20,8 @@ rule train:
         gpu=1,
         mem_mb=6000,
     params:
-        variant="{variant}",
-        seed=wildcard_seed,
-        structure=structure,
-        training=training,
-        save_every_steps=save_every_steps,
-        micro_batch_size=micro_batch_size,
-        distill=distill,
-        state="results/{study}/state/train/{variant}-seed-{seed}",
-        events="results/{study}/tensorboard/{variant}-seed-{seed}",
-        code=train_code,
+        **run_params("train"),
+        events=LAYOUT.tensorboard("{variant}-seed-{seed}"),
     message:
         "Training {wildcards.variant}, seed {wildcards.seed}"
     script:
@@ -40,11 +30,11 @@ rule train:
 
 rule compress:
     input:
-        parent=parent_checkpoint,
+        parent=checkpoint_of(lambda variant: STUDY.block(variant)["from"]),
     output:
-        checkpoint="results/{study}/variants/{variant}/seed-{seed}/checkpoint.safetensors",
+        **output_of("compress"),
     log:
-        "results/{study}/logs/compress/{variant}-seed-{seed}.log",
+        log_of(STUDY, "compress"),
     wildcard_constraints:
         variant=one_of(STUDY.derived),
     localrule: True
@@ -54,10 +44,7 @@ rule compress:
     resources:
         mem_mb=4000,
     params:
-        variant="{variant}",
-        seed=wildcard_seed,
-        operations=own_operations,
-        code=compress_code,
+        **run_params("compress"),
     message:
         "Compressing to {wildcards.variant}, seed {wildcards.seed}"
     script:

@@ -1,6 +1,5 @@
 """Write the parameter and MAC counts of every variant, which need neither data nor weights."""
 
-import json
 from pathlib import Path
 
 from slimdit.reporting.results import read_rows
@@ -8,11 +7,11 @@ from slimdit.reporting.tables import architecture_tables
 from slimdit.storage.files import write_text
 
 
-def architecture_table(architecture, rows, paper, code, outputs):
-    """`architecture`: one architecture.json per variant; `rows` and `paper`: JSON strings of the
-    table's rows and the paper's own values by variant ({} for none); `code`: digest of the code, a
-    reason to rerun. `outputs` are paths that end in the names of `architecture_tables`."""
-    texts = architecture_tables(read_rows(rows), architecture, json.loads(paper))
+def architecture_table(architecture, rows, paper, recipe, outputs):
+    """architecture: one architecture.json per variant. rows: the table's rows in order. paper: the
+    paper's own values by variant ({} for none). outputs: paths that end in the names of
+    `architecture_tables`. recipe: a reason to rerun."""
+    texts = architecture_tables(read_rows(rows), architecture, paper)
     for path in map(Path, outputs):
         write_text(path, texts[path.name])
 

@@ -15,7 +15,7 @@ def compare(
     parent,
     seed,
     groups_seed,
-    code,
+    recipe,
 ):
     """Write `difference`: FD of the variant less FD of its parent, on pooled features.
 
@@ -34,12 +34,11 @@ def compare(
     else:
         found = independent_difference(*sides, reference, groups_seed, labels, parent_labels)
         content["reason"] = reason
-    sources = {
-        "features_sha256": sha256_of(features),
-        "parent_features_sha256": sha256_of(parent_features),
-    }
+    inputs = {path: sha256_of(path) for path in (features, parent_features, reference_features)}
     content |= {"paired": reason is None, **found._asdict()}
-    write_json(difference, content | {"origin": origin(code=code, **sources)})
+    write_json(
+        difference, content | {"origin": origin(at=difference, recipe=recipe, inputs=inputs)}
+    )
 
 
 if __name__ == "__main__":

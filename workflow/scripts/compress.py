@@ -1,22 +1,20 @@
 """Apply operations (pruning, quantization) to a trained parent's weights."""
 
-import json
 
-
-def compress(parent, checkpoint, variant, seed, operations, code):
+def compress(parent, checkpoint, variant, seed, operations, recipe):
     from slimdit.jobs.provenance import conditions
     from slimdit.models.build import apply_operations
     from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
     from slimdit.storage.files import sha256_of
 
-    operations, metadata = json.loads(operations), read_metadata(parent)
+    metadata = read_metadata(parent)
     model = apply_operations(load_variant(parent), operations)
     where_from = conditions(
-        code=code,
+        at=checkpoint,
+        recipe=recipe,
+        inputs={parent: sha256_of(parent)},
         variant=variant,
         seed=seed,
-        parent=metadata["origin"].get("variant"),
-        parent_sha256=sha256_of(parent),
     )
     save_variant(
         checkpoint, model, metadata["structure"], metadata["operations"] + operations, where_from

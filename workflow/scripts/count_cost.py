@@ -1,9 +1,7 @@
 """Count a variant's parameters, multiply-accumulates and bytes; needs neither data nor weights."""
 
-import json
 
-
-def count_cost(architecture, variant, structure, operations, code):
+def count_cost(architecture, variant, structure, operations, recipe):
     import torch
 
     from slimdit.jobs.provenance import origin
@@ -11,7 +9,6 @@ def count_cost(architecture, variant, structure, operations, code):
     from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
     from slimdit.storage.files import write_json
 
-    structure, operations = json.loads(structure), json.loads(operations)
     with torch.device("meta"):
         model = build_model(structure)
     # Costs do not depend on the values of weights: memory is set aside, nothing is computed.
@@ -24,7 +21,7 @@ def count_cost(architecture, variant, structure, operations, code):
     }
     spec = {"structure": structure, "operations": operations}
     write_json(
-        architecture, {"variant": variant, **counts, "spec": spec, "origin": origin(code=code)}
+        architecture, {"variant": variant, **counts, "spec": spec, "origin": origin(recipe=recipe)}
     )
 
 

@@ -1,6 +1,5 @@
 """Cut the embedded study's image folder from photographs that two Python packages carry."""
 
-import json
 import logging
 
 from PIL import Image
@@ -14,14 +13,13 @@ from slimdit.storage.folders import atomic_folder, check_replaceable
 log = logging.getLogger(__name__)
 
 
-def cut_photos(images, cut, photos, seed, code):
+def cut_photos(images, cut, photos, photos_seed, recipe):
     """photos: {"names", "crops_per_photo", "crop_size", "min_side", "max_side"}, sides in
     fractions of the photograph's central square; one class a photograph. `cut` (.json) says by
     digest what `images` holds.
 
     Raises InputError for names of no photograph, and where `images` is a folder of someone else.
     """
-    photos = json.loads(photos)
     check_replaceable(images, "data.images")
     digests = {}
     size, num_crops = photos["crop_size"], len(photos["names"]) * photos["crops_per_photo"]
@@ -30,13 +28,13 @@ def cut_photos(images, cut, photos, seed, code):
             picture = photograph(name)
             folder = root / name
             folder.mkdir()
-            for index, box in enumerate(crop_boxes(name, picture.size, photos, seed)):
+            for index, box in enumerate(crop_boxes(name, picture.size, photos, photos_seed)):
                 crop = picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
                 path = folder / f"{index:04d}.png"
                 crop.save(path, compress_level=1)
                 digests[f"{name}/{path.name}"] = sha256_of(path)
                 bar.update()
-    origin = conditions(code=code, seed=seed, photos=photos)
+    origin = conditions(recipe=recipe)
     write_json(cut, {"images_sha256": digests, "origin": origin})
     log.info("%d photographs cut", len(photos["names"]))
 

@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
+from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
 from slimdit.data.class_names import class_name
 from slimdit.data.latents import classes_of, normalization
 from slimdit.data.resumable_array import ResumableArray
 from slimdit.data.subset import read_image
-from slimdit.storage.files import fingerprint, read_csv, sha256_of, write_json
+from slimdit.storage.files import read_csv, sha256_of, write_json
 
 
 def encode_latents(
@@ -23,18 +24,18 @@ def encode_latents(
     downsample_factor,
     source,
     revision,
-    precision,
     normalize,
     latent_std,
-    batch_size,
+    encode_precision,
+    encode_batch_size,
     state,
-    code,
+    recipe,
     images=None,
     cut=None,
     weights=None,
     model_config=None,
 ):
-    """precision: of the encoder, `auto`, float32, float16 or bfloat16.
+    """encode_precision: of the encoder, `auto`, float32, float16 or bfloat16.
 
     normalize: `measured` takes shift and scale per channel from these latents, `config` the
     autoencoder's own scaling_factor and shift_factor.
@@ -57,21 +58,12 @@ def encode_latents(
     shape = (len(rows), 2, 2, latent_channels, side, side)
     on = device()
     autoencoder = load_autoencoder(source, revision, on)
-    dtype = encode_dtype(precision, on)
+    dtype = encode_dtype(encode_precision, on)
     weights_sha256 = sha256_of(weights_file(source, revision))
-    subset_sha256 = sha256_of(subset)
-    key = fingerprint(
-        [
-            subset_sha256,
-            image_size,
-            source,
-            revision,
-            weights_sha256,
-            str(dtype),
-            arithmetic(),
-            code,
-        ]
-    )
+    inputs = {subset: sha256_of(subset)}
+    if weights:
+        inputs[weights] = weights_sha256
+    key = fingerprint([inputs[subset], weights_sha256, str(dtype), arithmetic(), recipe])
 
     def encode(start, stop):
         batch = list(readers.map(read, rows[start:stop]))
@@ -99,7 +91,7 @@ def encode_latents(
     array = ResumableArray(state, key, shape, np.float16)
     Image.init()  # threads that load Pillow's formats at the same time miss some
     with ThreadPoolExecutor() as readers:
-        array.fill(encode, batch_size, "encode latents", "image")
+        array.fill(encode, encode_batch_size, "encode latents", "image")
     shift, scale = normalization(array.values, normalize, latent_std, autoencoder)
     array.copy_to(latents)
     classes = classes_of(rows)
@@ -114,7 +106,6 @@ def encode_latents(
             "shift": shift,
             "scale": scale,
             "sha256": sha256_of(latents),
-            "subset_sha256": subset_sha256,
             "image_size": image_size,
             "crop": "centre",
             "flips": ["none", "horizontal"],
@@ -125,7 +116,7 @@ def encode_latents(
                 "weights_sha256": weights_sha256,
                 "precision": name_of(dtype),
             },
-            "origin": conditions(code=code),
+            "origin": conditions(at=manifest, recipe=recipe, inputs=inputs),
         },
     )
 

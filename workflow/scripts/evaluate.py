@@ -1,7 +1,7 @@
 """Quality of one run's samples: distances to the reference, their spread, class accuracy."""
 
-import json
 import logging
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def evaluate(
     seed,
     evaluation,
     state,
-    code,
+    recipe,
     graph=None,
 ):
     """Write `quality`, the metrics of `samples` (.npz) against `reference_features`.
@@ -37,10 +37,9 @@ def evaluate(
     a folder where features are kept, so that another metric does not compute them again. `graph`
     is the extractor's, where it has one.
     """
-    evaluation = json.loads(evaluation)
     samples_sha256 = sha256_of(samples)
     made = read_json(samples_json)
-    if made["samples_sha256"] != samples_sha256:
+    if made["origin"]["outputs"].get(Path(samples).name) != samples_sha256:
         raise InputError(f"{samples_json} is about other samples than {samples}; sample anew.")
     images, labels, other_sets = read_samples(samples)
     extractor = build_extractor(**evaluation["extractor"])
@@ -87,12 +86,14 @@ def evaluate(
                 "num_held_out": len(reference["held_out_labels"]),
             },
             "num_train": len(reference["train_pooled"]),
-            "samples_sha256": samples_sha256,
-            "reference_features_sha256": sha256_of(reference_features),
-            "features_sha256": sha256_of(features),
             "sampling": made["sampling"],
             "evaluation": evaluation,
-            "origin": origin(code=code),
+            "origin": origin(
+                at=quality,
+                recipe=recipe,
+                inputs={samples: samples_sha256, reference_features: sha256_of(reference_features)},
+                outputs={features: sha256_of(features)},
+            ),
         },
     )
     log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -10,7 +10,7 @@ from slimdit.storage.files import atomic_path
 log = logging.getLogger(__name__)
 
 
-def fetch_inception_graph(graph, url, code, md5=GRAPH_MD5, size=GRAPH_SIZE_BYTES):
+def fetch_inception_graph(graph, url, recipe, md5=GRAPH_MD5, size=GRAPH_SIZE_BYTES):
     """Download `url` to `graph`; raises InputError unless it has that md5 and `size` in bytes."""
     with atomic_path(graph) as temporary:
         found_md5, found_size = download(url, temporary, size)

@@ -22,7 +22,7 @@ def make_reference(
     image_size,
     evaluation,
     state,
-    code,
+    recipe,
     images=None,
     cut=None,
     graph=None,
@@ -40,7 +40,6 @@ def make_reference(
     are looked for among (`copies_per_class` of each class, the reference's first), and as JSON in
     `meta` what made them.
     """
-    evaluation = json.loads(evaluation)
     rows = sorted(read_csv(subset), key=lambda row: int(row["label"]))
     chosen = {
         "reference": [row for row in rows if row["reference"] == "1"],
@@ -79,9 +78,12 @@ def make_reference(
     meta = {
         "extractor": extractor.describe(),
         "image_size": image_size,
-        "reference_sha256": sha256_of(reference),
-        "subset_sha256": sha256_of(subset),
-        "origin": conditions(code=code),
+        "origin": conditions(
+            at=features,
+            recipe=recipe,
+            inputs={subset: sha256_of(subset)},
+            outputs={reference: sha256_of(reference)},
+        ),
     }
     write_npz(
         features,

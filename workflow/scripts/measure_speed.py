@@ -1,9 +1,7 @@
 """Measure a variant's latency, in turns with its base's, and what it takes in memory and energy."""
 
-import json
 
-
-def measure_speed(checkpoint, speed, variant, base, measurement, code, base_checkpoint=None):
+def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_checkpoint=None):
     """measurement: {"eager_batch_sizes", "compiled_batch_sizes", "precision",
     "warmup_iterations", "timed_iterations"}.
 
@@ -26,7 +24,7 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
     from slimdit.profiling.trials import SpeedTrials
     from slimdit.storage.files import sha256_of, write_json
 
-    options, on = json.loads(measurement), device()
+    options, on = measurement, device()
     torch.set_float32_matmul_precision("high")
     metadata = read_metadata(checkpoint)
     build_operations(metadata["operations"])  # imports are not the model's memory
@@ -41,11 +39,11 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
             lambda inputs=inputs: forward(model, inputs, dtype), on, baseline_rss_bytes
         )
 
-    models, digests = [model], {"checkpoint_sha256": sha256_of(checkpoint)}
+    models, inputs = [model], {checkpoint: sha256_of(checkpoint)}
     if base_checkpoint:
         models.append(load_variant(base_checkpoint, on))
         store_weights(models[-1], dtype)
-        digests["base_checkpoint_sha256"] = sha256_of(base_checkpoint)
+        inputs[base_checkpoint] = sha256_of(base_checkpoint)
     macs = count_macs(load_variant(checkpoint, on))  # of its plain weights
     peaks, counter = measured_peaks(on, dtype), energy_counter(on)
     trials = SpeedTrials(models, options, on, macs, peaks, counter)
@@ -64,7 +62,9 @@ def measure_speed(checkpoint, speed, variant, base, measurement, code, base_chec
             "energy_counter": counter and counter.kind,
             "measurements": trials.measurements,
             "not_measured": trials.not_measured,
-            "origin": origin(code=code, seed=metadata["origin"]["seed"], **digests),
+            "origin": origin(
+                at=speed, recipe=recipe, inputs=inputs, seed=metadata["origin"]["seed"]
+            ),
         },
     )
 

@@ -23,7 +23,7 @@ def sample(
     source,
     revision,
     state,
-    code,
+    recipe,
     weights=None,
     model_config=None,
     shards=(),
@@ -46,7 +46,7 @@ def sample(
         images = joined(shards, made, sampler.precision_name)
         num_made, wall_s = (sum(one[key] for one in made) for key in ("num_made", "wall_s"))
     else:
-        array, num_made, wall_s = sampler.array(state, code, range(sampler.num_images))
+        array, num_made, wall_s = sampler.array(state, recipe, range(sampler.num_images))
         images = array.values
 
     sets = images.reshape(options["num_sets"], len(labels), *images.shape[1:])
@@ -72,9 +72,12 @@ def sample(
             "wall_s": wall_s,
             # An interrupted run has timed only what was left; a finished one nothing.
             "images_per_s": num_made / wall_s if num_made else None,
-            "samples_sha256": sha256_of(samples),
-            "prompts_sha256": sha256_of(prompts),
-            "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
+            "origin": origin(
+                at=report,
+                recipe=recipe,
+                inputs={path: sha256_of(path) for path in (checkpoint, latents_manifest)},
+                outputs={path: sha256_of(path) for path in (samples, prompts, grid)},
+            ),
         },
     )
     if not shards:

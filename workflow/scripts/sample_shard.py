@@ -14,18 +14,19 @@ def sample_shard(
     revision,
     shard,
     state,
-    code,
+    recipe,
     weights=None,
     model_config=None,
 ):
     """shard: "2-of-8"; the others are those of `sample`."""
-    from slimdit.diffusion.image_sampler import ImageSampler, rows_of_shard
+    from slimdit.diffusion.image_sampler import ImageSampler
     from slimdit.jobs.provenance import origin
     from slimdit.storage.files import sha256_of, write_json
+    from slimdit.study.shards import rows_of_shard
 
     sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
     rows = rows_of_shard(shard, sampler.num_images, sampler.options["batch_size"])
-    array, num_made, wall_s = sampler.array(state, code, rows)
+    array, num_made, wall_s = sampler.array(state, recipe, rows)
     array.copy_to(images)
     write_json(
         report,
@@ -38,7 +39,7 @@ def sample_shard(
             "num_made": num_made,
             "wall_s": wall_s,
             "images_sha256": sha256_of(images),
-            "origin": origin(code=code, checkpoint_sha256=sha256_of(checkpoint)),
+            "origin": origin(at=report, recipe=recipe, inputs={checkpoint: sha256_of(checkpoint)}),
         },
     )
     array.remove()

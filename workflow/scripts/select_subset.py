@@ -1,6 +1,5 @@
 """Draw classes, images and their roles from class folders or a saved dataset."""
 
-import json
 import logging
 from pathlib import Path
 
@@ -22,14 +21,14 @@ log = logging.getLogger(__name__)
 
 
 def select_subset(
-    subset, bad_images, images_root, data, state, code, prompts=(), images=None, cut=None
+    subset, bad_images, images_root, data, state, recipe, prompts=(), images=None, cut=None
 ):
     """Write the rows of the images that are drawn, and which ones could not be used and why.
 
     state: a folder where the latter are listed also when this ends in an error, and progress is.
     prompts: classes that will be sampled, to be refused before anything trains if not drawn.
     """
-    source, data = image_source(images_root), json.loads(data)
+    source = image_source(images_root)
     num_per_class = data["held_out_per_class"] + data["max_images_per_class"]
     orders = draw_orders(source.classes(), data)
     labels_of(prompts, list(orders))

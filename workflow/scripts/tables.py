@@ -1,6 +1,5 @@
 """Write the results tables from the JSON files of a study, and the record of the study."""
 
-import json
 from pathlib import Path
 
 from slimdit.reporting.results import read_rows, read_study
@@ -16,14 +15,14 @@ def tables(
     rows,
     paper,
     speed_batch_size,
-    code,
+    recipe,
     difference,
     samples,
     outputs,
     autoencoder=(),
 ):
-    """Inputs are lists of JSON files; `rows` and `paper` are JSON strings: the rows in table order
-    and the paper's own values by variant ({} for none). `code` is a digest, a reason to rerun;
+    """Inputs are lists of JSON files; `rows` are the rows in table order, `paper`
+    the paper's own values by variant ({} for none). `recipe` is a reason to rerun;
     `autoencoder` the report of the study's own, if it trained one. `outputs` are paths that end in
     the names of `study_tables`."""
     study = read_study(
@@ -36,7 +35,7 @@ def tables(
         difference,
         samples,
     )
-    texts = study_tables(study, json.loads(paper), map(read_json, autoencoder))
+    texts = study_tables(study, paper, map(read_json, autoencoder))
     for path in map(Path, outputs):
         write_text(path, texts[path.name])
 
@@ -49,4 +48,4 @@ if __name__ == "__main__":
         config, study_json = params.pop("config"), outputs.pop("study_json")
         del inputs["record_only"]
         tables(**inputs, **params, outputs=outputs.values())
-        record(study_json, list(snakemake.input), config, **params)
+        record(study_json, list(snakemake.input), outputs.values(), config, **params)

@@ -1,8 +1,8 @@
 """Train one variant with one seed, under a teacher if it has one."""
 
-import json
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 
 def train(
@@ -20,7 +20,7 @@ def train(
     seed,
     state,
     events,
-    code,
+    recipe,
     teacher=None,
 ):
     """Where torchrun has started several processes, each runs this and the first writes."""
@@ -29,38 +29,36 @@ def train(
     from slimdit.compute.devices import device
     from slimdit.compute.precision import chosen_dtype, name_of
     from slimdit.compute.process_group import Processes
+    from slimdit.core.canonical import fingerprint
     from slimdit.data.latents import LatentBatches, LatentCache
     from slimdit.jobs.provenance import arithmetic, conditions, timed
     from slimdit.jobs.tensorboard import event_writer
     from slimdit.models.build import build_model
     from slimdit.models.checkpoint import load_variant, save_variant
-    from slimdit.storage.files import fingerprint, sha256_of, write_csv, write_json
+    from slimdit.storage.files import sha256_of, write_csv, write_json
     from slimdit.training.history import expert_load, final_terms
     from slimdit.training.loop import Run, fit
     from slimdit.training.objective import TERMS, Hyperparameters, Objective
     from slimdit.training.resume_checkpoints import States
 
     started_s = time.monotonic()
-    structure, distill = json.loads(structure), json.loads(distill)
-    hyper = Hyperparameters(**json.loads(training))
+    hyper = Hyperparameters(**training)
     cache = LatentCache(latents, latents_manifest)
     cache.check(structure, variant)
 
-    of_teacher = {"teacher_sha256": sha256_of(teacher)} if teacher else {}
+    inputs = {latents: cache.manifest["sha256"]}
+    if teacher:
+        inputs[teacher] = sha256_of(teacher)
     on = device()
     dtype = name_of(chosen_dtype(hyper.precision, structure["hidden_size"], on))
     # What the run is a function of: a state made from anything else is another file.
     key = fingerprint(
         [
-            structure,
-            training,
-            distill,
+            recipe,
             seed,
-            code,
             dtype,
             arithmetic(),
-            cache.manifest["sha256"],
-            of_teacher.get("teacher_sha256"),
+            *inputs.values(),
         ]
     )
     states = States(state, key)
@@ -113,13 +111,11 @@ def train(
         {c: entry[c] if has_term.get(c, True) else "" for c in columns} for entry in run.history
     ]
     where_from = conditions(
-        code=code,
+        at=checkpoint,
+        recipe=recipe,
+        inputs=inputs,
         variant=variant,
         seed=seed,
-        training=json.loads(training),
-        distill=distill,
-        latents_sha256=cache.manifest["sha256"],
-        **of_teacher,
         step=run.step,
         processes=processes.size,
         micro_batch_size=micro_batch_size,
@@ -138,9 +134,8 @@ def train(
             "steps_per_s": steps_per_s,
             "wall_s": time.monotonic() - started_s,
             "expert_load": expert_load(run.history),
-            "checkpoint_sha256": sha256_of(checkpoint),
-            "losses_sha256": sha256_of(losses),
-            "origin": timed(where_from),
+            "origin": timed(where_from)
+            | {"outputs": {path.name: sha256_of(path) for path in map(Path, (checkpoint, losses))}},
         },
     )
     states.finish()

@@ -1,15 +1,15 @@
 """Train the embedded study's small autoencoder on the subset, and say how well it restores."""
 
-import json
 import math
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from slimdit.core.canonical import fingerprint
 from slimdit.core.randomness import stream
 from slimdit.data.subset import load_split
-from slimdit.storage.files import fingerprint, write_json
+from slimdit.storage.files import write_json
 
 
 def train_autoencoder(
@@ -23,7 +23,7 @@ def train_autoencoder(
     training,
     save_every_steps,
     state,
-    code,
+    recipe,
     images=None,
     cut=None,
 ):
@@ -49,10 +49,8 @@ def train_autoencoder(
     from slimdit.training.loop import Run, fit
     from slimdit.training.resume_checkpoints import States
 
-    options = json.loads(training)
-    key = fingerprint(
-        [training, image_size, latent_channels, code, arithmetic(), sha256_of(subset)]
-    )
+    options = training
+    key = fingerprint([recipe, arithmetic(), sha256_of(subset)])
     states = States(state, key)
     on = device()
     train_pictures, held_out_pictures = (
@@ -111,7 +109,12 @@ def train_autoencoder(
             "downsample_factor": 2 ** (len(options["channels"]) - 1),
             "latent_channels": latent_channels,
             "final_losses": {term: run.history[-1][term] for term in TERMS},
-            "origin": origin(code=code, training=options, image_size=image_size),
+            "origin": origin(
+                at=report,
+                recipe=recipe,
+                inputs={subset: sha256_of(subset)},
+                outputs={path: sha256_of(path) for path in (weights, model_config)},
+            ),
         },
     )
 

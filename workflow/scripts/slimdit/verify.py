@@ -1,34 +1,34 @@
 """Whether a study's files are what its records say: python -m slimdit.verify results/photos."""
 
 import argparse
-import csv
 import hashlib
-import json
-import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from slimdit.core.errors import InputError
-from slimdit.data.hf_dataset import SavedDataset, is_dataset
+from slimdit.data.sources import image_source
+from slimdit.jobs.provenance import read_origin
 from slimdit.reporting.results import read_rows, read_study
 from slimdit.reporting.tables import architecture_tables, study_tables
-from slimdit.storage.files import load_npz, read_csv, read_json, sha256_of
-from slimdit.study.study import Study, identity
+from slimdit.storage.files import read_csv, read_json, sha256_of
+from slimdit.study.jobs import jobs_of
+from slimdit.study.layout import RESULTS
+from slimdit.study.study import Study
 
 RECORD = "tables/study.json"
-OF_CONDITIONS = ("commit", "dirty", "versions", "device", "code")
-OF_RESULTS = (*OF_CONDITIONS, "time")
-REMAKE = "restore it, or run the study again"
+SUBSET = "data/subset.csv"
+# Files that say what they were made from and with: each comes after those that are made from it.
+RECORDS = (
+    *(RECORD, "autoencoder/autoencoder.json", "variants/*/*.json", "variants/*/*/*.json"),
+    *("variants/*/*/checkpoint.safetensors", "data/*.json", "data/reference-features.npz"),
+)
+IN_EVERY_ORIGIN = ("commit", "dirty", "versions", "device", "recipe")
 REMEDY = "restore it, or delete it and run the study again"
-DIGITS = 12  # of a checksum, where it is printed
+DIGITS = 12  # of a checksum, where it is shown
 MOST_NAMES = 3  # of files that record the same checksum
-NAMED_FOLDERS = ("autoencoder", "data", "tables", "variants")  # their files are named one by one
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Verification:
@@ -43,365 +43,161 @@ class Verification:
     def __init__(self, folder: Path):
         self.folder = folder
         self.record: dict = {}  # of the whole study, once it is read
+        self.origins: dict[Path, dict] = {}
         self.problems: list[str] = []
         self.not_checked: list[str] = []
-        self.datasets: dict[Path, SavedDataset] = {}  # whose rows are checked as files are
-        self._recorded: dict[Path, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        self._matches: dict[Path, bool] = {}
-        self._trees: Counter[tuple[str | None, bool | None]] = Counter()
+        # path -> sha256 -> names of the files that record it
+        self.recorded: dict[Path, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self.found: dict[Path, str] = {}  # sha256 of files, once they are read
 
     def run(self) -> None:
         if not (self.folder / RECORD).is_file():
-            self.add(self.folder / RECORD, "is missing, so tables cannot be made again", REMAKE)
-        for pattern, read in READERS.items():
+            self.add(self.folder / RECORD, "is missing, so tables cannot be made again")
+        for pattern in RECORDS:
             for path in sorted(self.folder.glob(pattern)):
-                if self._is_as_recorded(path):
-                    self._read(path, read)
-        for path in list(self._recorded):
-            self._is_as_recorded(path)
+                if self.is_as_recorded(path):
+                    self.read(path)
+        if self.record and self.is_as_recorded(self.folder / SUBSET):
+            self.read_images()
+        for path, digests in sorted(self.recorded.items()):
+            if wrong := [sha256 for sha256 in digests if sha256 != self.sha256(path)]:
+                names = ", ".join(digests[wrong[0]][:MOST_NAMES])
+                found = self.sha256(path)
+                has = f"has sha256 {found[:DIGITS]}" if found else "is missing or cannot be read"
+                self.add(path, f"{has}, but {wrong[0][:DIGITS]} is recorded in {names}")
         if self.record:
-            self._check_tables()
+            self.check_tables()
 
-    def lines(self) -> list[str]:
-        """The problems, the notes, and a line of totals."""
-        totals = f"{len(self._matches)} files checked, {len(self.problems)} problems"
-        left_out = ", ".join([*self.not_checked, *self._without_record()]) or "none"
-        return [*self.problems, *self._notes(), f"{totals}; not checked: {left_out}"]
+    def sha256(self, path: Path) -> str:
+        """Of the file, or an empty text where it cannot be read."""
+        if path not in self.found:
+            try:
+                self.found[path] = sha256_of(path)
+            except OSError:
+                self.found[path] = ""
+        return self.found[path]
 
-    def add(self, path: Path, what: str, remedy: str = REMEDY) -> None:
-        self.problems.append(f"{path} {what}; {remedy}.")
+    def is_as_recorded(self, path: Path) -> bool:
+        return self.recorded.get(path, {}).keys() <= {self.sha256(path)}
 
-    def located(self, path: str) -> Path:
-        """Where a path of the config lies: a study's own files move with its folder."""
-        name = self.record["config"]["study"] if self.record else self.folder.name
-        own, path = Path("results", name), Path(path)
-        return self.folder / path.relative_to(own) if path.is_relative_to(own) else path
+    def add(self, path: Path, what: str) -> None:
+        self.problems.append(f"{path} {what}; {REMEDY}.")
 
-    def note_origin(self, path: Path, origin: dict, keys: Iterable[str]) -> None:
-        missing = [key for key in keys if key not in origin]
-        if missing:
-            self.add(path, f"has no {', '.join(missing)} in its origin")
-        self._trees[origin.get("commit"), origin.get("dirty")] += 1
-
-    def _is_as_recorded(self, path: Path) -> bool:
-        if path not in self._matches:
-            self._matches[path] = self._compare(path)
-        return self._matches[path]
-
-    def _compare(self, path: Path) -> bool:
-        recorded = self._recorded.get(path, {})
-        dataset = self.datasets.get(path.parent)
-        if not dataset and not path.is_file():
-            names = [name for of_digest in recorded.values() for name in of_digest]
-            self.add(path, f"is missing, but recorded in {some(names)}", REMAKE)
-            return False
+    def read(self, path: Path) -> None:
+        """Take what a file records of others; whatever else it holds is a problem of that file."""
+        name = path.relative_to(self.folder).as_posix()
         try:
-            found = sha256_of_row(dataset, path.name) if dataset else sha256_of(path)
-        except OSError as error:
-            self.add(path, f"cannot be read ({error.strerror})")
-            return False
-        for sha256, names in recorded.items():
-            if sha256 != found:
-                self.add(
-                    path,
-                    f"has sha256 {found[:DIGITS]}, but {sha256[:DIGITS]} is recorded in "
-                    f"{some(names)}",
-                )
-        return recorded.keys() <= {found}
-
-    def _read(self, path: Path, read: "Reader") -> None:
-        recorder = path.relative_to(self.folder).as_posix()
-        try:
-            for target, sha256 in read(self, path):
-                self._recorded[target][sha256].append(recorder)
-            return
+            origin = read_origin(path)
+            named = [*origin.get("inputs", {}).items(), *origin.get("outputs", {}).items()]
+            files = [(self.normal(path.parent / other), str(sha256)) for other, sha256 in named]
+            if missing := [key for key in IN_EVERY_ORIGIN if key not in origin]:
+                raise InputError(f"{path} has no {', '.join(missing)} in its origin; {REMEDY}.")
+            if name == RECORD:
+                record = read_json(path)
+                Study(record["config"])
+                self.record = record
         except InputError as error:
             self.problems.append(str(error))
-        except Exception as error:  # whatever a file holds is a problem of that file alone
+        except Exception as error:
             self.add(path, f"is not what SlimDiT writes ({error!r})")
-        self._matches[path] = False
+        else:
+            self.origins[path] = origin
+            self.found.setdefault(path, sha256_of(path))
+            for other, sha256 in files:
+                self.recorded[other][sha256].append(name)
 
-    def _check_tables(self) -> None:
-        files = [self.located(path) for path in self.record["files_sha256"]]
-        if not all(map(self._is_as_recorded, files)):
+    def normal(self, path: Path) -> Path:
+        """The path without `..`, which may lead out of the study's folder."""
+        resolved, folder = path.resolve(), self.folder.resolve()
+        if resolved.is_relative_to(folder):
+            return self.folder / resolved.relative_to(folder)
+        return resolved
+
+    def read_images(self) -> None:
+        """What data/subset.csv records of the images, where they are."""
+        images = Path(self.record["config"]["data"]["images"])
+        own = RESULTS / self.record["config"]["study"]
+        root = self.folder / images.relative_to(own) if images.is_relative_to(own) else images
+        if not root.is_dir():
+            self.not_checked.append(f"images (no folder {images})")
+            return
+        source, subset = image_source(root), self.folder / SUBSET
+        try:
+            for row in read_csv(subset):
+                path = root / row["path"]
+                self.recorded[path][row["sha256"]].append(SUBSET)
+                self.found[path] = _sha256_of_image(source, row["path"])
+        except Exception as error:
+            self.add(subset, f"is not a table of images ({error!r})")
+
+    def check_tables(self) -> None:
+        """Whether the settings of all files are the record's, and give the tables again."""
+        study = Study(self.record["config"])
+        for job in jobs_of(study):
+            record = Path(job.record or "")
+            if not record.is_relative_to(study.layout.root):
+                continue
+            path = self.folder / record.relative_to(study.layout.root)
+            origin = self.origins.get(path)
+            if origin and origin["recipe"]["settings"] != job.settings:
+                self.add(path, f"was made with other settings than the config in {RECORD}")
+        inputs = self.origins[self.folder / RECORD]["inputs"]
+        files = [self.normal((self.folder / RECORD).parent / name) for name in inputs]
+        if not all(map(self.is_as_recorded, files)):
             self.not_checked.append("tables (not all that they are made from matches)")
             return
         try:
-            for path, key in unlike_config(self.record, files):
-                self.add(path, f"has another {key} than the config in {RECORD}")
             made = tables_again(self.record, files)
         except Exception as error:
             self.add(self.folder / RECORD, f"and its files give no tables ({error!r})")
             return
-        for name, content in made.items():
+        for name, text in made.items():
             path = self.folder / "tables" / name
-            if path.is_file():
-                self._matches[path] = path.read_bytes() == content
-                if not self._matches[path]:
-                    self.add(path, first_difference(path.read_bytes(), content))
-            elif not name.startswith("architecture"):  # made only when it is asked for
-                self._matches[path] = False
-                self.add(path, "is missing", REMAKE)
+            if path.is_file() and path.read_bytes() != text.encode():
+                self.add(path, _first_difference(path.read_text(errors="replace"), text))
 
-    def _without_record(self) -> Iterator[str]:
-        groups: Counter[str] = Counter()
-        for path in self.folder.rglob("*"):
-            if path.is_file() and path not in self._matches:
-                first = path.relative_to(self.folder).parts[0]
-                groups[path.name if first in NAMED_FOLDERS else first] += 1
-        return (f"{name} ({number})" for name, number in sorted(groups.items()))
-
-    def _notes(self) -> Iterator[str]:
-        commits: Counter[str] = Counter()
-        for (commit, _), number in self._trees.items():
-            commits[str(commit or "an unknown one")[:DIGITS]] += number
+    def lines(self) -> Iterator[str]:
+        """The problems, the notes, and a line of totals."""
+        yield from self.problems
+        commits = Counter(str(origin.get("commit"))[:DIGITS] for origin in self.origins.values())
         if len(commits) > 1:
             named = ", ".join(f"{number} from {commit}" for commit, number in commits.items())
             yield f"note: files come from {len(commits)} commits: {named}."
-        dirty = sum(number for (_, is_dirty), number in self._trees.items() if is_dirty)
-        if dirty:
+        if dirty := sum(bool(origin.get("dirty")) for origin in self.origins.values()):
             yield f"note: files made by code that was not committed as it was: {dirty}."
+        totals = f"{len(self.found)} files checked, {len(self.problems)} problems"
+        yield f"{totals}; not checked: {', '.join(self.not_checked) or 'none'}"
 
 
-# Readers: what a file records, as (path, sha256); they raise InputError for another kind of file.
-
-Reader = Callable[[Verification, Path], Iterable[tuple[Path, str]]]
-
-
-def study_record(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
-    record = json_object(path)
-    kinds = {"config": dict, "rows": list, "paper": dict, "speed_batch_size": int}
-    for key, kind in {**kinds, "files_sha256": dict, "config.study": str}.items():
-        entry(record, key, path, kind)
-    study.note_origin(path, entry(record, "origin", path, dict), OF_RESULTS)
-    study.record = record
-    for name, sha256 in record["files_sha256"].items():
-        yield study.located(name), checked_sha256(sha256, f"of {name}", path)
-
-
-def result(targets: dict[str, str], of_origin: Iterable[str] = OF_RESULTS) -> Reader:
-    """Reader of a JSON file that records, at each dotted key, the checksum of a file.
-
-    In names of files {here} is the folder of the JSON file, {study} the study's; others are values
-    of the JSON file.
-    """
-
-    def read(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
-        content = json_object(path)
-        study.note_origin(path, entry(content, "origin", path, dict), of_origin)
-        check_place(content, path, study.folder)
-        names = {**content, "here": path.parent, "study": study.folder}
-        for key, target in targets.items():
-            yield Path(target.format_map(names)), recorded_sha256(content, key, path)
-
-    return read
-
-
-def speed(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
-    run = "{study}/variants/{%s}/seed-{origin[seed]}/" + CHECKPOINT
-    targets = {"origin.checkpoint_sha256": run % "variant"}
-    if json_object(path).get("base") is not None:
-        targets["origin.base_checkpoint_sha256"] = run % "base"
-    yield from result(targets)(study, path)
-
-
-def latents(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
-    targets = {"sha256": "{here}/latents.npy", "subset_sha256": "{here}/subset.csv"}
-    yield from result(targets, OF_CONDITIONS)(study, path)
-    content = json_object(path)
-    source = entry(content, "autoencoder.source", path, str)
-    weights = study.located(source) / "diffusion_pytorch_model.safetensors"
-    if weights.is_relative_to(study.folder) or weights.is_file():
-        yield weights, recorded_sha256(content, "autoencoder.weights_sha256", path)
-    else:
-        study.not_checked.append(f"autoencoder (no folder {source})")
-
-
-def reference_features(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
-    meta = json.loads(str(load_npz(path)["meta"]))
-    study.note_origin(path, entry(meta, "origin", path, dict), OF_CONDITIONS)
-    for key, name in {"reference_sha256": "reference.npz", "subset_sha256": "subset.csv"}.items():
-        yield path.with_name(name), recorded_sha256(meta, key, path)
-
-
-def checkpoint(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
-    try:
-        with safe_open(path, "np") as file:
-            origin = json.loads(file.metadata()["slimdit"])["origin"]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a SlimDiT checkpoint ({error!r}); {REMEDY}.") from None
-    study.note_origin(path, origin, OF_CONDITIONS)
-    check_place(origin, path, study.folder)
-
-    def checkpoint_of(variant: str) -> Path:
-        return study.folder / "variants" / variant / path.parent.name / path.name
-
-    if "parent_sha256" in origin:
-        yield checkpoint_of(origin["parent"]), recorded_sha256(origin, "parent_sha256", path)
-        return
-    yield study.folder / "data/latents.npy", recorded_sha256(origin, "latents_sha256", path)
-    if teacher := origin.get("distill", {}).get("teacher"):
-        yield checkpoint_of(teacher), recorded_sha256(origin, "teacher_sha256", path)
-
-
-def subset(study: Verification, path: Path) -> Iterator[tuple[Path, str]]:
-    try:
-        rows = read_csv(path)
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path} is not a table of images ({error}); {REMEDY}.") from None
-    if not study.record:
-        study.not_checked.append("images (where they are is in no record)")
-        return
-    images = entry(study.record, "config.data.images", study.folder / RECORD, str)
-    root = study.located(images)
-    if not root.is_dir():
-        study.not_checked.append(f"images (no folder {images})")
-        return
-    if is_dataset(root):
-        study.datasets[root] = SavedDataset(root)
-    for row in rows:
-        yield root / row["path"], checked_sha256(row["sha256"], f"of {row['path']}", path)
-
-
-def sha256_of_row(dataset: SavedDataset, name: str) -> str:
-    return hashlib.sha256(dataset.read(name)).hexdigest()
-
-
-RUN_FOLDER = "variants/*/seed-*"
-CHECKPOINT = "checkpoint.safetensors"
-# From the tables down to the images: a file comes after those that record its checksum.
-READERS: dict[str, Reader] = {
-    RECORD: study_record,
-    "autoencoder/autoencoder.json": result({}),
-    "variants/*/architecture.json": result({}),
-    "variants/*/speed.json": speed,
-    f"{RUN_FOLDER}/difference.json": result(
-        {
-            "origin.features_sha256": "{here}/features.npz",
-            "origin.parent_features_sha256": "{study}/variants/{parent}/seed-{seed}/features.npz",
-        }
-    ),
-    f"{RUN_FOLDER}/quality.json": result(
-        {
-            "samples_sha256": "{here}/samples.npz",
-            "features_sha256": "{here}/features.npz",
-            "reference_features_sha256": "{study}/data/reference-features.npz",
-        }
-    ),
-    f"{RUN_FOLDER}/samples.json": result(
-        {
-            "samples_sha256": "{here}/samples.npz",
-            "prompts_sha256": "{here}/prompts.npz",
-            "origin.checkpoint_sha256": f"{{here}}/{CHECKPOINT}",
-        }
-    ),
-    f"{RUN_FOLDER}/training.json": result(
-        {
-            "checkpoint_sha256": f"{{here}}/{CHECKPOINT}",
-            "losses_sha256": "{here}/losses.csv",
-            "origin.latents_sha256": "{study}/data/latents.npy",
-        }
-    ),
-    f"{RUN_FOLDER}/{CHECKPOINT}": checkpoint,
-    "data/latents.json": latents,
-    "data/reference-features.npz": reference_features,
-    "data/subset.csv": subset,
-}
-
-
-def json_object(path: Path) -> dict:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{path} holds a {type(content).__name__}, but it should be a JSON object; {REMEDY}."
-        )
-    return content
-
-
-def entry(content: dict, key: str, path: Path, kind: type):
-    """content["a"]["b"] of the key "a.b"; raises InputError where it is missing or another kind."""
-    value = content
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    if not isinstance(value, kind):
-        raise InputError(f"{path} has no {key}, a {kind.__name__}; {REMEDY}.")
-    return value
-
-
-def recorded_sha256(content: dict, key: str, path: Path) -> str:
-    return checked_sha256(entry(content, key, path, str), key, path)
-
-
-def checked_sha256(value, key: str, path: Path) -> str:
-    if not isinstance(value, str) or not SHA256.fullmatch(value):
-        raise InputError(f"{path} records no sha256 {key}, but {value!r}; {REMEDY}.")
-    return value
-
-
-def check_place(content: dict, path: Path, folder: Path) -> None:
-    """Raise InputError where a file of a variant or a run lies in the folder of another."""
-    parts = path.relative_to(folder).parts
-    if parts[0] != "variants":
-        return
-    place = parts[1:-1]
-    named = (content.get("variant"), f"seed-{content.get('seed')}")[: len(place)]
-    if named != place:
-        raise InputError(
-            f"{path} is about {'/'.join(map(str, named))}, but should be about {'/'.join(place)}; "
-            f"{REMEDY}."
-        )
-
-
-def unlike_config(record: dict, files: list[Path]) -> Iterator[tuple[Path, str]]:
-    """Files made under other settings than those of the recorded config, and which."""
-    study = Study(record["config"])
-
-    def settings(name: str, variant: str) -> dict:
-        if name == "architecture.json":
-            structure, operations = study.structure(variant), study.operations(variant)
-            return {"spec": {"structure": structure, "operations": operations}}
-        if name == "quality.json":
-            return {"evaluation": study.evaluation, "sampling": study.sampling(variant)}
-        if name == "training.json":
-            return {"origin.training": identity(study.training(variant))}
-        return {}
-
-    for path in files:
-        content = json_object(path)
-        for key, value in settings(path.name, content.get("variant")).items():
-            if entry(content, key, path, object) != value:
-                yield path, key
-
-
-def tables_again(record: dict, files: list[Path]) -> dict[str, bytes]:
-    """The tables' contents by name, made from the JSON files that they were made from."""
+def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
+    """The tables' texts by name, made from the JSON files that they were made from."""
     named = defaultdict(list)
     for path in files:
         named[path.name].append(str(path))
-    rows = read_rows(json.dumps(record["rows"]))
+    rows = read_rows(record["rows"])
     kinds = ("architecture", "speed", "quality", "training", "difference", "samples")
     paths = {kind: named[f"{kind}.json"] for kind in kinds}
     study = read_study(rows, speed_batch_size=record["speed_batch_size"], **paths)
     paper, autoencoders = record["paper"], map(read_json, named["autoencoder.json"])
     texts = study_tables(study, paper, autoencoders)
-    texts |= architecture_tables(rows, paths["architecture"], paper)
-    return {name: texts[name].encode() for name in sorted(texts)}
+    return texts | architecture_tables(rows, paths["architecture"], paper)
 
 
-def first_difference(found: bytes, made: bytes) -> str:
-    """Where a table is not the one that its JSON files give."""
-    texts = (content.decode(errors="replace").split("\n") for content in (found, made))
-    for number, lines in enumerate(zip_longest(*texts, fillvalue=""), start=1):
-        cells = (re.split(r"[,|]", line) for line in lines)
-        for one, other in zip_longest(*cells, fillvalue=""):
-            if one != other:
-                return f"has {one!r} in line {number}, but its JSON files give {other!r}"
-    return "is not the bytes that its JSON files give"
+def _sha256_of_image(source, name: str) -> str:
+    try:
+        return hashlib.sha256(source.read(name)).hexdigest()
+    except OSError:
+        return ""
 
 
-def some(names: list[str]) -> str:
-    more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
-    return ", ".join(names[:MOST_NAMES] + more)
+def _first_difference(found: str, made: str) -> str:
+    lines = zip_longest(found.split("\n"), made.split("\n"), fillvalue="")
+    for number, (one, other) in enumerate(lines, start=1):
+        cells = zip_longest(one.split(","), other.split(","), fillvalue="")
+        for cell, right in cells:
+            if cell != right:
+                return f"has {cell!r} in line {number}, but its JSON files give {right!r}"
+    return "is not the text that its JSON files give"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -97,6 +97,7 @@ class Source:
                 self.definitions.setdefault(name, []).append(statement)
             if not names:
                 self.shared.append(statement)
+        self._targets: dict[str, list] = {}
         self._digests: dict[str, str] = {}
 
     def statements(self, name: str) -> list[ast.stmt]:
@@ -116,14 +117,14 @@ class Source:
     def digest(self, name: str) -> str:
         """Of what the definition says, and of the names from outside the library in it."""
         if name not in self._digests:
-            outside = sorted({target for _, target in self._targets(name) if target})
+            outside = sorted({target for _, target in self.targets(name) if target})
             said = "".join(normal_form(statement) for statement in self.statements(name))
             self._digests[name] = digest_of("\n".join([*outside, said]))
         return self._digests[name]
 
     def reached(self, name: str) -> Iterator[tuple[str, str]]:
         """Where the library's definitions are that this one names."""
-        return (place for place, _ in self._targets(name) if place)
+        return (place for place, _ in self.targets(name) if place)
 
     def binds(self, name: str) -> bool:
         return name in self.definitions or name in self.imports
@@ -136,14 +137,19 @@ class Source:
             raise ValueError(f"{self.module} defines no {name}")
         return self._imported(self.imports[name], "")
 
-    def _targets(self, name: str) -> Iterator[tuple[tuple[str, str] | None, str]]:
-        for statement in self.statements(name):
-            imports = self.imports | imports_of(ast.walk(statement))
-            for used, attribute in references(statement):
-                if used in self.definitions:
-                    yield (self.module, used), ""
-                elif used in imports:
-                    yield self._imported(imports[used], attribute)
+    def targets(self, name: str) -> list[tuple[tuple[str, str] | None, str]]:
+        """What the definition names: where the library defines it, or else its name outside."""
+        if name not in self._targets:
+            found = {}
+            for statement in self.statements(name):
+                imports = self.imports | imports_of(ast.walk(statement))
+                for used, attribute in set(references(statement)):
+                    if used in self.definitions:
+                        found[(self.module, used), ""] = None
+                    elif used in imports:
+                        found[self._imported(imports[used], attribute)] = None
+            self._targets[name] = list(found)
+        return self._targets[name]
 
     def _imported(self, target: Import, attribute: str):
         module, name = target

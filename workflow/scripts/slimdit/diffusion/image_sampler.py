@@ -1,19 +1,19 @@
 """The images of a run, from its weights and the autoencoder of its latents."""
 
-import json
 import time
 
 import numpy as np
 
+from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
-from slimdit.storage.files import fingerprint, read_json, sha256_of
+from slimdit.storage.files import read_json, sha256_of
 
 
 class ImageSampler:
     """Image i of a run depends on (seed, i, its label) alone.
 
-    sampling: what `Generator` takes, and {"num_samples", "num_sets", "labels", "batch_size"}, as a
-    JSON string: `num_sets` sets of the same labels from other noise, one set after the other.
+    sampling: what `Generator` takes, and {"num_samples", "num_sets", "labels", "batch_size"}:
+    `num_sets` sets of the same labels from other noise, one set after the other.
 
     Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents;
     precision_name, of the model's products.
@@ -29,7 +29,7 @@ class ImageSampler:
         from slimdit.jobs.provenance import arithmetic
         from slimdit.models.checkpoint import load_variant
 
-        self.options, self.manifest = json.loads(sampling), read_json(latents_manifest)
+        self.options, self.manifest = sampling, read_json(latents_manifest)
         on = device()
         torch.set_float32_matmul_precision("high")
         model = load_variant(checkpoint, on)
@@ -65,16 +65,16 @@ class ImageSampler:
             self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
         )
 
-    def array(self, state, code: str, rows: range):
+    def array(self, state, recipe: dict, rows: range):
         """The images `rows` of all sets, uint8 (len(rows), H, W, 3), as a ResumableArray in the
         folder `state`; with how many of them were made just now and the seconds that took.
 
-        code: digest of what the step's code does.
+        recipe: of the step, as `study.jobs.recipe` gives it.
         """
         from slimdit.data.resumable_array import ResumableArray
 
         side = self.manifest["image_size"]
-        key = fingerprint([*self.identity, code, rows.start, rows.stop])
+        key = fingerprint([*self.identity, recipe, rows.start, rows.stop])
         array = ResumableArray(state, key, (len(rows), side, side, 3), np.uint8)
 
         def make(start, stop):
@@ -85,15 +85,6 @@ class ImageSampler:
         todo, started_s = len(rows) - array.done, time.monotonic()
         array.fill(make, self.options["batch_size"], "sample", "image")
         return array, todo, time.monotonic() - started_s
-
-
-def rows_of_shard(shard: str, num_images: int, batch_size: int) -> range:
-    """The rows of shard "2-of-8": whole batches, so that each image is made beside the same ones
-    as where there are no shards, and comes out to the same bits."""
-    position, count = map(int, shard.split("-of-"))
-    num_batches = -(-num_images // batch_size)
-    first, end = (num_batches * part // count * batch_size for part in (position - 1, position))
-    return range(first, min(end, num_images))
 
 
 def check_same_autoencoder(weights, manifest):

@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
 from slimdit.data.images import EXTENSIONS, load_image
 from slimdit.evaluation.metrics.frechet import ASYMMETRY
 from slimdit.jobs.progress import Progress
-from slimdit.storage.files import canonical_json, sha256_of
+from slimdit.storage.files import sha256_of
 
 IMAGES, LABELS = "arr_0", "arr_1"
 # Mean and covariance of the images' features, by kind of feature.

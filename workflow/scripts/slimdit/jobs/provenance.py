@@ -1,13 +1,20 @@
 """Where a number comes from."""
 
 import functools
+import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from slimdit.core.errors import InputError
+from slimdit.storage.files import load_npz, read_json
 
 PACKAGES = (
     "torch",
@@ -38,11 +45,24 @@ def timed(conditions: dict) -> dict:
     return conditions | {"time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def conditions(**extra) -> dict:
-    """Commit, machine and library versions, plus `extra`.
+def conditions(
+    at: str | Path | None = None,
+    recipe: dict | None = None,
+    inputs: Mapping[str | Path, str] | None = None,
+    outputs: Mapping[str | Path, str] | None = None,
+    **extra,
+) -> dict:
+    """Commit, machine and library versions, what a result is made by and from, plus `extra`.
 
+    at: the file that will hold this. recipe: of the step (`study.jobs.recipe`). inputs, outputs:
+    files with their sha256; they are named from the folder of `at`, so that a study can be moved.
     Without the time: files that others are made from have equal bytes when they hold the same.
     """
+    made = {
+        "recipe": recipe,
+        "inputs": inputs and _named_from(at, inputs),
+        "outputs": outputs and _named_from(at, outputs),
+    }
     return {
         **_commit(),
         "python": platform.python_version(),
@@ -52,8 +72,37 @@ def conditions(**extra) -> dict:
         "device": _device(),
         "deterministic": _is_deterministic(),
         "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        **{name: value for name, value in made.items() if value is not None},
         **extra,
     }
+
+
+def read_origin(path: str | Path) -> dict:
+    """What `conditions` gave to a result: a JSON file, a checkpoint or an .npz file.
+
+    Raises InputError where it is none or has no origin.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "np") as file:
+                content = json.loads(file.metadata()["slimdit"])
+        elif path.suffix == ".npz":
+            content = json.loads(str(load_npz(path)["meta"]))
+        else:
+            content = read_json(path)
+        return dict(content["origin"])
+    except InputError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not say where it comes from ({error!r}); delete it to make it anew."
+        ) from None
+
+
+def _named_from(at: str | Path, digests: Mapping[str | Path, str]) -> dict[str, str]:
+    folder = Path(at).parent
+    return {Path(os.path.relpath(path, folder)).as_posix(): sha for path, sha in digests.items()}
 
 
 @functools.cache

@@ -9,10 +9,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
 from slimdit.models.build import apply_operations, build_model, build_operations
 from slimdit.models.dit import DiT
-from slimdit.storage.files import atomic_path, canonical_json
+from slimdit.storage.files import atomic_path
 
 METADATA = "slimdit"
 KEYS = ("structure", "operations", "origin", "tensors_sha256")

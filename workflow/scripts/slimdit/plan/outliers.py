@@ -4,9 +4,9 @@ import functools
 import json
 from collections import defaultdict
 
+from slimdit.core.canonical import canonical_json
 from slimdit.plan.clock import Timed
 from slimdit.plan.work import Timing
-from slimdit.storage.files import canonical_json
 
 TIMES = 5  # the time of a multiply-accumulate, from which on a model is slower than others are
 OF_MODELS = ("train", "denoise", "forward")

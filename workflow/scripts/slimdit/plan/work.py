@@ -4,11 +4,11 @@ import functools
 import math
 from dataclasses import dataclass, field
 
-from slimdit.diffusion.image_sampler import rows_of_shard
+from slimdit.core.canonical import canonical_json
 from slimdit.evaluation.features.published_graph import GRAPH_SIZE_BYTES
 from slimdit.evaluation.quality import MEASURES
 from slimdit.plan.jobs import PlannedJob
-from slimdit.storage.files import canonical_json
+from slimdit.study.shards import rows_of_shard
 from slimdit.study.study import Study, identity
 
 FLOAT_BYTES = 4

@@ -1,6 +1,5 @@
 """What was measured of each variant, from a study's JSON files."""
 
-import json
 import statistics
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -144,9 +143,9 @@ def mean_and_std(values: list[float | None]) -> tuple[float | None, float | None
     return statistics.fmean(values), statistics.stdev(values)
 
 
-def read_rows(rows: str) -> list[Row]:
-    """Parse the rows param: a JSON list of objects with the fields of Row, in table order."""
-    parsed = [Row(**row) for row in json.loads(rows)]
+def read_rows(rows: list[dict]) -> list[Row]:
+    """The rows param: the fields of each Row, in table order."""
+    parsed = [Row(**row) for row in rows]
     known = [row.variant for row in parsed]
     for row in parsed:
         if known.count(row.variant) > 1:

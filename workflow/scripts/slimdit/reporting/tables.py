@@ -1,6 +1,5 @@
 """The texts of a study's tables, by the names of their files."""
 
-import json
 from collections.abc import Iterable
 
 from slimdit.jobs.provenance import origin
@@ -37,20 +36,24 @@ def architecture_tables(
     return texts
 
 
-def record(study_json, files, config, rows, paper, speed_batch_size, code):
+def record(study_json, files, tables, config, rows, paper, speed_batch_size, recipe):
     """Write `study_json`: all that it takes to make the tables again, and the config of it all.
 
-    `config` is the study's, resolved, as a JSON string; `rows` and `paper` are what `tables` takes.
-    `files` are the study's JSON files, which are recorded by digest.
+    config: the study's, resolved. rows, paper: what `study_tables` takes. files: the study's JSON
+    files that the tables are made from; these and the tables are recorded by digest.
     """
     write_json(
         study_json,
         {
-            "config": json.loads(config),
-            "rows": json.loads(rows),
-            "paper": json.loads(paper),
+            "config": config,
+            "rows": rows,
+            "paper": paper,
             "speed_batch_size": speed_batch_size,
-            "files_sha256": {str(path): sha256_of(path) for path in files},
-            "origin": origin(code=code),
+            "origin": origin(
+                at=study_json,
+                recipe=recipe,
+                inputs={path: sha256_of(path) for path in files},
+                outputs={path: sha256_of(path) for path in tables},
+            ),
         },
     )

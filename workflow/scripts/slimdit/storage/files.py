@@ -72,16 +72,6 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def canonical_json(value) -> str:
-    """One string per value: equal values give equal strings, whatever the order of their keys."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def fingerprint(value) -> str:
-    """16 hex digits that name a JSON value: equal values have the same ones."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
-
-
 def write_json(path: str | Path, value) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 

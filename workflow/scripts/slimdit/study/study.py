@@ -5,6 +5,7 @@ trained parent (`from`, `apply`), or a way of sampling; `training` overrides the
 """
 
 from slimdit.core.errors import InputError
+from slimdit.study.layout import Layout
 from slimdit.study.variant_check import study_problems
 
 PLAIN_PARTS = {"attention": {"name": "full"}, "mlp": {"name": "dense"}}
@@ -41,6 +42,10 @@ class Study:
     @property
     def name(self) -> str:
         return self.config["study"]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.name)
 
     @property
     def seeds(self) -> list[int]:
@@ -144,7 +149,7 @@ class Study:
             if block["group"] == group
         ]
 
-    def parts(self, variant: str) -> dict[str, set[str]]:
+    def components(self, variant: str) -> dict[str, set[str]]:
         """Which kinds of each registry `variant` uses: {"attention": {"mediated"}, ...}."""
         structure = self.structure(variant)
         used = {part: {structure[part]["name"]} for part in PLAIN_PARTS}

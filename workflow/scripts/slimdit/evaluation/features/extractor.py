@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from slimdit.core.canonical import fingerprint
 from slimdit.core.code_digest import definition_digests
 from slimdit.core.errors import InputError
 from slimdit.data.resumable_array import ResumableArray
 from slimdit.jobs.provenance import arithmetic
-from slimdit.storage.files import fingerprint
 
 
 class Extractor(ABC):

@@ -1,0 +1,100 @@
+"""Every job of a study: what it makes, where it keeps what is half done, and its recipe."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from slimdit.core.canonical import canonical
+from slimdit.core.code_digest import definition_digests
+from slimdit.study.layout import SEED, VARIANT
+from slimdit.study.steps import STEPS
+from slimdit.study.study import Study
+
+
+@dataclass(frozen=True)
+class Job:
+    """A step's job for one variant and one seed, where it has them."""
+
+    study: Study
+    step: str
+    variant: str | None = None
+    seed: int | None = None
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        patterns = STEPS[self.step].outputs(self.study)
+        return {name: self._filled(pattern) for name, pattern in patterns.items()}
+
+    @property
+    def record(self) -> str | None:
+        """The path of the output that holds where the result comes from, if one does."""
+        name = STEPS[self.step].record
+        return self.outputs[name] if name else None
+
+    @property
+    def state(self) -> str | None:
+        pattern = state_of(self.study, self.step)
+        return pattern and self._filled(pattern)
+
+    @property
+    def log(self) -> str:
+        return self._filled(log_of(self.study, self.step))
+
+    @property
+    def settings(self) -> dict:
+        return settings(self.study, self.step, self.variant)
+
+    @property
+    def recipe(self) -> dict:
+        return recipe(self.study, self.step, self.variant)
+
+    @property
+    def name(self) -> str:
+        """As people read it: "train S2-base, seed 0"."""
+        words = f"{self.step.replace('_', ' ')} {self.variant or ''}".strip()
+        return words if self.seed is None else f"{words}, seed {self.seed}"
+
+    def _filled(self, pattern: str) -> str:
+        return pattern.replace(VARIANT, str(self.variant)).replace(SEED, str(self.seed))
+
+
+def jobs_of(study: Study) -> Iterator[Job]:
+    """Every job of a finished study, in the order in which a study comes to them."""
+    for name, step in STEPS.items():
+        if step.is_optional or not step.needed(study):
+            continue
+        for variant in step.rows(study) if step.rows else [None]:
+            for seed in study.seeds if step.seeds else [None]:
+                yield Job(study, name, variant, seed)
+
+
+def settings(study: Study, step: str, variant: str | None) -> dict:
+    """The params of a step that its result depends on, by name."""
+    return canonical({name: of(study, variant) for name, of in STEPS[step].settings.items()})
+
+
+def recipe(study: Study, step: str, variant: str | None) -> dict:
+    """What a step's result is a function of, besides its input files and the seed: settings, and
+    the definitions of its code by their digests. Another one is a reason to rerun."""
+    used = STEPS[step].components(study, variant)
+    return {
+        "definitions": _definitions(step, frozenset((k, frozenset(v)) for k, v in used.items())),
+        "settings": settings(study, step, variant),
+        "step": step,
+    }
+
+
+def state_of(study: Study, step: str) -> str | None:
+    """The folder of a job's state, with wildcards; None for a step that keeps none."""
+    state = STEPS[step].state
+    return state and study.layout.state(state + STEPS[step].place)
+
+
+def log_of(study: Study, step: str) -> str:
+    """The log of a job, with wildcards."""
+    return study.layout.log(step + STEPS[step].place)
+
+
+@functools.cache
+def _definitions(step: str, used: frozenset) -> dict[str, str]:
+    return definition_digests(step, step, dict(used))

@@ -1,0 +1,319 @@
+"""What each rule makes, for which rows, from which settings and by which code: once, here.
+
+A rule's file says what it is made from and what it needs to run; its script says how.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from slimdit.study.layout import SEED, SHARD, VARIANT
+from slimdit.study.paper_values import paper_values
+from slimdit.study.study import Study, identity
+
+FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
+NO_SUBSET = ("images", "photos", "image_size")  # of `data`: they do not say which images are drawn
+
+Setting = Callable[[Study, str | None], object]  # of a row; None for a step of the whole study
+Used = dict[str, set[str]]  # kind of registry -> names of components
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rule and its script, which have its name.
+
+    outputs: of a study, the script's name of each file -> its path. settings: params that the
+    result depends on. options: params that say how it is computed, which is no reason to rerun.
+    components: those in use. rows: the variants that have a job, None where there is one for all;
+    seeds: whether each of their seeds has its own. state: name of the folder of what is half done.
+    record: the output that holds where the result comes from. needed: whether the study has it.
+    is_optional: whether a finished study may be without it: counts before anything is trained, and
+    parts of samples.
+    """
+
+    outputs: Callable[[Study], dict[str, str]]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    options: Mapping[str, Setting] = field(default_factory=dict)
+    components: Callable[[Study, str | None], Used] = lambda study, variant: {}
+    rows: Callable[[Study], list[str]] | None = None
+    seeds: bool = False
+    state: str | None = None
+    record: str | None = None
+    needed: Callable[[Study], bool] = lambda study: True
+    is_optional: bool = False
+
+    @property
+    def place(self) -> str:
+        """What a job's state and log have behind the step's name, with wildcards."""
+        seed = f"-seed-{SEED}" if self.seeds else ""
+        return f"/{VARIANT}{seed}" if self.rows else ""
+
+
+# Components in use.
+
+
+def of_models(study: Study, *variants: str | None) -> Used:
+    used: Used = {}
+    for variant in filter(None, variants):
+        for kind, names in study.components(variant).items():
+            used.setdefault(kind, set()).update(names)
+    return used
+
+
+def of_sampler(study: Study, variant: str) -> Used:
+    return of_models(study, variant) | {"sampler": {study.sampling(variant)["sampler"]}}
+
+
+def of_extractor(study: Study, variant: str | None) -> Used:
+    return {"extractor": {study.evaluation["extractor"]["name"]}}
+
+
+# Settings that several steps share.
+
+
+def config_value(*keys: str) -> Setting:
+    def value(study: Study, variant: str | None):
+        found = study.config
+        for key in keys:
+            found = found[key]
+        return found
+
+    return value
+
+
+def evaluation(study: Study, variant: str | None) -> dict:
+    return study.evaluation
+
+
+def rows(study: Study, variant: str | None) -> list[dict]:
+    return study.rows()
+
+
+def paper(study: Study, variant: str | None) -> dict:
+    path = study.config["paper_values"]
+    return paper_values(path) if path else {}
+
+
+IMAGES = {
+    "images_root": config_value("data", "images"),
+    "image_size": config_value("data", "image_size"),
+}
+SAMPLING = {
+    "sampling": Study.sampling,
+    # Of the training of the weights that are sampled.
+    "num_timesteps": lambda study, variant: study.training(study.root(variant))["num_timesteps"],
+    "source": config_value("autoencoder", "source"),
+    "revision": config_value("autoencoder", "revision"),
+}
+TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
+
+
+def data_files(**names: str) -> Callable[[Study], dict[str, str]]:
+    return lambda study: {key: study.layout.data(name) for key, name in names.items()}
+
+
+def run_files(**names: str) -> Callable[[Study], dict[str, str]]:
+    return lambda study: {key: study.layout.run(name) for key, name in names.items()}
+
+
+def variant_files(**names: str) -> Callable[[Study], dict[str, str]]:
+    return lambda study: {key: study.layout.variant(name) for key, name in names.items()}
+
+
+def autoencoder_files(study: Study) -> dict[str, str]:
+    """Of an autoencoder in diffusers' layout, and what its training says."""
+    folder = study.config["autoencoder"]["source"]
+    return {
+        "weights": f"{folder}/diffusion_pytorch_model.safetensors",
+        "model_config": f"{folder}/config.json",
+        "report": f"{folder}/autoencoder.json",
+    }
+
+
+def table_files(*names: str, beside_paper: tuple[str, ...]) -> Callable[[Study], dict[str, str]]:
+    """Tables by their names; beside_paper: those of a study with a paper's values."""
+
+    def files(study: Study) -> dict[str, str]:
+        own = (*names, *beside_paper) if study.config["paper_values"] else names
+        return {name.replace(".", "_"): study.layout.table(name) for name in own}
+
+    return files
+
+
+def figure_files(study: Study) -> dict[str, str]:
+    return {
+        f"{name}_{kind}": study.layout.figure(f"{name}.{kind}")
+        for name in FIGURES
+        for kind in ("png", "svg")
+    }
+
+
+STEPS: dict[str, Step] = {
+    "cut_photos": Step(
+        outputs=lambda study: {
+            "images": study.config["data"]["images"],
+            "cut": study.layout.data("photos.json"),
+        },
+        settings={
+            "photos": config_value("data", "photos"),
+            "photos_seed": config_value("data", "seed"),
+        },
+        record="cut",
+        needed=lambda study: bool(study.config["data"]["photos"]),
+    ),
+    "select_subset": Step(
+        outputs=data_files(subset="subset.csv", bad_images="bad_images.csv"),
+        settings={
+            "images_root": IMAGES["images_root"],
+            "data": lambda study, _: {
+                key: value for key, value in study.config["data"].items() if key not in NO_SUBSET
+            },
+        },
+        # Of every row: they are checked as soon as the classes are known.
+        options={
+            "prompts": lambda study, _: sorted(
+                {name for row in study.variants for name in study.sampling(row)["prompts"] or ()}
+            )
+        },
+        state="subset",
+    ),
+    "train_autoencoder": Step(
+        outputs=autoencoder_files,
+        settings={
+            **IMAGES,
+            "latent_channels": config_value("autoencoder", "latent_channels"),
+            "training": lambda study, _: identity(study.config["autoencoder"]["train"]),
+        },
+        options={"save_every_steps": config_value("autoencoder", "train", "save_every_steps")},
+        state="autoencoder",
+        record="report",
+        needed=lambda study: bool(study.config["autoencoder"]["train"]),
+    ),
+    "encode_latents": Step(
+        outputs=data_files(latents="latents.npy", manifest="latents.json"),
+        settings={
+            **IMAGES,
+            **{
+                key: config_value("autoencoder", key)
+                for key in (
+                    *("latent_channels", "downsample_factor", "source", "revision"),
+                    *("normalize", "latent_std", "encode_precision", "encode_batch_size"),
+                )
+            },
+        },
+        state="latents",
+        record="manifest",
+    ),
+    "fetch_inception_graph": Step(
+        outputs=lambda study: {"graph": study.evaluation["extractor"]["graph"]},
+        settings={"url": config_value("inception_graph_url")},
+        needed=lambda study: bool(
+            study.evaluation["extractor"].get("graph") and study.config["inception_graph_url"]
+        ),
+    ),
+    "make_reference": Step(
+        outputs=data_files(reference="reference.npz", features="reference-features.npz"),
+        settings={**IMAGES, "evaluation": evaluation},
+        components=of_extractor,
+        state="reference",
+        record="features",
+    ),
+    "train": Step(
+        outputs=run_files(
+            checkpoint="checkpoint.safetensors", losses="losses.csv", report="training.json"
+        ),
+        settings={
+            "structure": Study.structure,
+            "training": lambda study, variant: identity(study.training(variant)),
+            "distill": lambda study, variant: study.block(variant).get("distill", {}),
+        },
+        options={
+            key: lambda study, variant, key=key: study.training(variant)[key]
+            for key in ("save_every_steps", "micro_batch_size")
+        },
+        components=lambda study, variant: of_models(study, variant, study.teacher(variant)),
+        rows=lambda study: study.trained,
+        seeds=True,
+        state="train",
+        record="report",
+    ),
+    "compress": Step(
+        outputs=run_files(checkpoint="checkpoint.safetensors"),
+        settings={"operations": lambda study, variant: study.block(variant)["apply"]},
+        components=of_models,
+        rows=lambda study: study.derived,
+        seeds=True,
+        record="checkpoint",
+    ),
+    "sample": Step(
+        outputs=run_files(
+            samples="samples.npz", prompts="prompts.npz", grid="grid.png", report="samples.json"
+        ),
+        settings=SAMPLING,
+        components=of_sampler,
+        rows=lambda study: list(study.variants),
+        seeds=True,
+        state="sample",
+        record="report",
+    ),
+    "sample_shard": Step(
+        outputs=lambda study: {
+            "images": study.layout.state(f"sample/{VARIANT}-seed-{SEED}/{SHARD}.npy"),
+            "report": study.layout.state(f"sample/{VARIANT}-seed-{SEED}/{SHARD}.json"),
+        },
+        settings=SAMPLING,
+        components=of_sampler,
+        is_optional=True,
+    ),
+    "evaluate": Step(
+        outputs=run_files(features="features.npz", quality="quality.json"),
+        settings={"evaluation": evaluation},
+        components=of_extractor,
+        rows=lambda study: list(study.variants),
+        seeds=True,
+        state="evaluate",
+        record="quality",
+    ),
+    "compare": Step(
+        outputs=run_files(difference="difference.json"),
+        settings={"parent": Study.parent, "groups_seed": config_value("evaluation", "seed")},
+        rows=lambda study: study.compared,
+        seeds=True,
+        record="difference",
+    ),
+    "count_cost": Step(
+        outputs=variant_files(architecture="architecture.json"),
+        settings={"structure": Study.structure, "operations": Study.operations},
+        components=of_models,
+        rows=lambda study: list(study.variants),
+        record="architecture",
+    ),
+    "measure_speed": Step(
+        outputs=variant_files(speed="speed.json"),
+        settings={
+            "base": Study.parent,
+            "measurement": lambda study, _: {
+                key: value
+                for key, value in study.config["speed"].items()
+                if key != "table_batch_size"
+            },
+        },
+        components=lambda study, variant: of_models(study, variant, study.parent(variant)),
+        rows=lambda study: list(study.variants),
+        record="speed",
+    ),
+    "architecture_table": Step(
+        outputs=table_files("architecture.csv", beside_paper=("architecture_paper.md",)),
+        settings={"rows": rows, "paper": paper},
+        is_optional=True,
+    ),
+    "tables": Step(
+        outputs=table_files(
+            *("table1.csv", "table1.md", "table2.csv", "study.json"),
+            beside_paper=("paper.csv", "paper.md"),
+        ),
+        settings={"rows": rows, "paper": paper, **TABLE_BATCH_SIZE},
+        options={"config": lambda study, _: study.config},
+        record="study_json",
+    ),
+    "figures": Step(outputs=figure_files, settings={"rows": rows, **TABLE_BATCH_SIZE}),
+}

@@ -1,0 +1,139 @@
+"""Why a study's results would be made again: python -m slimdit.why --row S2-base.
+
+What a result says of how it was made is held against what the config, the code and the files say
+today.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from slimdit.core.errors import InputError
+from slimdit.jobs.provenance import read_origin
+from slimdit.storage.files import sha256_of
+from slimdit.study.jobs import Job, jobs_of
+from slimdit.study.load import configured_study
+from slimdit.study.study import Study
+
+LONGEST_SHOWN = 60  # characters of a setting
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code is 1, with one sentence on stderr, for bad input."""
+    options = parser().parse_args(arguments)
+    try:
+        study = configured_study(options.configfile)
+        jobs = chosen(study, options.row, options.file)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for job in jobs:
+        found = list(differences(job))
+        print(f"{job.name}: {'as it would be made today.' if not found else ''}".rstrip())
+        print("".join(f"  {sentence}\n" for sentence in found), end="")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m slimdit.why",
+        description="Which setting, definition or input of a result differs from today's.",
+    )
+    result.add_argument(
+        "file",
+        nargs="*",
+        help="results, such as results/photos/variants/S2-base/speed.json",
+    )
+    result.add_argument("--row", help="a variant: all that is made for it")
+    result.add_argument(
+        "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
+    )
+    return result
+
+
+def chosen(study: Study, row: str | None, files: list[str]) -> list[Job]:
+    """The jobs of a row, or that make these files; all of a study's without either.
+
+    Raises InputError for a row or a file that the study does not have.
+    """
+    jobs = list(jobs_of(study))
+    if row is not None and row not in study.variants:
+        raise InputError(f"--row {row} is no row; the study has {', '.join(study.variants)}.")
+    makers = {Path(path): job for job in jobs for path in job.outputs.values()}
+    for file in map(Path, files):
+        if file not in makers:
+            raise InputError(f"{file} is no file that a rule of the study {study.name} makes.")
+    if files:
+        return [job for job in jobs if any(makers[Path(file)] == job for file in files)]
+    return [job for job in jobs if row is None or job.variant == row]
+
+
+def differences(job: Job) -> Iterator[str]:
+    """Sentences on what differs between how a result was made and how it would be made today."""
+    missing = [path for path in job.outputs.values() if not Path(path).exists()]
+    if missing:
+        yield f"{missing[0]} is not there."
+        return
+    if job.record is None:
+        yield f"{next(iter(job.outputs.values()))} does not say how it was made."
+        return
+    try:
+        origin = read_origin(job.record)
+    except InputError as error:
+        yield str(error)
+        return
+    then, now = origin.get("recipe"), job.recipe
+    if then is None:
+        yield f"{job.record} is older than recipes; `snakemake --touch` takes it as it is."
+    else:
+        yield from _settings(then["settings"], now["settings"])
+        yield from _definitions(then["definitions"], now["definitions"])
+    folder = Path(job.record).parent
+    for name, sha256 in origin.get("inputs", {}).items():
+        path = folder / name
+        if not path.exists():
+            yield f"input {name} is not there."
+        elif sha256_of(path) != sha256:
+            yield f"input {name} has other content than it was made from."
+
+
+def _settings(then: dict, now: dict) -> Iterator[str]:
+    before, after = dict(_flat(then)), dict(_flat(now))
+    for key in sorted(before.keys() | after.keys()):
+        if key not in after:
+            yield f"setting {key} was {_shown(before[key])} and is gone."
+        elif key not in before:
+            yield f"setting {key} is new: {_shown(after[key])}."
+        elif before[key] != after[key]:
+            yield f"setting {key} was {_shown(before[key])} and is {_shown(after[key])}."
+
+
+def _definitions(then: dict, now: dict) -> Iterator[str]:
+    for name in sorted(then.keys() | now.keys()):
+        if name not in now:
+            yield f"definition {name} is no longer used."
+        elif name not in then:
+            yield f"definition {name} is new."
+        elif then[name] != now[name]:
+            yield f"definition {name} has changed."
+
+
+def _flat(value, key: str = "") -> Iterator[tuple[str, object]]:
+    """Settings by dotted names."""
+    if not isinstance(value, dict) or not value:
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from _flat(inner, f"{key}.{name}" if key else name)
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+    sys.exit(main())
