@@ -15,6 +15,7 @@ from training_job import teacher_checkpoint
 from slimdit.jobs.messages import LOGGED, WARNED, hide_meaningless
 
 JOB = """
+import json
 import sys
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ snakemake = SimpleNamespace(
     rule="compress", threads=1, log=[log], resources={}, config={"deterministic": False}
 )
 with job(snakemake):
-    compress(parent, checkpoint, "Q-S2", 0, operations, "code")
+    compress(parent, checkpoint, "Q-S2", 0, json.loads(operations), "recipe")
     load_autoencoder(autoencoder, None, "cpu")
 """
 
