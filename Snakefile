@@ -20,6 +20,11 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+onerror:
+    if errors := error_summary(f"{LAYOUT.root}/logs"):
+        print(f"Logs that end with an error:\n{errors}", file=sys.stderr)
+
+
 localrules:
     all,
 

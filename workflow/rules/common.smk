@@ -12,8 +12,8 @@ from snakemake.exceptions import WorkflowError
 
 from slimdit.core.errors import InputError
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
-from slimdit.jobs.snakemake_lock import lift_stale_locks, live_runs, register_run
-from slimdit.storage.folders import check_replaceable
+from slimdit.jobs.job_log import error_summary
+from slimdit.jobs.preflight import check_gpus, check_image_folder
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.shards import shard_names
@@ -21,37 +21,15 @@ from slimdit.study.jobs import log_of, recipe, state_of
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
-
-def check_gpus():
-    """End where --set-resources asks for more GPUs than --resources has: Snakemake would cut it."""
-    limit = getattr(workflow.global_resources.get("gpu"), "value", None)
-    if limit is None:  # on a cluster there is none
-        return
-    for name, resources in workflow.resource_settings.overwrite_resources.items():
-        wanted = getattr(resources.get("gpu"), "value", None)
-        if isinstance(wanted, int) and wanted > limit:
-            sys.exit(
-                f"--set-resources {name}:gpu={wanted}, but --resources gpu={limit} would cut it; "
-                f"ask for --resources gpu={wanted} or more."
-            )
-
-
 if problems := config_problems(config):
     sys.exit(listed(problems))
 STUDY = Study(config)
-if config["data"]["photos"]:
-    # Snakemake deletes the folder before the job that makes it anew.
-    try:
-        check_replaceable(config["data"]["images"], "data.images")
-    except InputError as error:
-        sys.exit(f"config: {error}")
-
 if workflow.is_main_process:
-    check_gpus()
-    register_run()
-    lift_stale_locks()
-    for run in live_runs():
-        print(f"Snakemake is at work in this folder as process {run} too.", file=sys.stderr)
+    try:
+        check_gpus(workflow.global_resources, workflow.resource_settings.overwrite_resources)
+        check_image_folder(config["data"])
+    except InputError as error:
+        sys.exit(str(error))
 
 LAYOUT = STUDY.layout
 AUTOENCODER = config["autoencoder"]
