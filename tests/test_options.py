@@ -78,7 +78,7 @@ def test_an_error_inside_a_component_is_not_taken_for_the_users(tmp_path, monkey
     registry = Registry("thing", "faulty", {"it": "it.It"}, given=("given",))
     with pytest.raises(TypeError, match="has no len"):
         registry.build({"name": "it"}, 0)
-    with pytest.raises(InputError, match="thing 'it': .*'other'; its options are: own"):
+    with pytest.raises(InputError, match=r"thing 'it': .*'other'; its options are: own"):
         registry.build({"name": "it", "other": 2}, 0)
     with pytest.raises(InputError, match="thing 'that' is unknown; known: it"):
         registry.build({"name": "that"}, 0)
