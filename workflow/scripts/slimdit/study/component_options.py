@@ -23,7 +23,7 @@ REGISTRIES = {each.kind: each for each in (ATTENTION, MLP, COMPRESSION, SAMPLERS
 
 
 @dataclass(frozen=True)
-class Component:
+class ComponentSource:
     """What the source of a component says.
 
     schema: of its options. limits: of the sizes that its constructor takes. defaults: of its
@@ -42,7 +42,7 @@ class Component:
 
 
 @functools.cache
-def components(kind: str) -> dict[str, Component]:
+def components(kind: str) -> dict[str, ComponentSource]:
     """The components of a registry by name."""
     registry = REGISTRIES[kind]
     return {name: _component(registry, name) for name in registry}
@@ -53,7 +53,7 @@ def default_of(kind: str, name: str, option: str):
     return components(kind)[name].defaults.get(option)
 
 
-def _component(registry: Registry, name: str) -> Component:
+def _component(registry: Registry, name: str) -> ComponentSource:
     module, _, class_name = registry.entries[name].rpartition(".")
     attributes, parameters = {}, []
     for source, node in _lineage(f"{registry.package}.{module}", class_name):
@@ -68,7 +68,7 @@ def _component(registry: Registry, name: str) -> Component:
         for key, each in registry.shared.items()
     ]
     own = parameters[1 + len(registry.given) :] + shared
-    return Component(
+    return ComponentSource(
         name,
         options.options_schema(name, own),
         {each.name: options.limits_of(each.annotation) for each in parameters + shared},

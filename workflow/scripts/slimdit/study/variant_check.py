@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from slimdit.core.options import AtLeast, AtMost, Divides, either, limit_problems
-from slimdit.study.component_options import Component, components
+from slimdit.study.component_options import ComponentSource, components
 from slimdit.study.schema_errors import dotted, faults, unknown
 
 COMPONENTS = ("attention", "mlp")
@@ -161,7 +161,9 @@ def _size_problems(study, variant: str) -> Iterator[str]:
         yield from _limit_problems(component, structure[kind], sizes, f"variants.{variant}.{kind}")
 
 
-def _limit_problems(component: Component, options: dict, sizes: dict, where: str) -> Iterator[str]:
+def _limit_problems(
+    component: ComponentSource, options: dict, sizes: dict, where: str
+) -> Iterator[str]:
     """Of options, named by their key; of the backbone's sizes, named with the component."""
     for problem in component.limit_problems(_without_name(options), sizes):
         is_option = problem.partition(" ")[0] in component.schema["properties"]
@@ -211,7 +213,7 @@ def _compression_problems(study, variant: str) -> Iterator[str]:
 
 
 def _misfits(
-    compression: Component, before: str | None, options: dict, sizes: dict, where: str
+    compression: ComponentSource, before: str | None, options: dict, sizes: dict, where: str
 ) -> Iterator[str]:
     """before: the compression that was applied before this one, if one was."""
     known, asked = components("compression"), compression.attributes
