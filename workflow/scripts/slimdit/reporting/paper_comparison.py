@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, spearmanr
 
 from slimdit.reporting.columns import DIFFUSION_LOSS, NOT_MEASURED, NOT_REPORTED, UNDEFINED, Column
 from slimdit.reporting.conditions import and_joined, speed_conditions
@@ -89,16 +88,15 @@ def order(ours: pd.Series, paper: pd.Series) -> Iterator[str]:
     """Whether the rows have the paper's order, from numbers by variant; ties share their ranks."""
     if len(ours) < FEWEST_RANKED or ours.nunique() == 1 or paper.nunique() == 1:
         return
-    ranks, paper_ranks = rankdata(ours), rankdata(paper)
-    most = np.argmax(abs(ranks - paper_ranks))
-    text = f"Spearman's rank correlation over {len(ours)} rows is "
-    text += f"{spearmanr(ours, paper).statistic:.2f}"
-    if ranks[most] == paper_ranks[most]:
+    ranks, paper_ranks = ours.rank(), paper.rank()
+    mover = (ranks - paper_ranks).abs().idxmax()
+    text = f"Spearman's rank correlation over {len(ours)} rows is {ranks.corr(paper_ranks):.2f}"
+    if ranks[mover] == paper_ranks[mover]:
         yield f"The order of the rows by FID is the paper's. {text}."
     else:
         yield (
-            f"The order of the rows by FID is not the paper's. {text}; {ours.index[most]} moves "
-            f"most, from the paper's rank {paper_ranks[most]:g} to {ranks[most]:g}."
+            f"The order of the rows by FID is not the paper's. {text}; {mover} moves "
+            f"most, from the paper's rank {paper_ranks[mover]:g} to {ranks[mover]:g}."
         )
 
 
