@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from slimdit.core.errors import InputError
-from slimdit.status.jobs import LongJob, long_jobs, parts_begun
+from slimdit.core.text import aligned, duration
 from slimdit.status.state import (
     DONE,
-    FIRST_UPDATES_S,
-    RUNNING,
+    LONG_STEPS,
     WAITING,
     JobStatus,
-    duration,
     job_status,
+    long_job,
+    parts_begun,
 )
+from slimdit.study.jobs import jobs_of
 from slimdit.study.load import configured_study
 from slimdit.study.study import Study
 
@@ -68,19 +69,14 @@ def report(study: Study, now_s: float) -> str:
 
 def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
     """Each long job's, and until it is done those of its parts that have begun."""
-    for job in long_jobs(study):
+    for job in (long_job(job) for job in jobs_of(study) if job.step in LONG_STEPS):
         status = job_status(job, now_s)
         begun = parts_begun(job) if status.state != DONE else ()
         parts = [part for each in begun if (part := job_status(each, now_s)).state != WAITING]
-        yield _begun(status, job, parts, now_s) if status.state == WAITING else status
+        if parts and status.state == WAITING:
+            status = replace(status, note=f"for parts: {_totals(parts)}")
+        yield status
         yield from parts
-
-
-def _begun(status: JobStatus, job: LongJob, parts: list[JobStatus], now_s: float) -> JobStatus:
-    """Of a job without a heartbeat: it runs if its log is fresh, or waits, maybe for its parts."""
-    if job.log.exists() and now_s - job.log.stat().st_mtime <= FIRST_UPDATES_S:
-        return replace(status, state=RUNNING)
-    return replace(status, note=f"for parts: {_totals(parts)}" if parts else "")
 
 
 def _totals(statuses: list[JobStatus]) -> str:
@@ -101,15 +97,6 @@ def cells(status: JobStatus) -> tuple[str, ...]:
         status.where,
         status.note,
     )
-
-
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of columns of equal width, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _seconds(text: str) -> float:
