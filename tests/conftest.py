@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from recorded_study import recorded_study  # noqa: F401
 from subjects import IMAGENET200, PHOTOS, tiny
 from training_job import job  # noqa: F401
 

@@ -1,7 +1,6 @@
 """The JSON files of a small study, and the tables that are made from them."""
 
 import csv
-import json
 
 from slimdit.reporting.results import METRICS
 from slimdit.storage.files import write_json
@@ -109,8 +108,8 @@ class Files:
     def tables(self, rows=ROWS, paper=None):
         """Make the tables: records of table 1 by variant, of table 2 by variant, and the text."""
         outputs = [self.folder / name for name in ("table1.csv", "table1.md", "table2.csv")]
-        params = {"rows": json.dumps(rows), "paper": json.dumps(paper or {})}
-        tables(**self.paths, **params, speed_batch_size=8, code="digest", outputs=outputs)
+        params = {"rows": rows, "paper": paper or {}}
+        tables(**self.paths, **params, speed_batch_size=8, recipe={}, outputs=outputs)
         table1, text, table2 = (path.read_text() for path in outputs)
         by_variant = (
             {record["variant"]: record for record in csv.DictReader(table.splitlines())}

@@ -244,6 +244,6 @@ def test_sampled_images_are_finite_and_do_not_depend_on_their_batch(attention, d
     assert together.shape == (2, model.in_channels, model.input_size, model.input_size)
     assert together.isfinite().all()
     # An input that is rounded goes to the next step by a last bit.
-    is_rounded = not DYNAMIC.isdisjoint(study.parts(variant)["surgery"])
+    is_rounded = not DYNAMIC.isdisjoint(study.components(variant)["compression"])
     rounding = (2e-2 if is_rounded else 1e-4) * together.abs().max().item()
     torch.testing.assert_close(torch.cat(alone), together, rtol=1e-4, atol=rounding)

@@ -66,8 +66,8 @@ def root(tmp_path):
 def select(root, out, **change):
     """The rows of subset.csv, of bad_images.csv, and the paths of each class."""
     subset, bad_images = out / "subset.csv", out / "bad_images.csv"
-    data = json.dumps(DATA | change)
-    select_subset(subset, bad_images, str(root), data, str(out / "state"), "code")
+    data = DATA | change
+    select_subset(subset, bad_images, str(root), data, str(out / "state"), {})
     rows = read_csv(subset)
     paths = {}
     for row in rows:
@@ -405,7 +405,7 @@ PHOTOS = {
 
 
 def cut(images, **change):
-    cut_photos(str(images), images.parent / "photos.json", json.dumps(PHOTOS | change), 0, "code")
+    cut_photos(str(images), images.parent / "photos.json", PHOTOS | change, 0, {})
     digests = read_json(images.parent / "photos.json")["images_sha256"]
     assert all(sha256_of(images / name) == digest for name, digest in digests.items())
     assert len(digests) == len(list(images.glob("*/*.png")))

@@ -26,7 +26,7 @@ def run_compare(folder, of_variant, of_parent, parent_labels=LABELS, parent_nois
         parent="S2-base",
         seed=0,
         groups_seed=0,
-        code="abc",
+        recipe={"step": "compare"},
     )
     return read_json(folder / "difference.json")
 
@@ -38,11 +38,9 @@ def test_a_clear_difference_is_significant_and_rounding_is_not(tmp_path, shift, 
     found = run_compare(tmp_path, rounded, of_parent)
     assert found["paired"] and found["significant"] == significant
     assert found["low"] <= found["difference"] <= found["high"]
-    assert (found["variant"], found["parent"], found["origin"]["code"]) == (
-        "Q-S2",
-        "S2-base",
-        "abc",
-    )
+    assert (found["variant"], found["parent"]) == ("Q-S2", "S2-base")
+    assert found["origin"]["recipe"] == {"step": "compare"}
+    assert len(found["origin"]["inputs"]) == 3
 
 
 @pytest.mark.parametrize(

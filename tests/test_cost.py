@@ -1,7 +1,5 @@
 """Costs of the paper's study, digit by digit."""
 
-import json
-
 import pytest
 import torch
 from subjects import IMAGENET200, PHOTOS
@@ -100,7 +98,7 @@ def test_counting_leaves_the_kernels_as_they_were():
 def test_counted_costs_are_written_with_what_they_are_of(tmp_path):
     path, structure = tmp_path / "architecture.json", PHOTOS.structure("S2-prune-3")
     operations = PHOTOS.operations("S2-prune-3")
-    count_cost(path, "S2-prune-3", json.dumps(structure), json.dumps(operations), "code")
+    count_cost(path, "S2-prune-3", structure, operations, {})
     written, model = read_json(path), empty_model(PHOTOS, "S2-prune-3")
     assert written["spec"] == {"structure": structure, "operations": operations}
     assert written["total_params"] == written["active_params"] == total_params(model)

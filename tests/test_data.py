@@ -1,7 +1,5 @@
 """Image folders to subsets and arrays."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -150,9 +148,7 @@ def test_selected_rows_carry_the_digests_of_their_files(images_root, tmp_path):
     }
     (images_root / "ant" / "SHOUTED.JPG").unlink()
     subset, bad_images = tmp_path / "subset.csv", tmp_path / "bad_images.csv"
-    select_subset(
-        subset, bad_images, str(images_root), json.dumps(data), tmp_path / "state", "code"
-    )
+    select_subset(subset, bad_images, str(images_root), data, tmp_path / "state", {})
     rows = read_csv(subset)
     assert list(rows[0]) == ["path", "class", "label", "split", "reference", "sha256"]
     assert len(rows) == 6

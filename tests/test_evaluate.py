@@ -70,17 +70,22 @@ def run_make_reference(folder, subset, out):
         features=out / "reference-features.npz",
         images_root=folder / "images",
         image_size=IMAGE_SIZE,
-        evaluation=json.dumps(EVALUATION),
+        evaluation=EVALUATION,
         state=out / "state",
-        code="abc",
+        recipe={"step": "evaluate"},
     )
+
+
+def write_report(path, sha256):
+    """What `sample` says of samples.npz."""
+    origin = {"outputs": {"samples.npz": sha256}}
+    write_json(path, {"origin": origin, "sampling": {"steps": 20, "seed": 5}})
 
 
 def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION):
     samples = tmp_path / "samples.npz"
     write_npz(samples, arr_0=images, arr_1=labels)
-    made = {"samples_sha256": sha256_of(samples), "sampling": {"steps": 20, "seed": 5}}
-    write_json(tmp_path / "samples.json", made)
+    write_report(tmp_path / "samples.json", sha256_of(samples))
     evaluate(
         samples=samples,
         samples_json=tmp_path / "samples.json",
@@ -89,9 +94,9 @@ def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION):
         features=tmp_path / "features.npz",
         variant="S2-base",
         seed=0,
-        evaluation=json.dumps(evaluation),
+        evaluation=evaluation,
         state=tmp_path / "state",
-        code="abc",
+        recipe={"step": "evaluate"},
     )
     return read_json(tmp_path / "quality.json")
 
@@ -125,8 +130,8 @@ def test_reference_features_say_what_made_them(study):
     meta = json.loads(str(arrays["meta"]))
     assert meta["extractor"]["name"] == "efficientnet-lite0"
     assert meta["extractor"]["options"]["input_size"] == 128
-    assert meta["reference_sha256"] == sha256_of(study / "reference.npz")
-    assert meta["origin"]["code"] == "abc"
+    assert meta["origin"]["outputs"] == {"reference.npz": sha256_of(study / "reference.npz")}
+    assert meta["origin"]["recipe"] == {"step": "evaluate"}
 
 
 def test_quality_of_the_reference_itself_is_perfect(study, tmp_path):
@@ -153,8 +158,8 @@ def test_quality_of_real_crops_is_better_than_of_noise(study, crops, tmp_path):
     assert (real["variant"], real["seed"]) == ("S2-base", 0)
     assert real["sampling"] == {"steps": 20, "seed": 5}
     assert real["extractor"]["fd_label"] == "FD (EfficientNet-Lite0)"
-    assert real["samples_sha256"] != noisy["samples_sha256"]
-    assert real["origin"]["code"] == "abc"
+    assert real["origin"]["inputs"] != noisy["origin"]["inputs"]
+    assert real["origin"]["recipe"] == {"step": "evaluate"}
 
 
 def test_quality_does_not_depend_on_the_batch_size(study, crops, tmp_path):
@@ -192,12 +197,12 @@ def test_samples_that_do_not_fit_are_refused(study, crops, tmp_path):
 def test_samples_without_labels_are_refused(study, crops, tmp_path):
     samples, samples_json = tmp_path / "samples.npz", tmp_path / "samples.json"
     write_npz(samples, arr_0=crops[0])
-    write_json(samples_json, {"samples_sha256": sha256_of(samples), "sampling": {}})
+    write_report(samples_json, sha256_of(samples))
     features, quality = study / "reference-features.npz", tmp_path / "quality.json"
-    rest = (tmp_path / "features.npz", "S2-base", 0, json.dumps(EVALUATION), tmp_path, "abc")
+    rest = (tmp_path / "features.npz", "S2-base", 0, EVALUATION, tmp_path, {})
     with pytest.raises(InputError, match="no arr_0 or arr_1"):
         evaluate(samples, samples_json, features, quality, *rest)
-    write_json(samples_json, {"samples_sha256": "0" * 64, "sampling": {}})
+    write_report(samples_json, "0" * 64)
     with pytest.raises(InputError, match="about other samples"):
         evaluate(samples, samples_json, features, quality, *rest)
 

@@ -1,7 +1,6 @@
 """A tree like ImageNet's, and the same images saved by `datasets`, to latents."""
 
 import io
-import json
 
 import numpy as np
 import pytest
@@ -110,8 +109,8 @@ def subset(tree, tmp_path_factory):
 
 
 def select(root, out):
-    arguments = (out / "subset.csv", out / "bad_images.csv", str(root), json.dumps(DATA))
-    select_subset(*arguments, str(out / "state"), "code")
+    arguments = (out / "subset.csv", out / "bad_images.csv", str(root), DATA)
+    select_subset(*arguments, str(out / "state"), {})
     return out / "subset.csv"
 
 
@@ -144,12 +143,12 @@ def encode(root, subset, autoencoder, out, normalize="config"):
         FACTOR,
         str(autoencoder),
         None,
-        "auto",
         normalize,
         2.5,
+        "auto",
         64,
         str(out / "state"),
-        "code",
+        {},
     )
     return np.load(out / "latents.npy"), read_json(out / "latents.json")
 

@@ -263,7 +263,7 @@ def test_without_tensorflow_its_backend_says_what_to_install(tiny, monkeypatch):
 def test_the_graph_is_fetched_and_checked(tiny, tmp_path):
     source = Path(tiny["graph"])
     good = {
-        "code": "digest",
+        "recipe": {},
         "url": source.as_uri(),
         "md5": tiny["md5"],
         "size": source.stat().st_size,

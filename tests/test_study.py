@@ -194,17 +194,17 @@ def test_structure_is_all_a_model_needs():
 
 
 @pytest.mark.parametrize(
-    ("variant", "parts"),
+    ("variant", "components"),
     [
-        ("S2-base", {"attention": {"full"}, "mlp": {"dense"}, "surgery": set()}),
-        ("S2-med-4", {"attention": {"mediated"}, "mlp": {"dense"}, "surgery": set()}),
-        ("MoE-S2-8E2A", {"attention": {"full"}, "mlp": {"moe"}, "surgery": set()}),
-        ("MoE-S2-4E1A", {"attention": {"full"}, "mlp": {"moe", "dense"}, "surgery": set()}),
-        ("Q-S2", {"attention": {"full"}, "mlp": {"dense"}, "surgery": {"int8_weight_only"}}),
+        ("S2-base", {"attention": {"full"}, "mlp": {"dense"}, "compression": set()}),
+        ("S2-med-4", {"attention": {"mediated"}, "mlp": {"dense"}, "compression": set()}),
+        ("MoE-S2-8E2A", {"attention": {"full"}, "mlp": {"moe"}, "compression": set()}),
+        ("MoE-S2-4E1A", {"attention": {"full"}, "mlp": {"moe", "dense"}, "compression": set()}),
+        ("Q-S2", {"attention": {"full"}, "mlp": {"dense"}, "compression": {"int8_weight_only"}}),
     ],
 )
-def test_parts_are_the_kinds_that_a_model_is_built_from(variant, parts):
-    assert PHOTOS.parts(variant) == parts
+def test_components_are_those_that_a_model_is_built_from(variant, components):
+    assert PHOTOS.components(variant) == components
 
 
 def test_overlay_keeps_the_variants_and_changes_the_scale():

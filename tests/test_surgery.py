@@ -1,7 +1,6 @@
 """Operations on trained weights: what they keep, and that checkpoints keep it too."""
 
 import copy
-import json
 
 import pytest
 import torch
@@ -169,9 +168,9 @@ def test_compressing_a_compressed_parent_stacks_the_operations(tmp_path):
         (*paths[:2], pruning),
         (*paths[1:], {"name": "int8_weight_only"}),
     ):
-        compress(parent, child, "child", 0, json.dumps([operation]), "code")
+        compress(parent, child, "child", 0, [operation], {})
     metadata = read_metadata(paths[2])
     assert metadata["operations"] == [pruning, {"name": "int8_weight_only"}]
-    assert metadata["origin"]["parent_sha256"] == sha256_of(paths[1])
+    assert list(metadata["origin"]["inputs"].values()) == [sha256_of(paths[1])]
     expected = apply_operations(model, metadata["operations"])
     assert torch.equal(outputs(load_variant(paths[2])), outputs(expected))

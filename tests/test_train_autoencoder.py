@@ -48,10 +48,10 @@ def job(tmp_path):
             "images_root": str(images),
             "image_size": 16,
             "latent_channels": 2,
-            "training": json.dumps(TRAINING),
+            "training": TRAINING,
             "save_every_steps": 3,
             "state": str(folder / "state"),
-            "code": "test",
+            "recipe": {},
         }
 
     return arguments

@@ -1,0 +1,105 @@
+"""What `python -m slimdit.why` says after a change: the setting, definition or input, by name."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from recorded_study import RUN
+from subjects import ROOT
+
+from slimdit.study.jobs import Job, jobs_of
+from slimdit.study.load import configured_study
+from slimdit.why import differences, main
+
+QUALITY = f"results/tiny/{RUN.format('KD-XS2', 'quality.json')}"
+
+
+@pytest.fixture
+def project(recorded_study, tmp_path, monkeypatch):
+    """A copy of the finished study, with the code beside it, to change."""
+    folder = tmp_path / "project"
+    shutil.copytree(recorded_study, folder, ignore=shutil.ignore_patterns(".snakemake"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def edit_config(project, change):
+    config = yaml.safe_load((project / "config.yaml").read_text())
+    change(config)
+    (project / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def said(capsys, *arguments):
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def test_a_finished_study_is_as_it_would_be_made_today(project, capsys):
+    lines = said(capsys).splitlines()
+    of_jobs = [line for line in lines if not line.startswith("  ")]
+    assert len(of_jobs) == len(list(jobs_of(configured_study([]))))
+    assert "train KD-XS2, seed 0: as it would be made today." in lines
+    silent = [line for line in lines if line.startswith("  ")]
+    assert all("does not say how it was made" in line or "is not there" in line for line in silent)
+
+
+def test_a_changed_setting_is_named_with_both_values(project, capsys):
+    edit_config(
+        project, lambda c: c["variants"]["KD-XS2"].update(training={"learning_rate": 0.125})
+    )
+    text = said(capsys, "--row", "KD-XS2")
+    assert "train KD-XS2, seed 0:\n  setting training.learning_rate was 0.004 and is 0.125." in text
+    assert "evaluate KD-XS2, seed 0: as it would be made today." in text
+    edit_config(project, lambda c: c["variants"]["KD-XS2"].pop("distill"))
+    assert "setting distill.alpha was 0.3 and is gone." in said(capsys, "--row", "KD-XS2")
+
+
+def test_other_inputs_and_missing_results_are_named(project, capsys):
+    samples = project / QUALITY.replace("quality.json", "samples.npz")
+    samples.write_bytes(b"others")
+    assert "input samples.npz has other content" in said(capsys, QUALITY)
+    samples.unlink()
+    assert "input samples.npz is not there." in said(capsys, QUALITY)
+    (project / QUALITY).unlink()
+    assert f"{QUALITY} is not there." in said(capsys, QUALITY)
+
+
+def test_changed_definitions_are_named(project, tmp_path):
+    scripts = tmp_path / "scripts"
+    shutil.copytree(ROOT / "workflow/scripts", scripts)
+    loop = scripts / "slimdit/training/loop.py"
+    loop.write_text(loop.read_text().replace("1 - self.ema_decay", "2 - self.ema_decay"))
+    run = subprocess.run(
+        [sys.executable, "-m", "slimdit.why", "--row", "XS2-base"],
+        cwd=project,
+        env={"PYTHONPATH": str(scripts)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "train XS2-base, seed 0:\n  definition Run has changed.\n" in run.stdout
+    assert "sample XS2-base, seed 0: as it would be made today." in run.stdout
+
+
+def test_results_from_before_recipes_are_told(project):
+    job = Job(configured_study([]), "count_cost", "XS2-base")
+    path = project / job.record
+    path.write_text('{"origin": {"commit": null}}')
+    assert list(differences(job)) == [
+        f"{job.record} is older than recipes; `snakemake --touch` takes it as it is."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--row", "S9"], "--row S9 is no row; the study has KD-XS2, XS2-base."),
+        (["data/none.json"], "data/none.json is no file that a rule of the study tiny makes."),
+        (["--configfile", "none.yaml"], "none.yaml cannot be read"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence(project, capsys, arguments, sentence):
+    assert main(arguments) == 1
+    assert sentence in capsys.readouterr().err
