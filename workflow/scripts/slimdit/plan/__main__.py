@@ -15,7 +15,7 @@ from slimdit.core.text import aligned, duration
 from slimdit.plan.jobs import PlannedJob, planned_jobs
 from slimdit.plan.makespan import makespan_s
 from slimdit.plan.rates import Rate, Rates, measured, recorded
-from slimdit.plan.work import StudyWork, Work
+from slimdit.plan.work import JobWork, StudyWork
 from slimdit.study.load import configured_study
 from slimdit.study.study import Study
 
@@ -25,8 +25,9 @@ ASSUMED = (
     "assumed: every class has as many images as it may have; a step of the autoencoder's training "
     "takes three times as long as its encoding and decoding; a pass that measures speed takes as "
     "long as one of the variant's sampler",
-    "not counted: the cutting of photographs, compression, comparisons, counts, tables and "
-    "figures, but for the start of their processes",
+    "not counted: metrics of the features, and all of the cutting of photographs, compression, "
+    "comparisons, counts, tables and figures but the start of their processes: each takes seconds, "
+    "and minutes where there are ten thousand samples",
 )
 
 
@@ -35,7 +36,7 @@ class Cost:
     """A job with its work, the seconds that it takes, and what they are made of, by timer."""
 
     job: PlannedJob
-    work: Work
+    work: JobWork
     seconds: float
     rates: dict[str, Rate]
 
@@ -94,7 +95,7 @@ def plan(
     return report(study.name, [cost_of(*each, study, rates) for each in todo], rates, cores)
 
 
-def cost_of(job: PlannedJob, work: Work, study: Study, rates: Rates) -> Cost:
+def cost_of(job: PlannedJob, work: JobWork, study: Study, rates: Rates) -> Cost:
     """Raises InputError for rates that lack one."""
     seconds, used = 0.0, {}
     for name, count in {"start": 1, **work.units}.items():
@@ -166,7 +167,8 @@ def remarks(found: list[Cost], rates: Rates) -> Iterator[str]:
     if rates.was_busy:
         yield (
             f"the machine was busy (load {rates.origin['load_average']:.1f} on "
-            f"{rates.origin['cores']} cores) when it was measured: hours may be too high"
+            f"{rates.origin['cores']} cores) when it was measured: hours may be several times "
+            "too high"
         )
     notes, rules = defaultdict(dict), defaultdict(dict)
     for cost in found:

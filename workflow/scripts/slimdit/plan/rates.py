@@ -11,6 +11,7 @@ from slimdit.storage.files import read_json, write_json
 from slimdit.study.study import Study
 
 BUSY = 0.5  # load of a core from which on times are too long
+OF_ORIGIN = ("device", "processor", "commit", "load_average", "cores")
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,10 @@ def recorded(path: str | Path) -> Rates:
         for name, rate in rates.items():
             if not 0 <= (rate.unit_s or 0) + rate.once_s < math.inf:
                 raise ValueError(f"{name} takes {rate.unit_s} s")
-        found = Rates(content["origin"], content["models"], rates, path)
-        _ = found.machine, found.was_busy, found.origin["commit"]
+        origin = {key: content["origin"][key] for key in OF_ORIGIN}
+        return Rates(origin, dict(content["models"]), rates, path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path} does not hold measurements of a plan ({error!r}); it should be a file that "
             "--save wrote."
         ) from None
-    return found

@@ -27,7 +27,6 @@ TARGET_S = 0.5  # of all calls of one size where each is short
 LEAST_CALLS = 3
 NUM_STEPS = 2  # of a sampler
 NUM_PICTURES = 20
-MOST_SAMPLES = 2000  # whose metrics are computed in seconds
 START = "import sys, snakemake.script, torch, diffusers; torch.zeros(1, device=sys.argv[1])"
 
 
@@ -182,35 +181,6 @@ def time_features(study: Study, device) -> Rate:
     return image_rate(call_with, study.evaluation["batch_size"], device)
 
 
-def time_metrics(study: Study, device) -> Rate:
-    """Raises InputError for more samples than take seconds."""
-    from slimdit.evaluation.features import build_extractor
-    from slimdit.evaluation.quality import MEASURES, quality
-
-    data, evaluation = study.config["data"], study.evaluation
-    num_samples, classes = study.config["sampling"]["num_samples"], data["num_classes"]
-    if num_samples > MOST_SAMPLES:
-        raise InputError(f"metrics of {num_samples} samples take minutes")
-    extractor = build_extractor(**evaluation["extractor"])
-    pooled, spatial = extractor.batch_features(made_up_images(1, data["image_size"]))
-
-    def features(what: str, number: int) -> dict:
-        random = stream(0, what)
-        return {
-            "pooled": random.standard_normal((number, pooled.shape[1]), np.float32),
-            "spatial": random.standard_normal((number, spatial.shape[1]), np.float32),
-            "labels": np.arange(number) % classes,
-        }
-
-    reference = features("reference", classes * data["reference_per_class"]) | {
-        "train_pooled": features("train", classes * evaluation["copies_per_class"])["pooled"],
-        "held_out_pooled": features("held out", classes * data["held_out_per_class"])["pooled"],
-    }
-    samples = features("samples", num_samples)
-    measures = {key: evaluation[key] for key in MEASURES}
-    return Rate(shortest_s(lambda: quality(reference, samples, **measures), device))
-
-
 def made_up_model(study: Study, variant: str):
     from slimdit.models.build import apply_operations, build_model
 
@@ -259,5 +229,4 @@ TIMERS = {
     "denoise": time_denoise,
     "compile": time_compile,
     "features": time_features,
-    "metrics": time_metrics,
 }

@@ -17,7 +17,7 @@ PASSES_OF_TRAINING = 3  # the one back counts twice
 
 
 @dataclass(frozen=True)
-class Work:
+class JobWork:
     """`amount` of `unit`; files: bytes that stay on disk, by file or folder; units: how many of
     each rate, which is named as in `Rates`."""
 
@@ -44,38 +44,38 @@ class StudyWork:
         self.num_searched = max(self.num_reference, min(wanted, self.num_train))
         self.image_bytes = 3 * self.data["image_size"] ** 2
 
-    def of(self, planned: PlannedJob) -> Work:
+    def of(self, planned: PlannedJob) -> JobWork:
         """By the method that is called like the job's rule; without one a job only starts."""
         work = getattr(self, planned.rule, None)
-        return work(planned) if work else Work()
+        return work(planned) if work else JobWork()
 
-    def cut_photos(self, planned: PlannedJob) -> Work:
+    def cut_photos(self, planned: PlannedJob) -> JobWork:
         photos = self.data["photos"]
         count = len(photos["names"]) * photos["crops_per_photo"]
-        return Work(count, "images", {self.data["images"]: count * 3 * photos["crop_size"] ** 2})
+        return JobWork(count, "images", {self.data["images"]: count * 3 * photos["crop_size"] ** 2})
 
-    def select_subset(self, planned: PlannedJob) -> Work:
+    def select_subset(self, planned: PlannedJob) -> JobWork:
         count = self.num_train + self.num_held_out
-        return Work(count, "images", {}, {"read": count / planned.threads(self.cores)})
+        return JobWork(count, "images", {}, {"read": count / planned.threads(self.cores)})
 
-    def train_autoencoder(self, planned: PlannedJob) -> Work:
+    def train_autoencoder(self, planned: PlannedJob) -> JobWork:
         training = self.autoencoder["train"]
         pixels = training["batch_size"] * training["crop_size"] ** 2
         images = training["steps"] * pixels / self.data["image_size"] ** 2
         passes = PASSES_OF_TRAINING * images
-        return Work(training["steps"], "steps", {}, {"encode": passes, "decode": passes})
+        return JobWork(training["steps"], "steps", {}, {"encode": passes, "decode": passes})
 
-    def encode_latents(self, planned: PlannedJob) -> Work:
+    def encode_latents(self, planned: PlannedJob) -> JobWork:
         side = self.data["image_size"] // self.autoencoder["downsample_factor"]
         count, channels = self.num_train, self.autoencoder["latent_channels"]
         num_bytes = count * 2 * 2 * channels * side**2 * 2  # flips, moments, float16
         files = dict.fromkeys((planned.job.outputs["latents"], planned.job.state), num_bytes)
-        return Work(count, "images", files, {"read": count, "encode": 2 * count})
+        return JobWork(count, "images", files, {"read": count, "encode": 2 * count})
 
-    def fetch_inception_graph(self, planned: PlannedJob) -> Work:
-        return Work(files={planned.job.outputs["graph"]: GRAPH_SIZE_BYTES})
+    def fetch_inception_graph(self, planned: PlannedJob) -> JobWork:
+        return JobWork(files={planned.job.outputs["graph"]: GRAPH_SIZE_BYTES})
 
-    def make_reference(self, planned: PlannedJob) -> Work:
+    def make_reference(self, planned: PlannedJob) -> JobWork:
         count = self.num_searched + self.num_held_out
         stored = self.num_reference + self.num_held_out
         pooled, spatial = self.feature_dims
@@ -85,26 +85,26 @@ class StudyWork:
             planned.job.outputs["features"]: num_floats * FLOAT_BYTES + stored * LABEL_BYTES,
             planned.job.state: count * (pooled + spatial) * FLOAT_BYTES,
         }
-        return Work(count, "images", files, {"read": count, "features": count})
+        return JobWork(count, "images", files, {"read": count, "features": count})
 
-    def train(self, planned: PlannedJob) -> Work:
+    def train(self, planned: PlannedJob) -> JobWork:
         job, training = planned.job, self.study.training(planned.job.variant)
         steps, batch_size = training["steps"], training["batch_size"]
         stored, trained = self._model_bytes(job.variant)
         files = {job.outputs["checkpoint"]: stored, job.state: STATE_COPIES * trained}
-        return Work(steps, "steps", files, {f"train {job.variant}": steps * batch_size})
+        return JobWork(steps, "steps", files, {f"train {job.variant}": steps * batch_size})
 
-    def compress(self, planned: PlannedJob) -> Work:
+    def compress(self, planned: PlannedJob) -> JobWork:
         stored, _ = self._model_bytes(planned.job.variant)
-        return Work(files={planned.job.outputs["checkpoint"]: stored})
+        return JobWork(files={planned.job.outputs["checkpoint"]: stored})
 
-    def sample_shard(self, planned: PlannedJob) -> Work:
+    def sample_shard(self, planned: PlannedJob) -> JobWork:
         variant = planned.job.variant
         batch_size = self.study.sampling(variant)["batch_size"]
         count = len(rows_of_shard(planned.shard, self._num_sampled(variant), batch_size))
-        return Work(count, "images", {}, self._sampling(variant, count))
+        return JobWork(count, "images", {}, self._sampling(variant, count))
 
-    def sample(self, planned: PlannedJob) -> Work:
+    def sample(self, planned: PlannedJob) -> JobWork:
         variant, outputs = planned.job.variant, planned.job.outputs
         sampling, count = self.study.sampling(variant), self._num_sampled(variant)
         prompts = len(sampling["prompts"] or range(min(NUM_PROMPTS, self.data["num_classes"])))
@@ -114,18 +114,18 @@ class StudyWork:
             outputs["prompts"]: prompts * self.image_bytes,
         }
         made = 0 if planned.num_shards else count
-        return Work(made, "images", files, self._sampling(variant, made + prompts))
+        return JobWork(made, "images", files, self._sampling(variant, made + prompts))
 
-    def evaluate(self, planned: PlannedJob) -> Work:
+    def evaluate(self, planned: PlannedJob) -> JobWork:
         job, count = planned.job, self._num_sampled(planned.job.variant)
         kept = self.study.sampling(job.variant)["num_samples"]
         files = {
             job.outputs["features"]: kept * (self.feature_dims[0] * FLOAT_BYTES + LABEL_BYTES),
             job.state: count * sum(self.feature_dims) * FLOAT_BYTES,
         }
-        return Work(count, "images", files, {"features": count, "metrics": 1})
+        return JobWork(count, "images", files, {"features": count})
 
-    def measure_speed(self, planned: PlannedJob) -> Work:
+    def measure_speed(self, planned: PlannedJob) -> JobWork:
         """A pass through a model is taken to be as long as one of its sampler."""
         speed, variant = self.study.config["speed"], planned.job.variant
         passes = speed["warmup_iterations"] + speed["timed_iterations"]
@@ -137,7 +137,7 @@ class StudyWork:
             units[f"denoise {name}"] = passes / (1 + is_guided)
         if compiled := len(models) * len(speed["compiled_batch_sizes"]):
             units["compile"] = compiled
-        return Work(units=units)
+        return JobWork(units=units)
 
     @functools.cached_property
     def feature_dims(self) -> tuple[int, int]:

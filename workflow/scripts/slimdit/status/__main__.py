@@ -25,6 +25,7 @@ from slimdit.study.study import Study
 
 HEADER = ("job", "state", "done", "loss", "per s", "left", "where", "")
 CLEAR = "\033[H\033[J"  # a terminal
+SHORTEST_S = 1.0  # between two looks
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(text)
                 return 0
             print(CLEAR if sys.stdout.isatty() else "", text, sep="", flush=True)
-            time.sleep(options.watch)
+            time.sleep(max(SHORTEST_S, options.watch))
     except KeyboardInterrupt:
         return 0
 
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
     )
-    result.add_argument("--watch", type=_seconds, metavar="SECONDS", help="show it again and again")
+    result.add_argument("--watch", type=float, metavar="SECONDS", help="show it again and again")
     return result
 
 
@@ -97,16 +98,6 @@ def cells(status: JobStatus) -> tuple[str, ...]:
         status.where,
         status.note,
     )
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} should be a number of seconds, such as 10")
-    return value
 
 
 if __name__ == "__main__":
