@@ -5,32 +5,44 @@ import logging
 import sys
 import warnings
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from snakemake.utils import available_cpu_count
 
 from slimdit.core.errors import InputError
+from slimdit.core.text import aligned, duration
 from slimdit.plan.jobs import PlannedJob, planned_jobs
-from slimdit.plan.makespan import wall_s
-from slimdit.plan.speeds import Speeds, measured, recorded
-from slimdit.plan.work import StudyWork, Timing, Work
-from slimdit.reporting.columns import number
+from slimdit.plan.makespan import makespan_s
+from slimdit.plan.rates import Rate, Rates, measured, recorded
+from slimdit.plan.work import JobWork, StudyWork
 from slimdit.study.load import configured_study
+from slimdit.study.study import Study
 
 DEVICES = (1, 4, 8)
-START = Timing("start", {}, 1)  # of every job
 DIGITS = 7  # of a commit
-UNITS = ("B", "kB", "MB", "GB", "TB")
+ASSUMED = (
+    "assumed: every class has as many images as it may have; a step of the autoencoder's training "
+    "takes three times as long as its encoding and decoding; a pass that measures speed takes as "
+    "long as one of the variant's sampler",
+    "not counted: metrics of the features, and all of the cutting of photographs, compression, "
+    "comparisons, counts, tables and figures but the start of their processes: each takes seconds, "
+    "and minutes where there are ten thousand samples",
+)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A job with its work and the seconds that it takes; missing: what of it is not measured."""
+    """A job with its work, the seconds that it takes, and what they are made of, by timer."""
 
     job: PlannedJob
-    work: Work
+    work: JobWork
     seconds: float
-    missing: tuple[str, ...]
+    rates: dict[str, Rate]
+
+    @property
+    def missing(self) -> list[str]:
+        return [what for what, rate in self.rates.items() if rate.unit_s is None]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,12 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m slimdit.plan", description=__doc__)
     result.add_argument("--configfile", nargs="+", default=[], help="overlays on config.yaml")
-    result.add_argument(
-        "--shards", type=_positive, default=1, metavar="N", help="jobs that sample one variant"
-    )
-    speeds = result.add_mutually_exclusive_group()
-    speeds.add_argument("--measurements", metavar="FILE", help="plan with speeds that --save wrote")
-    speeds.add_argument("--save", metavar="FILE", help="write the speeds that are measured")
+    result.add_argument("--shards", type=int, default=1, help="jobs that sample one variant")
+    rates = result.add_mutually_exclusive_group()
+    rates.add_argument("--measurements", metavar="FILE", help="plan with rates that --save wrote")
+    rates.add_argument("--save", metavar="FILE", help="write the rates that are measured")
     return result
 
 
@@ -60,192 +70,131 @@ def plan(
     configfiles: list[str],
     measurements: str | None = None,
     save: str | None = None,
-    shards: int = 1,
+    num_shards: int = 1,
 ) -> str:
     """The jobs that a study has still to run in this folder, and what they cost, as text.
 
-    Raises InputError for a study that cannot be planned and for measurements that lack a speed.
+    Raises InputError for a study that cannot be planned and for measurements that lack a rate.
     """
     cores = available_cpu_count()
-    speeds = recorded(measurements) if measurements else None
+    rates = recorded(measurements) if measurements else None
     study = configured_study(configfiles)
-    _, jobs = planned_jobs(configfiles, cores, shards=shards)
+    jobs = planned_jobs(study, configfiles, num_shards)
     if not jobs:
         return f"Study {study.name}: nothing to do, all of it is finished."
-    works = StudyWork(study)
-    todo = [(job, works.of(job)) for job in jobs]
-    if speeds is None:
-        speeds = measured(timings(todo, lambda job: job.threads))
-    else:
-        speeds.check(timings(todo, _name))
+    work_of = StudyWork(study, cores).of
+    todo = [(job, work_of(job)) for job in jobs]
+    if rates is None:
+        threads: dict[str, int] = {}
+        for job, work in todo:
+            for name in ("start", *work.units):
+                threads.setdefault(name, job.threads(cores))
+        rates = measured(study, threads)
     if save:
-        speeds.save(save)
-    return report(study.name, costs(todo, speeds), speeds, cores)
+        rates.save(save)
+    return report(study.name, [cost_of(*each, study, rates) for each in todo], rates, cores)
 
 
-def timings(todo: list[tuple[PlannedJob, Work]], of_job) -> dict[str, tuple]:
-    """What is to be timed, each once by its key, with what `of_job` says of a job it is for."""
-    found = {}
-    for job, work in todo:
-        for timing in (START, *work.timings):
-            found.setdefault(timing.key, (timing, of_job(job)))
-    return found
+def cost_of(job: PlannedJob, work: JobWork, study: Study, rates: Rates) -> Cost:
+    """Raises InputError for rates that lack one."""
+    seconds, used = 0.0, {}
+    for name, count in {"start": 1, **work.units}.items():
+        rate = used[name.split()[0]] = rates.of(study, name)
+        seconds += 0.0 if rate.unit_s is None else count * rate.unit_s + rate.once_s
+    return Cost(job, work, seconds, used)
 
 
-def costs(todo: list[tuple[PlannedJob, Work]], speeds: Speeds) -> list[Cost]:
-    result = []
-    for job, work in todo:
-        seconds, missing = 0.0, []
-        for timing in (START, *work.timings):
-            timed = speeds.of(timing)
-            if timed.wall_s is None:
-                missing.append(f"{timing.what}, not measured: {timed.note}")
-            else:
-                seconds += timing.count * timed.wall_s + timed.once_s
-        result.append(Cost(job, work, seconds, tuple(missing)))
-    return result
+def report(name: str, found: list[Cost], rates: Rates, cores: int) -> str:
+    """The table of `found`, the makespan, and what both rest on, as text."""
+    commit = (rates.origin["commit"] or "unknown")[:DIGITS]
+    where = f" ({rates.recorded_in})" if rates.recorded_in else ""
+    return "\n".join(
+        [
+            f"Study {name}: {len(found)} jobs to run.",
+            f"Measured on {rates.machine} at commit {commit}{where}.",
+            "",
+            *table(found),
+            "",
+            *totals(found, rates.is_of_gpu, cores),
+            "",
+            *(f"- {remark}." for remark in remarks(found, rates)),
+        ]
+    )
 
 
-def report(name: str, found: list[Cost], speeds: Speeds, cores: int) -> str:
-    """The table of `found` and what it is made of, as text."""
-    commit = (speeds.origin["commit"] or "unknown")[:DIGITS]
-    where = f" ({speeds.recorded_in})" if speeds.recorded_in else ""
-    lines = [
-        f"Study {name}: {len(found)} jobs to run.",
-        f"Measured on {speeds.machine} at commit {commit}{where}.",
-        "",
-        *table(found, speeds.is_of_gpu),
-        "",
-        *totals(found, speeds.is_of_gpu, cores),
-    ]
-    if remarks := notes(found, speeds):
-        lines += ["", *remarks]
-    return "\n".join(lines)
-
-
-def table(found: list[Cost], has_gpu: bool) -> list[str]:
-    """One line a rule, and one for all."""
+def table(found: list[Cost]) -> list[str]:
+    """A line for each rule."""
     by_rule = defaultdict(list)
     for cost in found:
         by_rule[cost.job.rule].append(cost)
-    kinds = ("GPU-hours", "CPU-hours") if has_gpu else ("CPU-hours",)
-    rows = [("rule", "jobs", "work", "disk", *kinds, "longest job")]
-    rows += [_row(rule, its, has_gpu) for rule, its in by_rule.items()]
-    total = _row("all", found, has_gpu)
-    rows.append((*total[:2], "", *total[3:]))
-    return aligned(rows)
+    rows = [("rule", "jobs", "work", "disk", "hours", "longest job")]
+    for rule, its in by_rule.items():
+        amount, more = sum(cost.work.amount for cost in its), " +" * any(c.missing for c in its)
+        rows.append(
+            (
+                rule,
+                f"{len(its):,}",
+                f"{amount:,} {its[0].work.unit}" if amount else "",
+                _size(its),
+                _hours(its) + more,
+                duration(max(cost.seconds for cost in its)) + more,
+            )
+        )
+    return aligned(rows, numbers=True)
 
 
 def totals(found: list[Cost], has_gpu: bool, cores: int) -> list[str]:
-    """The longest job, and the wall time on several devices."""
+    """Of all jobs, and the makespan on several devices."""
+    on_gpu = [cost for cost in found if has_gpu and cost.job.gpus]
+    on_cpu = [cost for cost in found if not (has_gpu and cost.job.gpus)]
     longest = max(found, key=lambda cost: cost.seconds)
     jobs, seconds = [cost.job for cost in found], [cost.seconds for cost in found]
     device = "GPU" if has_gpu else "machine"
     times = [
-        f"{count} {device}{'s' if count > 1 else ''} {duration(took)}"
+        f"{count} {device}{'s' if count > 1 else ''} "
+        f"{duration(makespan_s(jobs, seconds, count, cores))}"
         for count in DEVICES
-        for took in [wall_s(jobs, seconds, count * cores, count)]
     ]
     return [
-        f"Longest job: {_name(longest.job)}, {duration(longest.seconds)}.",
-        f"Wall time: {', '.join(times)}; {cores} core{'s' if cores > 1 else ''} with each.",
+        f"In all: {_hours(on_gpu)} GPU-hours, {_hours(on_cpu)} CPU-hours, {_size(found)} on disk.",
+        f"Longest job: {longest.job.name}, {duration(longest.seconds)}.",
+        f"Makespan: {', '.join(times)}; {cores} core{'s' if cores > 1 else ''} with each.",
     ]
 
 
-def notes(found: list[Cost], speeds: Speeds) -> list[str]:
-    """What was scaled, assumed or left out."""
-    sizes, remarks, missing = defaultdict(set), {}, defaultdict(dict)
-    for cost in found:
-        for timing in cost.work.timings:
-            timed = speeds.of(timing)
-            if timed.batch_size != timed.measured_batch_size:
-                sizes[timing.what, timed.batch_size].add(timed.measured_batch_size)
-            if timed.wall_s is not None and timed.note:
-                remarks[f"{timing.what}: {timed.note}."] = None
-        for reason in cost.missing:
-            missing[reason][cost.job.rule] = None
-    scaled = [
-        f"{what}: measured at batch {_range(measured_at)}, scaled to {size}."
-        for (what, size), measured_at in sizes.items()
-    ]
-    without = [f"{' and '.join(rules)} (+) without {reason}." for reason, rules in missing.items()]
-    busy = (
-        f"The machine was busy (load {speeds.origin['load_average']:.1f} on "
-        f"{speeds.origin['cores']} cores) when it was measured: hours may be too high."
-    )
-    return [*([busy] if speeds.was_busy else []), *scaled, *remarks, *without]
-
-
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as their widest cell: the first flush left, numbers flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if position else cell.ljust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+def remarks(found: list[Cost], rates: Rates) -> Iterator[str]:
+    """What was measured, scaled, assumed or left out."""
+    if rates.was_busy:
+        yield (
+            f"the machine was busy (load {rates.origin['load_average']:.1f} on "
+            f"{rates.origin['cores']} cores) when it was measured: hours may be several times "
+            "too high"
         )
-        for row in rows
-    ]
-    rule = "-" * len(lines[0])
-    return [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+    notes, rules = defaultdict(dict), defaultdict(dict)
+    for cost in found:
+        for what, rate in cost.rates.items():
+            notes[what][rate.note] = None
+        for what in cost.missing:
+            rules[what][cost.job.rule] = None
+    for what, its in notes.items():
+        how = f"not measured, {' and '.join(rules[what])} (+) without" if what in rules else ""
+        said = "; ".join(filter(None, (how or "measured", *its)))
+        yield f"{what}: {said}"
+    yield from ASSUMED
 
 
-def size(num_bytes: int) -> str:
+def _size(its: list[Cost]) -> str:
     """1.97 GB; nothing for nothing."""
-    if not num_bytes:
-        return ""
-    power = min((len(str(num_bytes)) - 1) // 3, len(UNITS) - 1)
-    return f"{number(num_bytes / 1000**power)} {UNITS[power]}"
+    value = float(sum(sum(cost.work.files.values()) for cost in its))
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.3g} {units[0]}" if value else ""
 
 
-def duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{number(seconds)} s"
-    if seconds < 6000:
-        return f"{number(seconds / 60)} min"
-    hours = seconds / 3600
-    return f"{hours:,.0f} h" if hours >= 100 else f"{number(hours)} h"
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} should be a whole number, such as 8")
-    return int(text)
-
-
-def _row(rule: str, its: list[Cost], has_gpu: bool) -> tuple[str, ...]:
-    amount = sum(cost.work.amount for cost in its)
-    on_gpu, on_cpu = 0.0, 0.0
-    for cost in its:
-        if has_gpu and cost.job.gpus:
-            on_gpu += cost.seconds
-        else:
-            on_cpu += cost.seconds
-    more = " +" if any(cost.missing for cost in its) else ""
-    return (
-        rule,
-        f"{len(its):,}",
-        f"{amount:,} {its[0].work.unit}" if amount else "",
-        size(sum(sum(cost.work.files.values()) for cost in its)),
-        *(_hours(took, more) for took in ((on_gpu, on_cpu) if has_gpu else (on_cpu,))),
-        duration(max(cost.seconds for cost in its)) + more,
-    )
-
-
-def _hours(seconds: float, more: str) -> str:
-    if not seconds:
-        return ""
-    hours = seconds / 3600
-    return ("< 0.01" if hours < 0.01 else f"{hours:,.2f}") + more
-
-
-def _name(job: PlannedJob) -> str:
-    return " ".join([job.rule, job.variant or ""]).strip()
-
-
-def _range(numbers: set[int]) -> str:
-    first, last = min(numbers), max(numbers)
-    return str(first) if first == last else f"{first} to {last}"
+def _hours(its: list[Cost]) -> str:
+    return f"{sum(cost.seconds for cost in its) / 3600:,.2f}"
 
 
 if __name__ == "__main__":

@@ -1,111 +1,106 @@
 """Which jobs a study has still to run, by Snakemake's own word; nothing is executed."""
 
+import re
+import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from slimdit.core.errors import InputError
+from slimdit.study.jobs import Job, jobs_of
+from slimdit.study.shards import shard_names
+from slimdit.study.study import Study
 
-ROOT = Path(__file__).parents[4]
-NOTHING = "all"  # the rule that only asks for the others
-PROFILE = ROOT / "profiles/default/config.yaml"  # the API reads no profiles
+SNAKEFILE = Path(__file__).parents[4] / "Snakefile"
+# What the rules ask for while they run.
+OF_GPU = {"train_autoencoder", "encode_latents", "train", "sample", "sample_shard", "measure_speed"}
+OF_ALL_CORES = OF_GPU - {"sample", "sample_shard"} | {"select_subset"}
 
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job of the graph: what it holds while it runs, and the positions of those it waits for.
+    """A job to run, and the positions of those that it waits for.
 
-    shard: "2-of-8", of a job that samples a part. num_shards: of one that puts them together.
+    shard: "2-of-8", where it samples a part. num_shards: how many parts it puts together.
     """
 
-    rule: str
-    variant: str | None
-    seed: int | None
-    threads: int
-    gpus: int
-    after: tuple[int, ...] = ()
+    job: Job
     shard: str | None = None
     num_shards: int = 0
+    after: tuple[int, ...] = ()
+
+    @property
+    def rule(self) -> str:
+        return "sample_shard" if self.shard else self.job.step
+
+    @property
+    def name(self) -> str:
+        return f"{self.job.name}, part {self.shard}" if self.shard else self.job.name
+
+    @property
+    def gpus(self) -> int:
+        return int(self.rule in OF_GPU)
+
+    def threads(self, cores: int) -> int:
+        return cores if self.rule in OF_ALL_CORES else 1
 
 
-def planned_jobs(
-    configfiles: list[str | Path], cores: int, folder: str | Path = ".", shards: int = 1
-) -> tuple[dict, list[PlannedJob]]:
-    """The config as Snakemake resolves it and the jobs that it would run in `folder`.
+def planned_jobs(study: Study, configfiles: list[str], num_shards: int = 1) -> list[PlannedJob]:
+    """The jobs that Snakemake would run in this folder, in the order in which it comes to them.
 
-    shards: parts in which the samples of a variant are drawn, as --set-scatter says to Snakemake.
-    Each comes after all that it waits for. Raises InputError where Snakemake refuses the study.
+    num_shards: parts in which the samples of a variant are drawn, as --set-scatter says to
+    Snakemake. Raises InputError where Snakemake refuses the study.
     """
-    from snakemake.api import SnakemakeApi
-    from snakemake.exceptions import WorkflowError
-    from snakemake.settings.enums import Quietness
-    from snakemake.settings.types import (
-        ConfigSettings,
-        OutputSettings,
-        ResourceSettings,
-    )
+    options = ("--set-scatter", f"samples={num_shards}", "--configfile", "config.yaml")
+    summary = _snakemake("--summary", *options, *configfiles)
+    pending = set(re.findall(r"^([^\t]+)\t.*\tupdate pending$", summary, re.MULTILINE))
+    graph = _snakemake("--rulegraph", *options, *configfiles)
+    rules = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', graph, re.MULTILINE))
+    edges = re.findall(r"^\s*(\d+) -> (\d+)", graph, re.MULTILINE)
+    feeds = {(rules[earlier], rules[later]) for earlier, later in edges}
 
-    path = list(sys.path)  # the Snakefile puts its own library first
-    try:
-        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, show_failed_logs=False)) as api:
-            workflow = api.workflow(
-                resource_settings=ResourceSettings(
-                    cores=cores, overwrite_scatter={"samples": shards}
-                ),
-                config_settings=ConfigSettings(configfiles=tuple(map(Path, configfiles))),
-                snakefile=ROOT / "Snakefile",
-                workdir=Path(folder).absolute(),
-            )
-            dag_api = workflow.dag(dag_settings=_dag_settings())
-            dag_api.execute_workflow(executor="dryrun")
-            # Private: there is no public accessor.
-            return workflow._workflow.globals["config"], _jobs(workflow._workflow.dag)
-    except (WorkflowError, SystemExit) as error:
-        raise InputError(f"The study cannot be planned: {error}") from None
-    finally:
-        sys.path[:] = path
-
-
-def _dag_settings():
-    from snakemake.settings.enums import RerunTrigger
-    from snakemake.settings.types import DAGSettings
-
-    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
-    return DAGSettings(
-        rerun_triggers=RerunTrigger.parse_choices_set(profile["rerun-triggers"]),
-        max_checksum_file_size=profile["max-checksum-file-size"],
-        force_incomplete=profile["rerun-incomplete"],
-    )
-
-
-def _jobs(dag) -> list[PlannedJob]:
-    todo = set(dag.needrun_jobs(exclude_finished=False))
-    positions, planned = {}, []
-
-    def add(job):
-        if job in positions or job not in todo or job.rule.name == NOTHING:
-            return
-        for other in dag.dependencies[job]:
-            add(other)
-        after = {positions[other] for other in dag.dependencies[job] if other in positions}
-        wildcards = job.wildcards_dict
-        seed = wildcards.get("seed")
-        positions[job] = len(planned)
-        planned.append(
-            PlannedJob(
-                rule=job.rule.name,
-                variant=wildcards.get("variant"),
-                seed=None if seed is None else int(seed),
-                threads=job.threads,
-                gpus=int(job.resources.get("gpu", 0)),
-                after=tuple(sorted(after)),
-                shard=wildcards.get("scatteritem"),
-                num_shards=len(job.input.get("shards", ())),
-            )
+    def after(one: PlannedJob) -> tuple[int, ...]:
+        return tuple(
+            position
+            for position, other in enumerate(todo)
+            if (other.rule, one.rule) in feeds and _is_made_from(study, one.job, other.job)
         )
 
-    for job in sorted(todo, key=str):
-        add(job)
-    return planned
+    todo = list(_todo(study, pending, num_shards))
+    return [replace(one, after=after(one)) for one in todo]
+
+
+def _snakemake(*options: str) -> str:
+    """What a run that executes nothing says on stdout."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", SNAKEFILE, *options]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        lines = run.stderr.rpartition("Building DAG of jobs...\n")[2].splitlines()
+        words = " ".join(line.strip() for line in lines if not line.startswith("  File "))
+        raise InputError(f"The study cannot be planned: {words}")
+    return run.stdout
+
+
+def _todo(study: Study, pending: set[str], num_shards: int) -> Iterator[PlannedJob]:
+    """The jobs of which an output is pending."""
+    for job in jobs_of(study):
+        if pending.isdisjoint(job.outputs.values()):
+            continue
+        is_sampling = job.step == "sample"
+        shards = shard_names(study, job.variant, job.seed, num_shards) if is_sampling else []
+        yield from (PlannedJob(job, shard) for shard in shards)
+        yield PlannedJob(job, num_shards=len(shards))
+
+
+def _is_made_from(study: Study, job: Job, other: Job) -> bool:
+    """Whether a job is made from another, where its rule is made from the other's: one of the same
+    row, of a row that its own is made from or compared with, or of all rows."""
+    if job.variant is None or other.variant is None:
+        return True
+    rows = [job.variant] if job.step != other.step else []
+    if job.step in ("train", "compress"):
+        rows.append(study.edge(job.variant))
+    elif job.step in ("compare", "measure_speed"):
+        rows.append(study.parent(job.variant))
+    return other.variant in rows and job.seed in (None, other.seed)

@@ -1,16 +1,15 @@
-"""One timer for each kind of work that a plan counts: the rules' own code, on made-up data.
+"""One timer for each kind of work that a plan counts: the steps' own code, on made-up data.
 
-A timer is given the options of a `Timing` and a device, and returns what `Timed` holds. Weights
-are drawn at random: how long they take does not depend on their values.
+A timer returns the rate of one unit: of an image, or of an image in a step of a training or of a
+sampler. Weights are drawn at random: how long they take does not depend on their values. The
+shortest of a few calls counts: it is what the machine can do, whatever else it does.
 """
 
-import contextlib
-import io
-import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,242 +19,173 @@ from PIL import Image
 
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
-from slimdit.plan.clock import Timed, fastest_s, seconds_of, time_batches, time_images
-from slimdit.storage.files import sha256_of, write_csv
+from slimdit.plan.rates import Rate
+from slimdit.storage.files import sha256_of
+from slimdit.study.study import Study, identity
 
-DENOISING_STEPS = 2
+TARGET_S = 0.5  # of all calls of one size where each is short
+LEAST_CALLS = 3
+NUM_STEPS = 2  # of a sampler
 NUM_PICTURES = 20
-MOST_SAMPLES = 2000  # whose metrics are computed in seconds
 START = "import sys, snakemake.script, torch, diffusers; torch.zeros(1, device=sys.argv[1])"
-STABLE_DIFFUSION = (128, 256, 512, 512)  # widths of its autoencoder
 
 
-def time_start(of: dict, device) -> Timed:
-    """A process that imports what a job imports and wakes the device; raises InputError where it
-    fails."""
+def image_rate(call_with: Callable[[int], Callable], batch_size: int, device) -> Rate:
+    """Of an image in `call_with(batch_size)()`, which does a batch.
+
+    On a CPU the size grows until a call is no longer short, and the time of a batch is scaled from
+    there. What the first call, which may compile, takes more than the shortest is done once.
+    """
+    size = 1 if device.type == "cpu" else batch_size
+    while True:
+        call = call_with(size)
+        first_s = seconds_of(call, device)
+        call_s = min(first_s, shortest_s(call, device))
+        if size == batch_size or call_s >= TARGET_S / 2:
+            break
+        size = min(batch_size, max(2 * size, int(size * TARGET_S / call_s)))
+    note = "" if size == batch_size else f"in smaller batches than {batch_size}, and scaled"
+    return Rate(call_s / size, first_s - call_s, note)
+
+
+def shortest_s(call: Callable, device) -> float:
+    calls: list[float] = []
+    while len(calls) < LEAST_CALLS or sum(calls) < TARGET_S:
+        calls.append(seconds_of(call, device))
+    return min(calls)
+
+
+def seconds_of(call: Callable, device) -> float:
+    started_s = _now_s(device)
+    call()
+    return _now_s(device) - started_s
+
+
+def _now_s(device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def time_start(study: Study, device) -> Rate:
+    """A process that imports what a job imports and wakes the device."""
     command = [sys.executable, "-c", START, device.type]
-
-    def start():
-        process = subprocess.run(command, capture_output=True, text=True)
-        if process.returncode:
-            words = process.stderr.strip().rsplit("\n", 1)[-1] or f"code {process.returncode}"
-            raise InputError(f"a job's process does not start ({words})")
-
-    return Timed(fastest_s(start, device))
+    return Rate(shortest_s(lambda: subprocess.run(command, check=True), device))
 
 
-def time_cut(of: dict, device) -> Timed:
-    """The rule with one crop of each photograph, which is read once, and with more."""
-    from cut_photos import cut_photos
-
-    def cut(num_crops):
-        photos = json.dumps(of["photos"] | {"crops_per_photo": num_crops})
-        with tempfile.TemporaryDirectory() as folder:
-            cut_photos(Path(folder) / "images", Path(folder) / "cut.json", photos, 0, "")
-
-    cut(1)  # what it imports
-    few_s, many_s = (fastest_s(lambda n=n: cut(n), device) for n in (1, 1 + NUM_PICTURES))
-    num_more = NUM_PICTURES * len(of["photos"]["names"])
-    return Timed(max(0.0, many_s - few_s) / num_more, once_s=few_s)
-
-
-def time_read(of: dict, device) -> Timed:
+def time_read(study: Study, device) -> Rate:
     from slimdit.data.subset import read_image
 
-    size = of["image_size"]
+    size, rows = study.config["data"]["image_size"], []
     with tempfile.TemporaryDirectory() as folder:
-        rows = made_up_rows(folder, size)
-        seconds = fastest_s(lambda: [read_image(row, folder, size) for row in rows], device)
-    return Timed(seconds / len(rows), note=f"of images of {size} pixels")
+        for index, picture in enumerate(made_up_images(NUM_PICTURES, size)):
+            path = Path(folder) / f"{index}.png"
+            Image.fromarray(picture).save(path)
+            rows.append({"path": path.name, "sha256": sha256_of(path)})
+        seconds = shortest_s(lambda: [read_image(row, folder, size) for row in rows], device)
+    return Rate(seconds / len(rows), note=f"of files of {size} pixels")
 
 
-def time_train_autoencoder(of: dict, device) -> Timed:
-    """The rule with two numbers of steps: the difference is of steps alone."""
-    from train_autoencoder import train_autoencoder
+def time_encode(study: Study, device) -> Rate:
+    from slimdit.data.autoencoders import encode_moments, to_model_range
 
-    training = of["training"] | {"log_every_steps": NUM_PICTURES}
-    size = training["crop_size"]
+    autoencoder = made_up_autoencoder(study, device)
 
-    def train(folder, steps):
-        train_autoencoder(
-            subset=folder / "subset.csv",
-            **{name: folder / name for name in ("weights", "model_config", "report")},
-            images_root=folder,
-            image_size=size,
-            latent_channels=of["latent_channels"],
-            training=json.dumps(training | {"steps": steps}),
-            save_every_steps=steps,
-            state=Path(tempfile.mkdtemp(dir=folder)),  # another, or it would go on where it was
-            code="",
-        )
+    def call_with(size):
+        x = to_model_range(made_up_images(size, study.config["data"]["image_size"]), device)
+        return lambda: encode_moments(autoencoder, x).cpu()
 
-    with tempfile.TemporaryDirectory() as name, silence():
-        folder = Path(name)
-        rows = made_up_rows(folder, size)
-        write_csv(folder / "subset.csv", list(rows[0]), rows)
-        train(folder, 1)
-        short_s, long_s = (
-            fastest_s(lambda steps=steps: train(folder, steps), device)
-            for steps in (2, 2 + NUM_PICTURES)
-        )
-    return Timed(max(0.0, long_s - short_s) / NUM_PICTURES)
+    return image_rate(call_with, study.config["autoencoder"]["encode_batch_size"], device)
 
 
-def time_train(of: dict, device) -> Timed:
+def time_decode(study: Study, device) -> Rate:
+    from slimdit.data.autoencoders import decode_images
+
+    autoencoder, options = made_up_autoencoder(study, device), study.config["autoencoder"]
+    side = study.config["data"]["image_size"] // options["downsample_factor"]
+    channels = options["latent_channels"]
+
+    def call_with(size):
+        latents = torch.zeros(size, channels, side, side, device=device)
+        return lambda: decode_images(autoencoder, latents, [1.0] * channels, [1.0] * channels)
+
+    return image_rate(call_with, study.config["sampling"]["batch_size"], device)
+
+
+def time_train(study: Study, device, variant: str) -> Rate:
     from slimdit.data.latents import LatentBatches
     from slimdit.models.build import build_model
     from slimdit.training.loop import Run
     from slimdit.training.objective import TERMS, Hyperparameters, Objective
 
     torch.set_float32_matmul_precision("high")
-    structure, teacher = of["structure"], of["teacher"]
+    structure, training = study.structure(variant), study.training(variant)
+    teacher = study.teacher(variant) and build_model(study.structure(study.teacher(variant)))
 
-    def at(size):
-        hyper = Hyperparameters(
-            steps=0,
-            batch_size=size,
-            learning_rate=0.0,
-            adam_betas=(0.9, 0.999),
-            weight_decay=0.0,
-            ema_decay=0.999,
-            label_dropout=0.1,
-            balance_weight=0.01,
-            log_every_steps=1,
-            **{key: of[key] for key in ("horizontal_flip", "num_timesteps")},
-            **{key: of[key] for key in ("precision", "compile")},
-        )
+    def call_with(size):
+        hyper = Hyperparameters(**identity(training) | {"batch_size": size})
         model = build_model(structure, seed=0).to(device).train()
-        run = Run(model, TERMS, hyper.learning_rate, hyper.ema_decay)
-        teaches = teacher and build_model(teacher, seed=1).to(device).eval().requires_grad_(False)
+        run = Run(model, TERMS, 0.0, hyper.ema_decay)
         latents = made_up_latents(structure, size)
         batches = LatentBatches(latents, size, hyper.horizontal_flip, 0, device)
-        objective = Objective(model, hyper, batches, 0, teaches, 0.3, of["micro_batch_size"])
+        its_teacher = teacher and teacher.to(device).eval().requires_grad_(False)
+        micro_batch_size = training["micro_batch_size"]
+        objective = Objective(model, hyper, batches, 0, its_teacher, 0.3, micro_batch_size)
         return lambda: run.update(*objective(run.step))
 
-    return time_batches(at, of["batch_size"], device)
+    return image_rate(call_with, training["batch_size"], device)
 
 
-def time_denoise(of: dict, device) -> Timed:
-    """One step of the sampler for a batch, with guidance."""
+def time_denoise(study: Study, device, variant: str) -> Rate:
+    """A step of the sampler."""
     from slimdit.diffusion.latent_sampler import Generator
 
     torch.set_float32_matmul_precision("high")
-    model = made_up_model(of)
+    model, sampling = made_up_model(study, variant), study.sampling(variant)
     # Not padded: a batch is as large as it is asked for.
-    sampling = of | {"steps": DENOISING_STEPS, "seed": 0, "batch_size": 1}
-    generator = Generator(model, sampling, of["num_timesteps"], device)
+    options = sampling | {"steps": NUM_STEPS, "batch_size": 1}
+    num_timesteps = study.training(study.root(variant))["num_timesteps"]
+    generator = Generator(model, options, num_timesteps, device)
 
-    def at(size):
+    def call_with(size):
         indices = np.arange(size)
         return lambda: generator.latents(indices, indices % model.num_classes)
 
-    timed = time_batches(at, of["batch_size"], device)
-    return replace(timed, wall_s=timed.wall_s / DENOISING_STEPS, once_s=0.0)
+    rate = image_rate(call_with, sampling["batch_size"], device)
+    return Rate(rate.unit_s / NUM_STEPS, rate.once_s, rate.note)
 
 
-def time_forward(of: dict, device) -> Timed:
-    from slimdit.compute.precision import chosen_dtype
-    from slimdit.models.inference_weights import store_weights
-    from slimdit.profiling.latency import forward, random_inputs
-
-    torch.set_float32_matmul_precision("high")
-    model = made_up_model(of).to(device)
-    dtype = chosen_dtype(of["precision"], model.hidden_size, device)
-    store_weights(model, dtype)
-
-    def at(size):
-        inputs = random_inputs(model, size, device)
-        return lambda: forward(model, inputs, dtype)
-
-    return time_batches(at, of["batch_size"], device)
-
-
-def time_compile_blocks(of: dict, device) -> Timed:
-    """The first forward pass of a compiled model, with nothing kept from compilations before."""
+def time_compile(study: Study, device) -> Rate:
+    """The first pass of a compiled model, with nothing kept from compilations before."""
     from slimdit.profiling.latency import cannot_compile, compile_blocks, random_inputs
 
     if reason := cannot_compile(device):
-        return Timed(None, note=reason)
-    model = made_up_model(of).to(device)
+        raise InputError(reason)
+    model = made_up_model(study, study.trained[0]).to(device)
     compile_blocks(model)
-    size = of["batch_size"] if device.type == "cuda" else 1
-    inputs = random_inputs(model, size, device)
+    inputs = random_inputs(model, 1, device)
     with torch.compiler.config.patch(force_disable_caches=True), torch.inference_mode():
         seconds = seconds_of(lambda: model(*inputs), device)
-    return Timed(seconds, note="of one model, taken for every model and batch size")
+    return Rate(seconds, note="of one model, taken for every model and batch size")
 
 
-def time_encode(of: dict, device) -> Timed:
-    from slimdit.data.autoencoders import encode_moments, to_model_range
-
-    autoencoder, note = made_up_autoencoder(of, device)
-    pixels = of["image_size"]
-
-    def at(size):
-        x = to_model_range(made_up_images(size, pixels), device)
-        return lambda: encode_moments(autoencoder, x).cpu()
-
-    return replace(time_images(at, of["batch_size"], device), note=note)
-
-
-def time_decode(of: dict, device) -> Timed:
-    from slimdit.data.autoencoders import decode_images
-
-    autoencoder, note = made_up_autoencoder(of, device)
-    side, channels = of["image_size"] // of["downsample_factor"], of["latent_channels"]
-
-    def at(size):
-        latents = torch.zeros(size, channels, side, side, device=device)
-        unit = [1.0] * channels
-        return lambda: decode_images(autoencoder, latents, unit, unit)
-
-    return replace(time_images(at, of["batch_size"], device), note=note)
-
-
-def time_features(of: dict, device) -> Timed:
+def time_features(study: Study, device) -> Rate:
     from slimdit.evaluation.features import build_extractor
 
-    extractor = build_extractor(**of["extractor"])
+    extractor = build_extractor(**study.evaluation["extractor"])
 
-    def at(size):
-        images = made_up_images(size, of["image_size"])
+    def call_with(size):
+        images = made_up_images(size, study.config["data"]["image_size"])
         return lambda: extractor.batch_features(images)
 
-    return time_images(at, of["batch_size"], device)
+    return image_rate(call_with, study.evaluation["batch_size"], device)
 
 
-def time_metrics(of: dict, device) -> Timed:
-    from slimdit.evaluation.metrics import linear_probe
-    from slimdit.evaluation.quality import quality
-
-    reference, samples = made_up_features(of)
-
-    def measure():
-        quality(reference, samples, **of["measures"])
-        linear_probe(reference["pooled"], reference["labels"])
-
-    return Timed(fastest_s(measure, device))
-
-
-def time_difference(of: dict, device) -> Timed:
-    from slimdit.evaluation.metrics import paired_difference
-
-    reference, samples = made_up_features(of)
-    other = made_up_features(of)[1]["pooled"] + 1
-    return Timed(
-        fastest_s(
-            lambda: paired_difference(
-                samples["pooled"], other, reference["pooled"], 0, samples["labels"]
-            ),
-            device,
-        )
-    )
-
-
-def made_up_model(of: dict):
+def made_up_model(study: Study, variant: str):
     from slimdit.models.build import build_model, compress
 
-    return compress(build_model(of["structure"], seed=0), of["operations"]).eval()
+    model = build_model(study.structure(variant), seed=0)
+    return compress(model, study.operations(variant)).eval()
 
 
 def made_up_latents(structure: dict, count: int) -> SimpleNamespace:
@@ -270,98 +200,33 @@ def made_up_latents(structure: dict, count: int) -> SimpleNamespace:
 
 
 def made_up_images(count: int, size: int) -> np.ndarray:
-    """Smooth pictures with some noise, as files of which compress like photographs."""
-    random = stream(0, "images")
+    """Smooth pictures with some noise, as files of which compress like photographs; uint8
+    (count, size, size, 3)."""
     ramp = np.linspace(0, 200, size)[:, None, None]
-    noise = random.integers(0, 32, (count, size, size, 3))
+    noise = stream(0, "images").integers(0, 32, (count, size, size, 3))
     return (ramp + noise).astype(np.uint8)
 
 
-def made_up_rows(folder: str | Path, size: int) -> list[dict[str, str]]:
-    """Rows of a subset.csv of pictures that are written to `folder`."""
-    rows = []
-    for index, picture in enumerate(made_up_images(NUM_PICTURES, size)):
-        path = Path(folder) / f"{index}.png"
-        Image.fromarray(picture).save(path)
-        split = "train" if index else "held_out"
-        rows.append({"path": path.name, "sha256": sha256_of(path), "split": split})
-    return rows
-
-
-def made_up_autoencoder(of: dict, device):
-    """An autoencoder of the source's structure, and a note where the source is not here."""
-    from diffusers import AutoencoderKL
-    from huggingface_hub import try_to_load_from_cache
-
-    from slimdit.data.autoencoders import WEIGHTS, load_autoencoder
+def made_up_autoencoder(study: Study, device):
+    """The source, or one of the structure that the study trains."""
+    from slimdit.data.autoencoders import load_autoencoder
     from slimdit.training.autoencoder import build_autoencoder
 
-    source, revision = of["source"], of["revision"]
-    if of["channels"]:
-        model = build_autoencoder(of["channels"], of["latent_channels"], of["image_size"], seed=0)
-        return model.to(device).eval().requires_grad_(False), None
-    if Path(source).is_dir() or try_to_load_from_cache(source, WEIGHTS, revision=revision):
-        return load_autoencoder(source, revision, device), None
-    if of["downsample_factor"] != 2 ** (len(STABLE_DIFFUSION) - 1):
-        raise InputError(f"{source} is not on this machine")
-    model = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * len(STABLE_DIFFUSION),
-        up_block_types=("UpDecoderBlock2D",) * len(STABLE_DIFFUSION),
-        block_out_channels=STABLE_DIFFUSION,
-        layers_per_block=2,
-        latent_channels=of["latent_channels"],
-        norm_num_groups=32,
-        sample_size=of["image_size"],
-    )
-    note = (
-        f"{source} is not on this machine: random weights in the shape of Stable Diffusion's "
-        "autoencoder"
-    )
-    return model.to(device).eval().requires_grad_(False), note
-
-
-def made_up_features(of: dict) -> tuple[dict, dict]:
-    """Features of a reference and of samples; raises InputError for too many to take seconds."""
-    count, (pooled, spatial) = of["num_samples"], of["widths"]
-    if count > MOST_SAMPLES:
-        raise InputError(f"metrics of {count} samples take minutes")
-
-    def normal(what, number, width):
-        return stream(0, what).standard_normal((number, width), np.float32)
-
-    reference = {
-        "pooled": normal("reference", of["num_reference"], pooled),
-        "spatial": normal("spatial reference", of["num_reference"], spatial),
-        "labels": np.arange(of["num_reference"]) % of["num_classes"],
-        "train_pooled": normal("training", of["num_train"], pooled),
-        "held_out_pooled": normal("held out", of["num_held_out"], pooled),
-    }
-    samples = {
-        "pooled": normal("samples", count, pooled),
-        "spatial": normal("spatial samples", count, spatial),
-        "labels": np.arange(count) % of["num_classes"],
-        "probabilities": np.full((count, 1000), 1e-3),
-    }
-    return reference, samples
-
-
-def silence():
-    """Without the progress bars of what is run within: they look whether stderr is a terminal."""
-    return contextlib.redirect_stderr(io.StringIO())
+    options, image_size = study.config["autoencoder"], study.config["data"]["image_size"]
+    if not options["train"]:
+        return load_autoencoder(options["source"], options["revision"], device)
+    channels, latent_channels = options["train"]["channels"], options["latent_channels"]
+    model = build_autoencoder(channels, latent_channels, image_size, seed=0)
+    return model.to(device).eval().requires_grad_(False)
 
 
 TIMERS = {
     "start": time_start,
-    "cut": time_cut,
     "read": time_read,
-    "train_autoencoder": time_train_autoencoder,
-    "train": time_train,
-    "denoise": time_denoise,
-    "forward": time_forward,
-    "compile_blocks": time_compile_blocks,
     "encode": time_encode,
     "decode": time_decode,
+    "train": time_train,
+    "denoise": time_denoise,
+    "compile": time_compile,
     "features": time_features,
-    "metrics": time_metrics,
-    "difference": time_difference,
 }

@@ -9,21 +9,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from slimdit.core.errors import InputError
-from slimdit.status.jobs import LongJob, long_jobs, parts_begun
+from slimdit.core.text import aligned, duration
 from slimdit.status.state import (
     DONE,
-    FIRST_UPDATES_S,
-    RUNNING,
+    LONG_STEPS,
     WAITING,
     JobStatus,
-    duration,
     job_status,
+    long_job,
+    parts_begun,
 )
+from slimdit.study.jobs import jobs_of
 from slimdit.study.load import configured_study
 from slimdit.study.study import Study
 
 HEADER = ("job", "state", "done", "loss", "per s", "left", "where", "")
 CLEAR = "\033[H\033[J"  # a terminal
+SHORTEST_S = 1.0  # between two looks
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(text)
                 return 0
             print(CLEAR if sys.stdout.isatty() else "", text, sep="", flush=True)
-            time.sleep(options.watch)
+            time.sleep(max(SHORTEST_S, options.watch))
     except KeyboardInterrupt:
         return 0
 
@@ -54,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
     )
-    result.add_argument("--watch", type=_seconds, metavar="SECONDS", help="show it again and again")
+    result.add_argument("--watch", type=float, metavar="SECONDS", help="show it again and again")
     return result
 
 
@@ -68,19 +70,14 @@ def report(study: Study, now_s: float) -> str:
 
 def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
     """Each long job's, and until it is done those of its parts that have begun."""
-    for job in long_jobs(study):
+    for job in (long_job(job) for job in jobs_of(study) if job.step in LONG_STEPS):
         status = job_status(job, now_s)
         begun = parts_begun(job) if status.state != DONE else ()
         parts = [part for each in begun if (part := job_status(each, now_s)).state != WAITING]
-        yield _begun(status, job, parts, now_s) if status.state == WAITING else status
+        if parts and status.state == WAITING:
+            status = replace(status, note=f"for parts: {_totals(parts)}")
+        yield status
         yield from parts
-
-
-def _begun(status: JobStatus, job: LongJob, parts: list[JobStatus], now_s: float) -> JobStatus:
-    """Of a job without a heartbeat: it runs if its log is fresh, or waits, maybe for its parts."""
-    if job.log.exists() and now_s - job.log.stat().st_mtime <= FIRST_UPDATES_S:
-        return replace(status, state=RUNNING)
-    return replace(status, note=f"for parts: {_totals(parts)}" if parts else "")
 
 
 def _totals(statuses: list[JobStatus]) -> str:
@@ -101,25 +98,6 @@ def cells(status: JobStatus) -> tuple[str, ...]:
         status.where,
         status.note,
     )
-
-
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of columns of equal width, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} should be a number of seconds, such as 10")
-    return value
 
 
 if __name__ == "__main__":

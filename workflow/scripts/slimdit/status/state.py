@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimdit.core.errors import InputError
+from slimdit.core.text import duration
 from slimdit.jobs.heartbeat import FAILED, FINISHED, NAME, RUNNING, TERMINATED, Heartbeat
-from slimdit.status.jobs import LongJob
 from slimdit.storage.files import read_json
+from slimdit.study.jobs import Job
 
 WAITING, STALLED, STOPPED, DONE = "waiting", "stalled", "stopped", "done"
 FRESH_S = 120.0  # longer than clients of a network file system take for news
@@ -19,6 +20,26 @@ INTERVALS = 3  # between updates, that may pass without one
 TAIL_BYTES = 65536  # of a log
 RECORD = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) ", re.MULTILINE)
 SAVED = re.compile(r"\w+-(\d{8})-[0-9a-f]{16}\.safetensors")
+PART = re.compile(r"(\d+-of-\d+)(\.json)?")
+LONG_STEPS = (
+    *("select_subset", "train_autoencoder", "encode_latents", "make_reference"),
+    *("train", "sample", "evaluate", "compare", "measure_speed"),
+)
+
+
+@dataclass(frozen=True)
+class LongJob:
+    """A job that is watched, or a part of one.
+
+    state: the folder of its heartbeat, None for a job that has none. outputs: the last one is its
+    report. total: units of work, None where the job alone knows.
+    """
+
+    name: str
+    state: Path | None
+    log: Path
+    outputs: tuple[Path, ...]
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,18 +60,44 @@ class JobStatus:
     note: str = ""
 
 
+def long_job(job: Job) -> LongJob:
+    settings, total = job.settings, None
+    if "training" in settings:
+        total = settings["training"]["steps"]
+    elif "sampling" in settings:
+        total = settings["sampling"]["num_samples"] * settings["sampling"]["num_sets"]
+    outputs = sorted(job.outputs.values(), key=lambda path: path == job.record)
+    state = job.state and Path(job.state)
+    return LongJob(job.name, state, Path(job.log), tuple(map(Path, outputs)), total)
+
+
+def parts_begun(job: LongJob) -> list[LongJob]:
+    """The jobs that share its work, as far as each has a folder or a report in its state."""
+    found = (PART.fullmatch(path.name) for path in job.state.glob("*-of-*")) if job.state else ()
+    names = {match[1] for match in found if match}
+    return [
+        LongJob(
+            f"{job.name}, part {name}",
+            job.state / name,
+            job.log.with_name(f"{job.log.stem}-{name}.log"),
+            (job.state / f"{name}.npy", job.state / f"{name}.json"),
+        )
+        for name in sorted(names, key=lambda each: (len(each), each))
+    ]
+
+
 def job_status(job: LongJob, now_s: float) -> JobStatus:
     """now_s: seconds since 1970."""
-    beat = Heartbeat.read(job.state)
-    ago_s = now_s - _modified_s(job.state / NAME)
-    has_ended = beat is not None and (beat.state in (TERMINATED, FAILED) or _is_dead(beat))
-    is_fresh = beat is not None and not has_ended and ago_s <= _patience_s(beat)
+    beat = job.state and Heartbeat.read(job.state)
+    ago_s = now_s - _modified_s(job.state / NAME) if beat else 0.0
+    has_ended = bool(beat) and (beat.state in (TERMINATED, FAILED) or _is_dead(beat))
+    is_fresh = bool(beat) and not has_ended and ago_s <= _patience_s(beat)
     at_work_again = is_fresh and beat.state == RUNNING
     if all(path.exists() for path in job.outputs) and not at_work_again:
         return _done(job)
     if words := _last_error(job.log):
         return _seen(job, beat, FAILED, words)
-    if beat is None:
+    if not beat:
         return _unseen(job, now_s)
     if beat.state == FAILED:
         return _seen(job, beat, FAILED, f"{_ago(ago_s)}, without a word in {job.log}")
@@ -62,48 +109,31 @@ def job_status(job: LongJob, now_s: float) -> JobStatus:
     return _seen(job, beat, STALLED, f"last sign {_ago(ago_s)}")
 
 
-def duration(seconds: float) -> str:
-    """Two units at most: 45 s, 12 min, 6 h 17 min, 3 d 4 h."""
-    if round(seconds) < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60:02} min"
-    hours = round(minutes / 60)
-    return f"{hours // 24} d {hours % 24} h"
-
-
 def _done(job: LongJob) -> JobStatus:
-    try:
-        content = read_json(job.outputs[-1]) if job.reported else {}
-    except (InputError, OSError):
-        content = {}
-    said = {what: _number(content, key) for what, key in job.reported.items()}
-    loss, wall_s = said.get("loss"), said.get("wall_s")
+    said = _numbers_of(job.outputs[-1])
+    loss, wall_s = said.get("final_loss"), said.get("wall_s")
     return JobStatus(
         job.name,
         DONE,
-        said.get("done", job.total),
+        job.total,
         job.total,
         "" if loss is None else f"{loss:.4f}",
-        said.get("per_s"),
+        said.get("steps_per_s", said.get("images_per_s")),
         note="" if wall_s is None else f"wall time {duration(wall_s)}",
     )
 
 
 def _seen(job: LongJob, beat: Heartbeat | None, state: str, note: str) -> JobStatus:
     """A job that may have left a heartbeat."""
-    if beat is None:
+    if not beat:
         return JobStatus(job.name, state, total=job.total, note=note)
     left_s = (beat.total - beat.done) / beat.per_s if beat.per_s > 0 else math.inf
     is_running = state == RUNNING
-    saved = None if is_running else _saved(job.state)
+    saved = None if is_running else _saved_step(job.state)
     return JobStatus(
         job.name,
         state,
-        beat.done if saved is None else min(beat.done, saved[0]),
+        beat.done if saved is None else min(beat.done, saved),
         beat.total,
         str(beat.shown.get("loss", "")),
         beat.per_s if is_running else None,
@@ -114,12 +144,9 @@ def _seen(job: LongJob, beat: Heartbeat | None, state: str, note: str) -> JobSta
 
 
 def _unseen(job: LongJob, now_s: float) -> JobStatus:
-    """A job without a heartbeat: it has not begun, or it was begun before there were any."""
-    saved = _saved(job.state)
-    if saved is None:
-        return JobStatus(job.name, WAITING, total=job.total)
-    step, saved_s = saved
-    return JobStatus(job.name, STOPPED, step, job.total, note=f"saved {_ago(now_s - saved_s)}")
+    """A job without a heartbeat runs while its log is fresh."""
+    is_fresh = now_s - _modified_s(job.log) <= FIRST_UPDATES_S
+    return JobStatus(job.name, RUNNING if is_fresh else WAITING, total=job.total)
 
 
 def _at_work_on(job: LongJob, beat: Heartbeat, ago_s: float) -> str:
@@ -150,13 +177,10 @@ def _is_dead(beat: Heartbeat) -> bool:
     return False
 
 
-def _saved(folder: Path) -> tuple[int, float] | None:
-    """Step and time of the newest saved state of a training."""
-    if not folder.is_dir():
-        return None
+def _saved_step(folder: Path) -> int | None:
+    """Of the newest saved state of a training."""
     found = [(path, match) for path in folder.iterdir() if (match := SAVED.fullmatch(path.name))]
-    times = [(_modified_s(path), int(match[1])) for path, match in found]
-    return max(times)[::-1] if times else None
+    return max(((_modified_s(path), int(match[1])) for path, match in found), default=(0, None))[1]
 
 
 def _modified_s(path: Path) -> float:
@@ -181,10 +205,14 @@ def _last_error(log: Path) -> str:
     return tail[records[-1].end() :].strip().rsplit("\n", 1)[-1]
 
 
-def _number(content, key: str) -> int | float | None:
-    for part in key.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
-    return content if isinstance(content, int | float) else None
+def _numbers_of(report: Path) -> dict[str, int | float]:
+    """What a report says in numbers; nothing where it is no JSON file, or a damaged one."""
+    try:
+        content = read_json(report) if report.suffix == ".json" else {}
+    except (InputError, OSError):
+        return {}
+    values = content.items() if isinstance(content, dict) else ()
+    return {key: value for key, value in values if isinstance(value, int | float)}
 
 
 def _ago(seconds: float) -> str:

@@ -1,0 +1,31 @@
+"""Times and tables as people read them on a terminal."""
+
+from collections.abc import Sequence
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: 45 s, 12 min, 6 h 17 min, 3 d 4 h."""
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def aligned(rows: Sequence[Sequence[str]], numbers: bool = False) -> list[str]:
+    """Lines of columns of equal width, two spaces apart; numbers: all but the first column end
+    flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def cell(text: str, position: int) -> str:
+        width = widths[position]
+        return text.rjust(width) if numbers and position else text.ljust(width)
+
+    return [
+        "  ".join(cell(text, position) for position, text in enumerate(row)).rstrip()
+        for row in rows
+    ]
