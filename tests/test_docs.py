@@ -39,34 +39,25 @@ def run_elsewhere(command):
     return exact or any(command.startswith(f"{each} ") for each in ELSEWHERE if "/" in each)
 
 
-HERE = sorted({command for command in commands() if not run_elsewhere(command)})
+HERE = list(dict.fromkeys(command for command in commands() if not run_elsewhere(command)))
 
 
 @pytest.fixture(scope="module")
 def project(recorded_study, tmp_path_factory):
-    """The finished project; the other studies are the small one under another name."""
+    """The finished project; the other studies are the small one too, imagenet200 not begun."""
     folder = tmp_path_factory.mktemp("docs") / "project"
     shutil.copytree(recorded_study, folder, symlinks=True)
     for path in (folder / "configs").glob("*.yaml"):
-        path.write_text(yaml.safe_dump({"study": path.stem, "data": {}}))
-        (folder / "results" / path.stem).symlink_to(folder / "results/photos")
         own = f"results/{path.stem}"
-        overlay = {
+        made = {
             "data": {"images": f"{own}/images"},
             "autoencoder": {"source": f"{own}/autoencoder"},
         }
-        path.write_text(yaml.safe_dump({"study": path.stem, **overlay}))
+        path.write_text(yaml.safe_dump({"study": path.stem, **made}))
+    (folder / "results/imagenette").symlink_to(folder / "results/photos")
     for name in ("reference", "samples"):
         images = np.random.default_rng(len(name)).integers(0, 255, (6, 32, 32, 3), np.uint8)
         np.savez(folder / f"{name}.npz", arr_0=images)
-    # What another command of the page writes.
-    subprocess.run(
-        [".venv/bin/python", "-m", "slimdit.plan", "--save", "speeds.json"],
-        cwd=folder,
-        env={"PYTHONPATH": "workflow/scripts", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
-    )
     return folder
 
 

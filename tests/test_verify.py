@@ -191,11 +191,6 @@ def test_a_crafted_file_is_named_and_not_run(folder, name, content, tmp_path):
     ("name", "change", "message"),
     [
         (
-            RUN.format("KD-XS2", "quality.json"),
-            lambda c: c.update(variant="XS2-base"),
-            "give no tables",
-        ),
-        (
             "variants/KD-XS2/architecture.json",
             lambda c: [c["origin"].pop(key) for key in ("device", "versions")],
             "has no versions, device in its origin",
@@ -219,7 +214,7 @@ def test_results_of_several_commits_are_noted(folder):
     verification = verified(folder)
     assert verification.problems == []
     notes = "\n".join(verification.lines())
-    assert "note: files come from 2 commits: " in notes and f"1 from {'f' * 12}" in notes
+    assert "note: files come from 3 commits: " in notes and f"1 from {'f' * 12}" in notes
     assert "note: files made by code that was not committed as it was: " in notes
 
 

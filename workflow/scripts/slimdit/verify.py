@@ -48,6 +48,7 @@ class Verification:
         # path -> sha256 -> names of the files that record it
         self.recorded: dict[Path, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         self.found: dict[Path, str] = {}  # sha256 of files, once they are read
+        self.unlike: set[Path] = set()  # files that are not what SlimDiT writes
 
     def run(self) -> None:
         if not (self.folder / RECORD).is_file():
@@ -77,7 +78,8 @@ class Verification:
         return self.found[path]
 
     def is_as_recorded(self, path: Path) -> bool:
-        return self.recorded.get(path, {}).keys() <= {self.sha256(path)}
+        recorded = self.recorded.get(path, {}).keys()
+        return path not in self.unlike and recorded <= {self.sha256(path)}
 
     def add(self, path: Path, what: str) -> None:
         self.problems.append(f"{path} {what}; {REMEDY}.")
@@ -95,10 +97,12 @@ class Verification:
                 record = read_json(path)
                 Study(record["config"])
                 self.record = record
-        except InputError as error:
-            self.problems.append(str(error))
         except Exception as error:
-            self.add(path, f"is not what SlimDiT writes ({error!r})")
+            self.unlike.add(path)
+            if isinstance(error, InputError):
+                self.problems.append(str(error))
+            else:
+                self.add(path, f"is not what SlimDiT writes ({error!r})")
         else:
             self.origins[path] = origin
             self.found.setdefault(path, sha256_of(path))
