@@ -7,7 +7,7 @@ BIN = .venv/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 
-.PHONY: setup setup-dev study plan status verify docs test test-slurm lint bench audit kills coverage mutants format clean
+.PHONY: setup setup-dev study unlock plan status why verify docs test test-slurm lint bench audit kills coverage mutants format clean
 
 setup: .venv/installed
 
@@ -22,10 +22,16 @@ setup-dev: .venv/installed-dev
 	$(PIP) -r requirements.txt -r requirements-dev.txt
 	touch $@
 
+STOPPED = The same command goes on from here. If the folder is locked and nothing runs in it: make unlock STUDY=$(STUDY)
+
 study: setup
-	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG)
+	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG) || { echo "$(STOPPED)"; exit 1; }
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
 	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"
+
+# Lifts the lock that a Snakemake leaves in this folder when it is killed or the power fails.
+unlock: setup
+	$(BIN)/snakemake --unlock --cores 1 $(CONFIG)
 
 # What the study will cost: jobs, bytes and hours, from a short measurement on this machine.
 plan: setup
@@ -34,6 +40,10 @@ plan: setup
 # How far the study is, whatever runs it; WATCH=10 shows it again every ten seconds.
 status: setup
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.status $(CONFIG) $(if $(WATCH),--watch $(WATCH))
+
+# Why results would be made again: the definitions, inputs or settings that differ; ROW=S2-base for one row.
+why: setup
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.why $(CONFIG) $(if $(ROW),--row $(ROW))
 
 # Whether the study's files and tables are what its records say.
 verify: setup

@@ -11,6 +11,7 @@ scattergather:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
@@ -18,6 +19,11 @@ include: "workflow/rules/report.smk"
 
 
 report: "workflow/report/workflow.rst"
+
+
+onerror:
+    if errors := error_summary(f"{LAYOUT.root}/logs"):
+        print(f"Logs that end with an error:\n{errors}", file=sys.stderr)
 
 
 localrules:

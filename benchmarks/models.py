@@ -3,7 +3,7 @@
 import torch
 
 from slimdit.core.randomness import stream
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import build_model, compress
 from slimdit.models.dit import DiT
 from slimdit.study.load import configured_study
 
@@ -26,4 +26,4 @@ def trained_model(variant: str) -> DiT:
 
 def made_model(variant: str, device: torch.device) -> DiT:
     """`variant` with its operations, ready for inference on the device."""
-    return apply_operations(trained_model(variant), STUDY.operations(variant)).to(device).eval()
+    return compress(trained_model(variant), STUDY.operations(variant)).to(device).eval()

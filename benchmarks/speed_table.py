@@ -24,7 +24,7 @@ from measure_speed import measure_speed
 from slimdit.compute.allocator import keep_freed_memory
 from slimdit.core.errors import InputError
 from slimdit.jobs.provenance import conditions, origin
-from slimdit.models.build import apply_operations
+from slimdit.models.build import compress
 from slimdit.models.checkpoint import save_variant
 from slimdit.storage.files import read_json, write_json
 
@@ -72,7 +72,7 @@ def measured(variant: str, options: dict) -> dict:
 
 def save_made_up(variant: str, path: Path) -> None:
     operations = STUDY.operations(variant)
-    model = apply_operations(trained_model(variant), operations)
+    model = compress(trained_model(variant), operations)
     save_variant(path, model, STUDY.structure(variant), operations, conditions(seed=0))
 
 

@@ -44,8 +44,9 @@ def start(folder: Path) -> subprocess.Popen:
     overlay.write_text(OVERLAY)
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"),
-        *("--directory", folder, "--cores", "1", "--resources", "gpu=1", "--configfile"),
-        *(ROOT / "config.yaml", ROOT / "tests/tiny.yaml", overlay, "--", *TARGETS),
+        *("--directory", folder, "--cores", "1", "--resources", "gpu=1"),
+        "--nolock",  # the killed one's lock is there
+        *("--configfile", ROOT / "config.yaml", ROOT / "tests/tiny.yaml", overlay, "--", *TARGETS),
     ]
     with open(folder / "snakemake.log", "a") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=folder)

@@ -22,10 +22,19 @@ MAX_CHECKSUM_FILE_SIZE = 1_000_000_000
 def plan(project: Path, configfiles: tuple[Path, ...] = (), execute: str = "dryrun", force=False):
     """Run `execute` over the whole study; returns the jobs: {"rule:variant": its output files}."""
     path = list(sys.path)  # the Snakefile puts its own library first
+    loaded = _without_library()
     try:
         return _plan(project, configfiles, execute, force)
     finally:
         sys.path[:] = path
+        _without_library()
+        sys.modules.update(loaded)
+
+
+def _without_library() -> dict:
+    """Forget the library's modules, so that a project loads its own; returns them."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "slimdit"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def _plan(project: Path, configfiles: tuple[Path, ...], execute: str, force: bool):

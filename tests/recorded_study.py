@@ -1,7 +1,8 @@
-"""A finished study of a base and its student, with a pruned row that only has weights."""
+"""A project as a user has it after `make study`: a base and its student, and a pruned row of weights
+alone."""
 
+import shutil
 import subprocess
-import sys
 
 import pytest
 import yaml
@@ -10,27 +11,30 @@ from subjects import ROOT, load_config
 from compress import compress
 
 RUN = "variants/{}/seed-0/{}"
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".snakemake", "results", "__pycache__", ".*_cache"
+)
 
 
 @pytest.fixture(scope="session")
 def recorded_study(tmp_path_factory):
-    """The folder that Snakemake ran in; its config.yaml is the study's."""
-    folder = tmp_path_factory.mktemp("recorded")
+    """The project's folder, its config.yaml a small study `photos`, which is finished."""
+    project = tmp_path_factory.mktemp("recorded") / "project"
+    shutil.copytree(ROOT, project, ignore=NOT_COPIED)
+    (project / ".venv").symlink_to(ROOT / ".venv")
     config = load_config("tests/tiny.yaml")
     base = config["variants"]["XS2-base"]
     student = base | {"group": "Student", "distill": {"teacher": "XS2-base", "alpha": 0.3}}
     config["variants"] = {"XS2-base": base, "KD-XS2": student}
     config["paper_values"] = str(ROOT / "workflow/paper/table1.csv")
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"),
-        *("--directory", folder, "--cores", "1", "--resources", "gpu=1"),
-        *("--configfile", folder / "config.yaml", "--", "results/tiny/tables/table1.csv"),
-    ]
-    run = subprocess.run(command, capture_output=True, text=True)
+    config["study"] = "photos"
+    config["data"]["images"] = "results/photos/images"
+    config["autoencoder"]["source"] = "results/photos/autoencoder"
+    (project / "config.yaml").write_text(yaml.safe_dump(config))
+    run = subprocess.run(["make", "study"], cwd=project, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-4000:]
-    results = folder / "results/tiny"
+    results = project / "results/photos"
     parent, child = (results / RUN.format(v, "checkpoint.safetensors") for v in ("XS2-base", "P"))
     recipe = {"step": "compress", "settings": {}, "definitions": {}}
     compress(parent, child, "P", 0, [{"name": "prune_heads", "keep_heads": 2}], recipe)
-    return folder
+    return project

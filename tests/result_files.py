@@ -2,7 +2,7 @@
 
 import csv
 
-from slimdit.reporting.results import METRICS
+from slimdit.evaluation.metric_names import METRICS
 from slimdit.storage.files import write_json
 from tables import tables
 
@@ -33,8 +33,8 @@ INCEPTION = {
     "score_label": "IS",
 }
 ROWS = [
-    {"variant": "S2-base", "group": "Base", "parent": None, "label": "S/2-base"},
-    {"variant": "Q-S2", "group": "Quantization", "parent": "S2-base", "label": "Q-S/2"},
+    {"variant": "S2-base", "group": "Base", "parent": None},
+    {"variant": "Q-S2", "group": "Quantization", "parent": "S2-base"},
 ]
 
 

@@ -16,7 +16,7 @@ from valid_specs import ATTENTIONS, last_row, overlays, study_of
 from slimdit.data.latents import LatentBatches
 from slimdit.diffusion.latent_sampler import Generator, labels_for
 from slimdit.models import ops
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import build_model, compress, empty_model
 from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
 from slimdit.models.dit import FREQUENCY_SIZE
 from slimdit.profiling.cost import active_params, count_macs, total_params
@@ -50,7 +50,7 @@ def drawn(data, attention: str) -> tuple[Study, str]:
 def built(study: Study, variant: str, std: float = 0.1):
     """A model of the row with weights drawn at random, as a trained one is not zero anywhere."""
     model = randomized(build_model(study.structure(variant)), torch.float32, std)
-    return apply_operations(model, study.operations(variant)).eval()
+    return compress(model, study.operations(variant)).eval()
 
 
 def predict(model):
@@ -80,13 +80,13 @@ def mlp_params(hidden: int, mlp_ratio: int = 4) -> int:
 def attention_params(structure: dict, heads: int) -> int:
     """`heads`: what pruning has left."""
     hidden, options = structure["hidden_size"], structure["attention"]
-    width = hidden // structure["num_heads"]
+    dim = hidden // structure["num_heads"]
     if options["name"] == "focused":
-        key_value = 2 * width * structure["num_heads"] // options["group_size"]
+        key_value = 2 * dim * structure["num_heads"] // options["group_size"]
         return 2 * linear(hidden, hidden) + linear(hidden, key_value)
-    width = width // 2 if options["name"] == "shallow" else options.get("head_size", width)
+    dim = dim // 2 if options["name"] == "shallow" else options.get("head_dim", dim)
     convolution = linear(9, hidden) if options["name"] == "mediated" else 0
-    return linear(hidden, 3 * heads * width) + linear(heads * width, hidden) + convolution
+    return linear(hidden, 3 * heads * dim) + linear(heads * dim, hidden) + convolution
 
 
 def params_by_hand(structure: dict, operations: list[dict], experts_of) -> int:
@@ -126,9 +126,7 @@ def test_parameters_are_counted_as_by_hand(attention, data):
 
 def without_weights(study: Study, variant: str):
     """As the rule count_cost builds it."""
-    with torch.device("meta"):
-        model = build_model(study.structure(variant))
-    return apply_operations(model.to_empty(device="cpu"), study.operations(variant))
+    return compress(empty_model(study.structure(variant)), study.operations(variant))
 
 
 @any_spec
@@ -149,7 +147,7 @@ def test_pruning_costs_nothing_and_masking_and_quantizing_change_no_count(attent
     heads = study.structure(variant)["num_heads"]
     for operation in study.operations(variant):
         before = total_params(model), count_macs(model)
-        model = apply_operations(model, [operation])
+        model = compress(model, [operation])
         after = total_params(model), count_macs(model)
         removes = operation["name"] == "prune_heads" and operation.get("mode") != "masked"
         if removes and operation["keep_heads"] < heads:

@@ -8,10 +8,7 @@ from torch.nn import functional as F
 from slimdit.core.errors import InputError
 from slimdit.models import ops
 from slimdit.models.attention import ATTENTION
-from slimdit.models.attention.focused import EPSILON, FocusedAttention, focus
-from slimdit.models.attention.full import FullAttention
-from slimdit.models.attention.mediated import MediatedAttention
-from slimdit.models.attention.shallow import ShallowAttention
+from slimdit.models.attention.focused import EPSILON, focus
 
 BATCH, GRID, HIDDEN_SIZE, NUM_HEADS = 2, 4, 24, 6
 TOKENS = GRID**2
@@ -139,7 +136,7 @@ def test_group_size_one_is_no_grouping(x):
     grouped, single = make("focused", group_size=3), make("focused", group_size=1)
     state = grouped.state_dict()
     for name in ("kv.weight", "kv.bias"):
-        parts = state[name].reshape(2, NUM_HEADS // 3, grouped.head_size, -1)
+        parts = state[name].reshape(2, NUM_HEADS // 3, grouped.head_dim, -1)
         parts = parts.repeat_interleave(3, dim=1)
         state[name] = parts.reshape(single.state_dict()[name].shape)
     single.load_state_dict(state)
@@ -178,7 +175,7 @@ def test_fused_and_plain_paths_agree_with_their_gradients(name, x):
 
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_shape_dtype_and_gradients_of_every_kind(name, dtype):
+def test_shape_dtype_and_gradients_of_every_attention(name, dtype):
     module = make(name, dtype, **OPTIONS[name])
     x = random_tensor("x", BATCH, TOKENS, HIDDEN_SIZE, dtype=dtype).requires_grad_()
     y = module(x)
@@ -189,33 +186,36 @@ def test_shape_dtype_and_gradients_of_every_kind(name, dtype):
 
 
 @pytest.mark.parametrize(
-    ("make_bad", "message"),
+    ("options", "num_heads", "message"),
     [
-        (lambda: FullAttention(24, 5), "hidden_size 24 .* num_heads 5"),
-        (lambda: ShallowAttention(24, 24), "num_heads 48"),
-        (lambda: MediatedAttention(24, 6, num_mediators=5), "num_mediators 5 is not a square"),
-        (lambda: FocusedAttention(24, 6, group_size=4), "num_heads 6 .* group_size 4"),
+        ({"name": "full"}, 5, "hidden_size 24 is not a multiple of num_heads 5"),
+        ({"name": "full", "head_dim": 0}, 6, "head_dim is 0; it should be a whole number >= 1"),
+        ({"name": "shallow"}, 24, r"hidden_size 24 is not a multiple of 2 \* num_heads, 48"),
+        ({"name": "mediated", "num_mediators": 5}, 6, "num_mediators 5 is not a square"),
+        ({"name": "mediated", "num_mediators": 25}, 6, "num_mediators 25 is more than num_tokens"),
+        ({"name": "focused", "group_size": 4}, 6, "group_size 4 does not divide num_heads 6"),
+        ({"name": "focused", "group_size": 0}, 6, "group_size 0 does not divide num_heads 6"),
     ],
 )
-def test_sizes_that_do_not_fit_are_input_errors(make_bad, message):
+def test_sizes_that_do_not_fit_are_input_errors(options, num_heads, message):
     with pytest.raises(InputError, match=message):
-        make_bad()
+        ATTENTION.build(options, HIDDEN_SIZE, num_heads, num_tokens=TOKENS)
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_shifted_products_are_the_depthwise_convolution(size):
+def test_shifted_sum_are_the_depthwise_convolution(size):
     layer = randomized(ops.depthwise_convolution(6, size))
     x = random_tensor("x", 2, 4, 4, 6)
     expected = layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    torch.testing.assert_close(ops._shifted_products(x, layer), expected)
+    torch.testing.assert_close(ops._shifted_sum(x, layer), expected)
 
 
-def test_compiled_inference_convolves_by_shifted_products(monkeypatch):
+def test_compiled_inference_convolves_by_shifted_sum(monkeypatch):
     layer = randomized(ops.depthwise_convolution(6, 3), torch.float32)
     x = random_tensor("x", 2, 16, 6, dtype=torch.float32)
     expected = ops.convolve(x, layer)
     taken = []
-    monkeypatch.setattr(ops, "_shifted_products", recorded(ops._shifted_products, taken))
+    monkeypatch.setattr(ops, "_shifted_sum", recorded(ops._shifted_sum, taken))
     compiled = torch.compile(ops.convolve, fullgraph=True, backend="eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x, layer), expected)

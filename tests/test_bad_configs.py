@@ -2,8 +2,8 @@
 
 import contextlib
 import copy
+import inspect
 import re
-import shutil
 import subprocess
 import sys
 from datetime import date
@@ -13,7 +13,8 @@ import pytest
 import yaml
 from subjects import ROOT, load_config, merged
 
-from slimdit.study.component_options import default_of, option_schemas
+from slimdit.core.options import options_schema, type_schema
+from slimdit.study.component_options import REGISTRIES, UNKNOWN, components, default_of
 from slimdit.study.config_check import config_problems, listed
 
 CONFIG = load_config()
@@ -96,14 +97,19 @@ KEYS_AND_VALUES = [
     ({"extractors": {"inception-2015": {"graph": None}}}, "graph is null; it should be text."),
 ]
 
-PARTS = [
+COMPONENTS = [
     (new(attention={"name": "ful"}), "attention.name: 'ful' is unknown; did you mean full?"),
     (
         new(attention={"name": "full", "rank": 3}),
         "attention.rank is no option of full; known: head",
     ),
     (new(attention={"name": "full", "hidden_size": 3}), "hidden_size is no option of full"),
-    (new(attention={"name": "shallow", "head_size": 3}), "no option of shallow; there are none."),
+    (new(attention={"name": "shallow", "head_dim": 3}), "no option of shallow; there are none."),
+    (
+        new(attention={"name": "full", "head_size": 3}),
+        "attention.head_size is now called head_dim.",
+    ),
+    (new(attention={"name": "full", "head_dim": 0}), "it should be a whole number >= 1 or null."),
     (
         new(attention={"name": "mediated"}),
         "attention.num_mediators is missing; it should be a whol",
@@ -127,7 +133,7 @@ PARTS = [
     ),
     (
         derived(pruned()),
-        "variants.new.apply[0].keep_heads is missing; it should be a whole number.",
+        "variants.new.apply[0].keep_heads is missing; it should be a whole number >= 1.",
     ),
     (
         derived(pruned(keep_heads=3, mode="structurl")),
@@ -147,7 +153,10 @@ PARTS = [
 ]
 
 VARIANTS = [
-    (new(patch_size=5), "variants.new.patch_size 5 does not divide the latent's side 12"),
+    (
+        new(patch_size=5),
+        "variants.new.patch_size 5 does not divide the latent's side (data.",
+    ),
     (
         new(attention={"name": "focused", "group_size": 5}),
         "variants.new.attention.group_size 5 does not divide num_heads 6.",
@@ -156,40 +165,40 @@ VARIANTS = [
     (new(attention={"name": "mediated", "num_mediators": 5}), "num_mediators 5 is not a square"),
     (
         new(attention={"name": "mediated", "num_mediators": 49}),
-        "variants.new.attention.num_mediators 49 is more than the 36 tokens",
+        "variants.new.attention.num_mediators 49 is more than num_tokens 36.",
     ),
     (
         {
             "backbones": {"odd": {"depth": 1, "hidden_size": 60, "num_heads": 12}},
             **new(backbone="odd", attention={"name": "shallow"}),
         },
-        "hidden_size 60 of its backbone must be a multiple of 2 * num_heads, 24.",
+        "variants.new.attention is shallow: hidden_size 60 is not a multiple of 2 * num_heads, 24.",
     ),
     (
         new(mlp={"name": "moe", "num_experts": 4, "top_k": 5}),
-        "top_k 5 is not between 1 and num_exp",
+        "variants.new.mlp.top_k 5 is more than num_experts 4.",
     ),
     (
         new(mlp={"name": "moe", "num_experts": 4, "top_k": 0}),
-        "top_k 0 is not between 1 and num_exp",
+        "variants.new.mlp.top_k is 0; it should be a whole number >= 1.",
     ),
     (
         new(mlp={"name": "moe", "num_experts": 4, "top_k": 1, "every": 5}),
-        "variants.new.mlp.every 5 is more than the 4 blocks of its backbone.",
+        "variants.new.mlp.every 5 is more than depth 4.",
     ),
     (
         new(distill={"teacher": "S2-base", "alpha": 0.3}, training={"num_timesteps": 500}),
         "teacher S2-base was trained with 1000 timesteps and its student with 500",
     ),
-    (derived(pruned(keep_heads=7)), "keep_heads 7 is not between 1 and the 6 heads that are left."),
-    (derived(pruned(keep_heads=0)), "keep_heads 0 is not between 1 and the 6 heads that are left."),
+    (derived(pruned(keep_heads=7)), "new.apply[0].keep_heads 7 is more than num_heads 6."),
+    (derived(pruned(keep_heads=0)), "keep_heads is 0; it should be a whole number >= 1."),
     (
         derived(pruned(keep_heads=4), parent="S2-prune-3"),
-        "variants.new.apply[0].keep_heads 4 is not between 1 and the 3 heads that are left.",
+        "variants.new.apply[0].keep_heads 4 is more than num_heads 3, after prune_heads.",
     ),
     (
         derived(pruned(keep_heads=4), pruned(keep_heads=5)),
-        "variants.new.apply[1].keep_heads 5 is not between 1 and the 4 heads that are left.",
+        "variants.new.apply[1].keep_heads 5 is more than num_heads 4, after prune_heads.",
     ),
     (
         derived(pruned(keep_heads=2), parent="S2-med-4"),
@@ -197,17 +206,17 @@ VARIANTS = [
     ),
     (
         derived(pruned(keep_heads=2), parent="Q-S2"),
-        "variants.new.apply[0] is prune_heads of quantized weights; int8_weight_only should come "
-        "last.",
+        "variants.new.apply[0] is prune_heads of what int8_weight_only made; int8_weight_only "
+        "should come last.",
     ),
     (
         derived({"name": "fp8_dynamic"}, parent="Q8dyn-S2"),
-        "variants.new.apply[0] is fp8_dynamic of quantized weights; int8_dynamic should come last.",
+        "variants.new.apply[0] is fp8_dynamic of what int8_dynamic made; int8_dynamic should come "
+        "last.",
     ),
     (
         {"backbones": {"S": {"hidden_size": 84, "num_heads": 3}}},
-        "variants.Q8dyn-S2.apply[0] is int8_dynamic: hidden_size 84 of its backbone must be a "
-        "multiple of 8.",
+        "variants.Q8dyn-S2.apply[0] is int8_dynamic: hidden_size 84 is not a multiple of 8.",
     ),
     ({"backbones": {"S": {"num_heads": 5}}}, "backbones.S.hidden_size 96 must be a multiple of 4"),
     (
@@ -226,7 +235,10 @@ VARIANTS = [
         {"sampling": {"guided_channels": 5}},
         "sampling.guided_channels 5 is more than autoencoder.la",
     ),
-    ({"sampling": {"num_samples": 12}}, "sampling.num_samples 12 is less than data.num_classes 13"),
+    (
+        {"sampling": {"num_samples": 12}},
+        "sampling.num_samples 12 is less than data.num_classes, which",
+    ),
 ]
 
 OTHERS = [
@@ -235,7 +247,14 @@ OTHERS = [
         {"data": {"min_images_per_class": 231}},
         "data.min_images_per_class 231 is more than data.max",
     ),
-    ({"data": {"num_classes": 14}}, "data.num_classes 14 is more than the 13 of data.photos.names"),
+    (
+        {"data": {"num_classes": 14}},
+        "data.num_classes 14 is more than the number of data.photos.names, 13.",
+    ),
+    (
+        {"evaluation": {"copies_per_class": 9}},
+        "evaluation.copies_per_class is now called memorization_per_class.",
+    ),
     ({"data": {"classes": ["brick", "grass"]}}, "lists 2 classes, but data.num_classes is 13."),
     (
         {"data": {"classes": ["brik", "grass"], "num_classes": 2}},
@@ -258,9 +277,12 @@ OTHERS = [
     ),
     (
         {"data": {"photos": {"crop_size": 32}}},
-        "data.photos.crop_size 32 is less than data.image_si",
+        "data.image_size 48 is more than data.photos.crop_size 32.",
     ),
-    ({"data": {"photos": {"crops_per_photo": 179}}}, "crops_per_photo 179 is less than 180, data."),
+    (
+        {"data": {"photos": {"crops_per_photo": 179}}},
+        "179 is less than data.held_out_per_class +",
+    ),
     ({"data": {"images": "results/mine/images"}}, "should lie in results/photos/"),
     ({"data": {"images": "results/photos/../../images"}}, "should lie in results/photos/"),
     ({"data": {"images": "data/pictures"}}, "with data.photos: null it is yours and only read."),
@@ -268,11 +290,11 @@ OTHERS = [
     ({"study": "mine"}, "autoencoder.source 'results/photos/autoencoder' is made by this study"),
     (
         {"autoencoder": {"train": {"channels": [16, 32, 60]}}},
-        "channels: 60 is not a multiple of 8.",
+        "channels[2] is 60; it should be a whole number >= 8 and a multiple of 8.",
     ),
     (
         {"autoencoder": {"train": {"channels": [16, 32]}}},
-        "lists 2 widths, which makes the factor 2",
+        "lists 2 levels, which makes the factor 2",
     ),
     (
         {"autoencoder": {"train": {"crop_size": 64}}},
@@ -304,7 +326,7 @@ OTHERS = [
     ),
     ({"paper_values": "README.md"}, "paper_values: README.md has the columns"),
 ]
-TABLE = KEYS_AND_VALUES + PARTS + VARIANTS + OTHERS
+TABLE = KEYS_AND_VALUES + COMPONENTS + VARIANTS + OTHERS
 
 
 @pytest.mark.parametrize(("overlay", "sentence"), TABLE, ids=lambda value: str(value)[:60])
@@ -417,40 +439,33 @@ def test_what_yaml_is_told_to_be_written_is_a_number_to_yaml():
         assert yaml.safe_load(problem.split("write ")[1].removesuffix(".")) == value
 
 
-def test_options_of_parts_are_those_of_their_constructors():
-    mediated = option_schemas("attention")["mediated"]
-    assert mediated["properties"] == {"num_mediators": {"type": "integer"}}
-    assert mediated["required"] == ["num_mediators"]
-    assert option_schemas("surgery")["prune_heads"]["properties"]["mode"] == {
-        "enum": ["structural", "masked"],
-        "default": "structural",
+def test_options_are_those_of_the_constructors():
+    mediated, prune_heads = components("attention")["mediated"], components("compression")
+    assert mediated.schema["properties"] == {"num_mediators": {"type": "integer"}}
+    assert mediated.schema["required"] == ["num_mediators"]
+    assert prune_heads["prune_heads"].schema["properties"] == {
+        "keep_heads": {"type": "integer", "minimum": 1},
+        "mode": {"enum": ["structural", "masked"]},
     }
+    assert default_of("compression", "prune_heads", "mode") == "structural"
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_what_the_source_says_is_what_the_imported_component_has(kind):
+    registry = REGISTRIES[kind]
+    for name, found in components(kind).items():
+        component = registry[name]
+        options = list(inspect.signature(component).parameters.values())[len(registry.given) :]
+        assert found.schema == with_shared(options_schema(name, options), registry)
+        for attribute, value in found.attributes.items():
+            assert value is UNKNOWN or getattr(component, attribute) == value
+
+
+def with_shared(schema, registry):
+    shared = {name: type_schema(each) for name, each in registry.shared.items()}
+    return schema | {"properties": schema["properties"] | shared}
 
 
 def test_the_backend_that_picks_the_environment_is_the_extractors_own():
-    assert default_of("features", "inception-2015", "backend") == "tensorflow"
-    assert default_of("features", "efficientnet-lite0", "backend") is None
-
-
-def test_a_new_part_is_known_by_its_file_and_its_line(tmp_path):
-    library = tmp_path / "slimdit"
-    shutil.copytree(ROOT / "workflow/scripts/slimdit/models/attention", library / "attention")
-    index = library / "attention/__init__.py"
-    index.write_text(
-        "from slimdit.models.attention.window import Shifted, Window\n"
-        + index.read_text().replace("{\n", '{\n    "window": Window,\n    "shifted": Shifted,\n', 1)
-    )
-    (library / "attention/window.py").write_text(
-        "from slimdit.models.attention.full import FullAttention\n\n\n"
-        "class Window(FullAttention):\n"
-        "    def __init__(self, hidden_size, num_heads, side: int, *, scale: float = 1.0):\n"
-        "        super().__init__(hidden_size, num_heads)\n\n\n"
-        "class Shifted(Window):\n    pass\n"
-    )
-    kinds = option_schemas("attention", tmp_path)
-    assert kinds["window"]["properties"] == {
-        "side": {"type": "integer"},
-        "scale": {"type": "number", "default": 1.0},
-    }
-    assert kinds["shifted"] == kinds["window"] | {"title": "shifted"}
-    assert kinds["full"] == option_schemas("attention")["full"]
+    assert default_of("extractor", "inception-2015", "backend") == "tensorflow"
+    assert default_of("extractor", "efficientnet-lite0", "backend") is None

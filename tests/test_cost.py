@@ -6,7 +6,7 @@ from subjects import IMAGENET200, PHOTOS
 
 from count_cost import count_cost
 from slimdit.models import ops
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import compress, empty_model
 from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
 from slimdit.storage.files import read_json
 
@@ -44,16 +44,14 @@ def digits(number):
     return len(str(number).partition(".")[2])
 
 
-def empty_model(study, variant):
-    with torch.device("meta"):
-        model = build_model(study.structure(variant))
-    return apply_operations(model.to_empty(device="cpu"), study.operations(variant))
+def cost_model(study, variant):
+    return compress(empty_model(study.structure(variant)), study.operations(variant))
 
 
 @pytest.mark.parametrize("variant", IMAGENET200.variants)
 def test_paper_study_costs_what_the_architecture_says(variant):
     params, gigamacs = COSTS[variant]
-    model = empty_model(IMAGENET200, variant)
+    model = cost_model(IMAGENET200, variant)
     assert total_params(model) == params
     decimals = 2 if variant.startswith("S2-fg") else digits(gigamacs)
     assert round(count_macs(model) / 1e9, decimals) == gigamacs
@@ -63,7 +61,7 @@ def test_paper_study_costs_what_the_architecture_says(variant):
 
 @pytest.mark.parametrize("variant", PHOTOS.variants)
 def test_fused_and_plain_paths_count_the_same(variant):
-    model = empty_model(PHOTOS, variant)
+    model = cost_model(PHOTOS, variant)
     fused = count_macs(model)
     with ops.plain():
         assert count_macs(model) == fused
@@ -71,24 +69,24 @@ def test_fused_and_plain_paths_count_the_same(variant):
 
 @pytest.mark.parametrize("variant", INT8_MEGABYTES)
 def test_int8_weights_take_the_published_bytes(variant):
-    size_mb = weight_bytes(empty_model(IMAGENET200, variant)) / 1e6
+    size_mb = weight_bytes(cost_model(IMAGENET200, variant)) / 1e6
     assert size_mb == pytest.approx(INT8_MEGABYTES[variant], rel=0.01)
 
 
 def test_float32_weights_take_four_bytes_a_parameter():
-    model = empty_model(PHOTOS, "S2-base")
+    model = cost_model(PHOTOS, "S2-base")
     assert weight_bytes(model) == 4 * total_params(model)
 
 
 def test_int8_weights_take_one_byte_and_a_scale_and_zero_point_a_row():
-    base, quantized = (empty_model(PHOTOS, name) for name in ("S2-base", "Q-S2"))
+    base, quantized = (cost_model(PHOTOS, name) for name in ("S2-base", "Q-S2"))
     linears = [m for m in base.modules() if isinstance(m, torch.nn.Linear)]
     saved = sum(3 * m.weight.numel() - 5 * m.out_features for m in linears)
     assert weight_bytes(base) - weight_bytes(quantized) == saved
 
 
 def test_counting_leaves_the_kernels_as_they_were():
-    model = empty_model(PHOTOS, "XS4-base")
+    model = cost_model(PHOTOS, "XS4-base")
     with ops.plain():
         count_macs(model)
         assert ops._plain
@@ -99,7 +97,7 @@ def test_counted_costs_are_written_with_what_they_are_of(tmp_path):
     path, structure = tmp_path / "architecture.json", PHOTOS.structure("S2-prune-3")
     operations = PHOTOS.operations("S2-prune-3")
     count_cost(path, "S2-prune-3", structure, operations, {})
-    written, model = read_json(path), empty_model(PHOTOS, "S2-prune-3")
+    written, model = read_json(path), cost_model(PHOTOS, "S2-prune-3")
     assert written["spec"] == {"structure": structure, "operations": operations}
     assert written["total_params"] == written["active_params"] == total_params(model)
     assert (written["macs"], written["weight_bytes"]) == (count_macs(model), weight_bytes(model))

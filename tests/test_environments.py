@@ -2,7 +2,10 @@
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -100,3 +103,39 @@ def test_a_recipe_installs_the_requirements_in_the_environments_python(recipe):
     assert [f"python={version}" for version in python] == [
         entry for entry in environment("slimdit") if str(entry).startswith("python")
     ]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The library as pip builds it, without network, from what git has in the project."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("pyproject.toml", "README.md", "LICENSE", *ROOT.glob("requirements*.txt")):
+        shutil.copy2(ROOT / name, folder)
+    shutil.copytree(
+        SCRIPTS, folder / "workflow/scripts", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run(
+        [*command, "--no-build-isolation", "--wheel-dir", folder / "dist", folder], check=True
+    )
+    (path,) = folder.glob("dist/*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def test_a_wheel_holds_every_file_of_the_library_and_no_other(wheel):
+    files = [path for path in (SCRIPTS / "slimdit").rglob("*") if path.is_file()]
+    expected = {path.relative_to(SCRIPTS).as_posix() for path in files if path.suffix != ".pyc"}
+    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
+
+
+def test_a_wheel_brings_what_the_project_pins(wheel):
+    (path,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+    required = re.findall(r"^Requires-Dist: (\S+)", wheel.read(path).decode(), flags=re.M)
+    pins = [
+        line
+        for name in (*REQUIREMENTS, "requirements-slurm.txt")
+        for line in (ROOT / name).read_text().splitlines()
+        if "==" in line
+    ]
+    assert sorted(each.rstrip(";") for each in required) == sorted(pins)

@@ -24,7 +24,7 @@ EVALUATION = {
     "kid_subsets": 5,
     "kid_subset_size": 12,
     "score_split_size": 5000,
-    "copies_per_class": 8,
+    "memorization_per_class": 8,
     "seed": 0,
 }
 

@@ -302,9 +302,12 @@ def test_statistics_of_another_extractor_are_refused(files, monkeypatch, capsys,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--option", "size=3"], "has no option 'size'"),
-        (["--option", "input_size=large"], "input_size of efficientnet-lite0 is large"),
-        (["--extractor", "inception-2015"], "lacks its option 'graph'"),
+        (["--option", "size=3"], "unexpected keyword argument 'size'"),
+        (
+            ["--option", "input_size=large"],
+            "input_size is 'large'; it should be a whole number",
+        ),
+        (["--extractor", "inception-2015"], "missing a required argument: 'graph'"),
     ],
 )
 def test_bad_options_of_an_extractor_are_refused(files, capsys, options, message):

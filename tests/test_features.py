@@ -7,7 +7,7 @@ from PIL import Image
 
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
-from slimdit.evaluation.features import build_extractor, efficientnet_lite0
+from slimdit.evaluation.features import EXTRACTORS, build_extractor, efficientnet_lite0
 
 CATS = range(281, 286)  # tabby, tiger, Persian, Siamese, Egyptian
 ESPRESSO = 967
@@ -48,6 +48,15 @@ def test_shapes_and_types(extractor):
     assert features["spatial"].shape == (3, 8 * 8 * 7)
     assert all(array.dtype == np.float32 for array in features.values())
     assert all(np.isfinite(array).all() for array in features.values())
+
+
+@pytest.mark.parametrize("image_size", [48, 64, 65])
+@pytest.mark.parametrize("options", [{}, {"input_size": 32}, {"input_size": None}])
+def test_how_many_features_there_are_is_known_without_computing_them(image_size, options):
+    extractor = EXTRACTORS["efficientnet-lite0"](**options)
+    features = extractor.features(noise_images(1, image_size, image_size), batch_size=1)
+    expected = features["pooled"].shape[1], features["spatial"].shape[1]
+    assert extractor.feature_dims(image_size, **options) == expected
 
 
 def test_spatial_features_are_in_height_width_channel_order():
@@ -138,13 +147,13 @@ def test_bad_images_are_refused(extractor, images, message):
 
 
 def test_bad_options_are_refused(extractor):
-    with pytest.raises(InputError, match="should be one of: efficientnet-lite0"):
+    with pytest.raises(InputError, match="known: efficientnet-lite0, inception-2015"):
         build_extractor("inception")
-    with pytest.raises(InputError, match="no option 'size'; its options are: input_size"):
+    with pytest.raises(InputError, match="'size'; its options are: input_size"):
         build_extractor("efficientnet-lite0", size=64)
-    with pytest.raises(InputError, match="null or a whole number from 32"):
+    with pytest.raises(InputError, match="it should be a whole number >= 32 or null"):
         build_extractor("efficientnet-lite0", input_size=16)
-    with pytest.raises(InputError, match=r"input_size of efficientnet-lite0 is 64\.5"):
+    with pytest.raises(InputError, match=r"'efficientnet-lite0': input_size is 64\.5"):
         build_extractor("efficientnet-lite0", input_size=64.5)
     with pytest.raises(InputError, match="batch_size is 0"):
         extractor.features(noise_images(1, 64, 64), batch_size=0)

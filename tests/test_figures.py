@@ -1,20 +1,19 @@
 """The figures: written, the same each time, and true to their data where that can be told."""
 
-import json
-
 import numpy as np
+import pandas as pd
 import pytest
 
 from figures import figures
 from slimdit.core.errors import InputError
 from slimdit.reporting.figures.differences import overlay
 from slimdit.reporting.figures.losses import moving_mean
-from slimdit.reporting.figures.pareto import Point, pareto_figure, pareto_front
-from slimdit.reporting.figures.savings import Saving, savings_figure
+from slimdit.reporting.figures.pareto import pareto_figure, pareto_front
+from slimdit.reporting.figures.savings import savings_figure
 from slimdit.reporting.figures.study_figures import read_prompts
 from slimdit.reporting.figures.style import styled
 from slimdit.reporting.results import Row
-from slimdit.storage.files import write_csv, write_json, write_npz
+from slimdit.storage.files import read_json, write_csv, write_json, write_npz
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
 EXTRACTOR = {
@@ -70,12 +69,11 @@ def write_study(folder, variants, seeds=(0,)):
             "variant": variant,
             "group": kind,
             "parent": parent,
-            "label": variant,
             "derived_from": parent if kind == "derived" else None,
         }
         for variant, (kind, parent) in variants.items()
     ]
-    return paths | {"rows": json.dumps(rows), "speed_batch_size": 8, "code": "digest"}
+    return paths | {"rows": rows, "speed_batch_size": 8, "recipe": {}}
 
 
 def draw(arguments, folder):
@@ -126,6 +124,16 @@ def test_a_variant_without_measurements_is_left_out_not_failed(tmp_path):
     assert all(map(len, draw(arguments, tmp_path / "figures").values()))
 
 
+def test_a_study_without_times_and_costs_can_be_drawn(tmp_path):
+    arguments = write_study(tmp_path / "study", SMALL)
+    for path in arguments["speed"]:
+        content = read_json(path)
+        content["measurements"][0] |= {"latency_ms": None, "latency_over_base": None}
+        write_json(path, content)
+    arguments["architecture"] = []
+    assert all(map(len, draw(arguments, tmp_path / "figures").values()))
+
+
 def test_losses_must_go_with_training(tmp_path):
     arguments = write_study(tmp_path / "study", SMALL)
     arguments["losses"].pop()
@@ -134,7 +142,7 @@ def test_losses_must_go_with_training(tmp_path):
 
 
 def test_prompts_must_be_one_per_row_and_the_same(tmp_path):
-    rows = [Row(name, "group", None, name) for name in ("a", "b")]
+    rows = [Row(name, "group") for name in ("a", "b")]
     paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
     for path, name in zip(paths, ("cat", "dog"), strict=True):
         write_npz(path, arr_0=np.zeros((1, 2, 2, 3), np.uint8), names=np.array([name]))
@@ -173,9 +181,11 @@ def test_pareto_front_is_what_no_other_point_beats():
 
 
 def test_pareto_labels_overlap_neither_each_other_nor_the_frame():
-    points = [Point(f"variant-{i}", "group", 1 + 0.01 * i, 10 - 0.1 * (i % 5)) for i in range(15)]
+    i = np.arange(15)
+    place = {"cost": 1 + 0.01 * i, "distance": 10 - 0.1 * (i % 5), "std": np.nan}
+    points = pd.DataFrame({"group": "group", **place}, [f"variant-{each}" for each in i])
     with styled():
-        figure = pareto_figure([("Latency (ms)", points)], "FD")
+        figure = pareto_figure({"Latency (ms)": points}, "FD")
         figure.canvas.draw()
         axes = figure.axes[0]
         boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
@@ -186,11 +196,16 @@ def test_pareto_labels_overlap_neither_each_other_nor_the_frame():
 
 
 def test_savings_are_bars_of_their_lengths_and_what_is_cut_or_missing_is_said():
-    savings = [
-        Saving("faster", "a", 20.0, 12.0, (8.0, 15.0)),
-        Saving("slower", "b", -61.0, -163.0, (-180.0, -150.0)),
-        Saving("untimed", "b", 5.0, None),
-    ]
+    columns = ["group", "macs_percent", "time_percent", "time_percent_q25", "time_percent_q75"]
+    savings = pd.DataFrame(
+        [
+            ("a", 20.0, 12.0, 8.0, 15.0),
+            ("b", -61.0, -163.0, -180.0, -150.0),
+            ("b", 5.0, np.nan, np.nan, np.nan),
+        ],
+        ["faster", "slower", "untimed"],
+        columns,
+    )
     with styled():
         axes = savings_figure(savings, "eager").axes[0]
         widths = [bar.get_width() for bar in axes.patches]

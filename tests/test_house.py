@@ -16,7 +16,8 @@ FLOORS = (
     {"compute"},
     {"jobs"},
     {"data", "models"},
-    {"diffusion", "profiling", "evaluation", "study"},
+    {"diffusion", "profiling", "evaluation"},
+    {"study"},
     {"training", "reporting", "status"},
     {"plan", "verify", "why"},
 )

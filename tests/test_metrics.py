@@ -502,10 +502,10 @@ def test_memorisation_of_new_images_and_of_copies():
     train, held_out, new = normal("t", 400, 5), normal("h", 400, 5), normal("n", 400, 5)
     as_new = memorisation(train, new, held_out)
     assert as_new.median_distance_ratio == pytest.approx(1.0, abs=0.1)
-    assert as_new.share_closer_than_held_out == pytest.approx(0.05, abs=0.03)
+    assert as_new.fraction_closer_than_held_out == pytest.approx(0.05, abs=0.03)
     assert memorisation(train, train[:100], held_out) == (0.0, 1.0)
     half = memorisation(train, np.vstack([train[:200] + 1e-6, new[:200]]), held_out)
-    assert half.share_closer_than_held_out == pytest.approx(0.525, abs=0.02)
+    assert half.fraction_closer_than_held_out == pytest.approx(0.525, abs=0.02)
     assert half.median_distance_ratio < as_new.median_distance_ratio
 
 

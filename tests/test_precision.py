@@ -1,4 +1,4 @@
-"""How products are computed, and that weights stored in it change nothing."""
+"""The type of matrix multiplications, and that weights stored in it change nothing."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 
 from slimdit.compute import precision
 from slimdit.compute.precision import autocast, chosen_dtype
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import build_model, compress
 from slimdit.models.inference_weights import store_weights
 from slimdit.models.mlp.moe import MixtureOfExperts
 
@@ -14,15 +14,15 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize("has_tiles", [True, False])
-@pytest.mark.parametrize("width", [96, 255, 256, 384])
-def test_auto_is_what_the_device_is_fast_at(monkeypatch, has_tiles, width):
+@pytest.mark.parametrize("hidden_size", [96, 255, 256, 384])
+def test_auto_is_what_the_device_is_fast_at(monkeypatch, has_tiles, hidden_size):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_tiles})
-    assert chosen_dtype("auto", width, CUDA) == torch.bfloat16
-    is_fast = has_tiles and width >= 256
-    assert chosen_dtype("auto", width, CPU) == (torch.bfloat16 if is_fast else torch.float32)
+    assert chosen_dtype("auto", hidden_size, CUDA) == torch.bfloat16
+    is_fast = has_tiles and hidden_size >= 256
+    assert chosen_dtype("auto", hidden_size, CPU) == (torch.bfloat16 if is_fast else torch.float32)
     for device in (CPU, CUDA):
-        assert chosen_dtype("float32", width, device) == torch.float32
-        assert chosen_dtype("bfloat16", width, device) == torch.bfloat16
+        assert chosen_dtype("float32", hidden_size, device) == torch.float32
+        assert chosen_dtype("bfloat16", hidden_size, device) == torch.bfloat16
 
 
 def test_all_models_of_a_study_of_the_paper_are_wide_enough():
@@ -37,7 +37,7 @@ def test_all_models_of_a_study_of_the_paper_are_wide_enough():
 @torch.inference_mode()
 def test_stored_weights_give_the_bits_of_autocast(variant):
     model = randomized(build_model(tiny(PHOTOS.structure(variant))), torch.float32, std=0.1)
-    model = apply_operations(model, PHOTOS.operations(variant)).eval()
+    model = compress(model, PHOTOS.operations(variant)).eval()
     x = random_tensor("latents", 2, 4, 8, 8, dtype=torch.float32)
     inputs = x, torch.tensor([900, 3]), torch.tensor([0, 2])
     with autocast(CPU, torch.bfloat16):

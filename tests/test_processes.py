@@ -2,17 +2,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from slimdit.compute.process_group import Processes
 from slimdit.core.errors import InputError
-from slimdit.jobs.launch import torchrun
 from slimdit.storage.files import read_csv, read_json
 from train import train
 
@@ -67,22 +68,39 @@ def test_a_batch_in_parts_trains_as_the_whole(job, variant, micro_batch_size):
 
 
 LAUNCH = """
-import json, logging, os, sys
-logging.basicConfig(filename=sys.argv[2], level=logging.INFO)
+import json, logging, sys
+from slimdit.compute.process_group import Processes
 from slimdit.jobs.launch import run_on
+from slimdit.training.objective import Objective
 from train import train
-run_on(["0", "1"], train, json.loads(sys.argv[1]), sys.argv[2])
+
+def failing_train(**arguments):
+    call = Objective.__call__
+
+    def fail(self, step):
+        if Processes().rank == 1 and step == 3:
+            raise MemoryError
+        return call(self, step)
+
+    Objective.__call__ = fail
+    train(**arguments)
+
+if __name__ == "__main__":
+    logging.basicConfig(filename=sys.argv[3], level=logging.INFO)
+    run_on(["0", "1"], globals()[sys.argv[1]], json.loads(sys.argv[2]), sys.argv[3])
 """
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a training on two devices as the rule does."""
+    """Starts a training on two devices as the rule's script does."""
     started = []
+    script = tmp_path / "script.py"
+    script.write_text(LAUNCH)
 
-    def start(arguments):
+    def start(arguments, function="train"):
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "2"}
-        command = [sys.executable, "-c", LAUNCH, json.dumps(arguments), str(tmp_path / "log")]
+        command = [sys.executable, script, function, json.dumps(arguments), tmp_path / "log"]
         started.append(
             subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         )
@@ -126,7 +144,7 @@ def test_two_processes_that_are_terminated_save_and_one_goes_on(job, tmp_path, s
     running.terminate()
     _, words = running.communicate(timeout=60)
     assert running.returncode == 1
-    assert words.count("Terminated: saved at step") == 1
+    assert re.fullmatch(r"Terminated: saved at step \d+, the next start goes on.\n", words)
     train(**broken)
     unbroken = job("S2-base", "unbroken", steps=60)
     train(**unbroken)
@@ -149,37 +167,19 @@ def test_an_error_of_every_process_is_told_once(job, start):
     assert words.count("batch_size 3 cannot be shared equally by 2 GPUs") == 1
 
 
-FAILING = """
-import sys
-if "slimdit.jobs.worker" in sys.orig_argv:
-    import torch
-    from slimdit.training import objective as training
-    from slimdit.compute.process_group import Processes
-
-    call = training.Objective.__call__
-
-    def fail(self, step):
-        if Processes().rank == 1 and step == 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return call(self, step)
-
-    training.Objective.__call__ = fail
-"""
-
-
-def test_an_error_of_one_process_ends_both_in_its_words(job, tmp_path, start, monkeypatch):
-    scripts = tmp_path / "scripts"
-    scripts.mkdir()
-    (scripts / "sitecustomize.py").write_text(FAILING)
-    monkeypatch.syspath_prepend(scripts)
-    _, words = start(job("S2-base", steps=1000)).communicate(timeout=60)
+def test_an_error_of_one_process_ends_both_in_its_words(job, start):
+    arguments = job("S2-base", steps=1000)
+    _, words = start(arguments, "failing_train").communicate(timeout=60)
     assert "Step 4 does not fit in memory" in words
     assert "Connection" not in words
 
 
-def test_nodes_of_a_slurm_job_start_one_torchrun_each(monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    command = " ".join(torchrun(4, nodes=2))
-    assert command.startswith("srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 ")
-    assert "--nproc-per-node=4" in command and "--nnodes=2 --rdzv-backend=c10d" in command
-    assert command.endswith(":20007 --rdzv-id=7")
+def test_processes_that_are_killed_are_told_of(job, tmp_path, start):
+    running = start(job("S2-base", "killed", save_every_steps=1, steps=100_000))
+    wait_until_saved(tmp_path / "killed", running)
+    for process in psutil.Process(running.pid).children():
+        if "--multiprocessing-fork" in process.cmdline():
+            process.kill()
+    _, words = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert words == "train: its processes were killed.\n"

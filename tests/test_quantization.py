@@ -12,12 +12,12 @@ from torch._inductor import config as inductor_config
 from torchao.quantization.quantize_.workflows.int4 import int4_tensor
 
 from slimdit.core.errors import InputError
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import build_model, compress, empty_model
 from slimdit.models.checkpoint import load_variant, save_variant
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.compression.quantization import Quantization, QuantizedLinear
 from slimdit.profiling.cost import count_macs, total_params, weight_bytes
-from slimdit.study.variant_check import QUANTIZATIONS
+from slimdit.study.component_options import components
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 ON_CPU = ("int8_weight_only", "int8_dynamic", "fp8_dynamic")
@@ -25,7 +25,7 @@ DYNAMIC = ON_CPU[1:]
 FLOAT8_STEP = 1 / 16  # half of the last of three bits
 WEIGHT_ERRORS = {"int8_weight_only": 0.01, "int8_dynamic": 0.01, "fp8_dynamic": FLOAT8_STEP}
 OUTPUT_ERRORS = {"int8_weight_only": 0.03, "int8_dynamic": 0.03, "fp8_dynamic": 0.09}
-HEADS, WIDTH = 8, 32
+HEADS, HIDDEN_SIZE = 8, 32
 
 
 def trained(variant="S2-base", num_heads=HEADS):
@@ -34,7 +34,7 @@ def trained(variant="S2-base", num_heads=HEADS):
 
 
 def quantized(model, *names):
-    return apply_operations(copy.deepcopy(model), [{"name": name} for name in names])
+    return compress(copy.deepcopy(model), [{"name": name} for name in names])
 
 
 def layers(model):
@@ -59,9 +59,11 @@ def error(value, expected):
     return ((value.float() - expected).norm() / expected.norm()).item()
 
 
-def test_the_check_of_a_config_knows_them_all_and_their_sizes():
-    kinds = {name: kind for name, kind in COMPRESSION.items() if issubclass(kind, Quantization)}
-    assert {name: kind.multiple for name, kind in kinds.items()} == QUANTIZATIONS
+def test_the_check_of_a_config_knows_that_they_come_last_and_their_sizes():
+    for name, compression in COMPRESSION.items():
+        asked = components("compression")[name].attributes
+        assert asked["is_last"] == issubclass(compression, Quantization)
+        assert asked["multiple_of"] == compression.multiple_of
 
 
 @pytest.mark.parametrize("name", ON_CPU)
@@ -80,7 +82,7 @@ def test_outputs_stay_close_and_autocast_reaches_them(name):
     exact, model = outputs(model), quantized(model, name)
     assert 0 < error(outputs(model), exact) < OUTPUT_ERRORS[name]
     layer = model.blocks[0].mlp.fc1
-    x = random_tensor("tokens", 2, 3, WIDTH, dtype=torch.float32)
+    x = random_tensor("tokens", 2, 3, HIDDEN_SIZE, dtype=torch.float32)
     assert layer(x).dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
@@ -115,9 +117,7 @@ DENSE = {"mlp.fc1", "mlp.fc2"}
 )
 def test_only_layers_of_every_token_are_taken(variant, first, second, name):
     structure = PHOTOS.structure(variant) | {"depth": 2, "num_classes": 3}
-    with torch.device("meta"):
-        model = build_model(structure)
-    found = taken(apply_operations(model.to_empty(device="cpu"), [{"name": name}]))
+    found = taken(compress(empty_model(structure), [{"name": name}]))
     expected = {f"blocks.0.{part}" for part in first}
     assert found == expected | {f"blocks.1.{part}" for part in second or first}
 
@@ -126,7 +126,7 @@ def test_only_layers_of_every_token_are_taken(variant, first, second, name):
 def test_layers_of_other_sizes_are_left_as_they_are(name, kept):
     """Of heads that are 4 wide; the MLP's sizes fit."""
     pruning = {"name": "prune_heads", "keep_heads": kept}
-    model = apply_operations(trained()[1], [pruning, {"name": name}])
+    model = compress(trained()[1], [pruning, {"name": name}])
     assert taken(model) == {f"blocks.{i}.{part}" for i in range(2) for part in DENSE}
     assert outputs(model).isfinite().all()
 
@@ -141,7 +141,7 @@ def test_a_model_without_a_layer_that_fits_is_an_input_error():
 
 def test_a_layer_of_one_input_keeps_its_weight():
     structure = tiny(PHOTOS.structure("S2-base") | {"num_heads": 1})
-    structure["attention"] = {"name": "full", "head_size": 1}
+    structure["attention"] = {"name": "full", "head_dim": 1}
     model = randomized(build_model(structure), torch.float32, std=0.2).eval()
     exact, model = outputs(model), quantized(model, "int8_weight_only")
     left = {f"blocks.{i}.attention.proj" for i in range(2)}
@@ -152,8 +152,8 @@ def test_a_layer_of_one_input_keeps_its_weight():
 @pytest.mark.parametrize("name", DYNAMIC)
 def test_a_quantized_block_is_one_graph(name):
     block = quantized(trained()[1], name).blocks[0]
-    x = random_tensor("tokens", 2, 16, WIDTH, dtype=torch.float32)
-    modulation = random_tensor("modulation", 2, 6 * WIDTH, dtype=torch.float32)
+    x = random_tensor("tokens", 2, 16, HIDDEN_SIZE, dtype=torch.float32)
+    modulation = random_tensor("modulation", 2, 6 * HIDDEN_SIZE, dtype=torch.float32)
     with torch.inference_mode():
         expected = block(x, modulation)[0]
         compiled = torch.compile(block, fullgraph=True)(x, modulation)[0]
@@ -185,10 +185,9 @@ BITS = {  # bytes a weight, and bytes a row of weights: scales, zeros
 
 @pytest.mark.parametrize("name", ON_CPU)
 @pytest.mark.parametrize("study", [PHOTOS, IMAGENET200], ids=["photos", "imagenet200"])
-def test_bytes_are_those_that_are_stored_and_products_as_many(study, name):
-    with torch.device("meta"):
-        base = build_model(study.structure("S2-base") | {"depth": 2})
-    model = apply_operations(copy.deepcopy(base).to_empty(device="cpu"), [{"name": name}])
+def test_bytes_are_those_that_are_stored_and_multiplications_as_many(study, name):
+    base = empty_model(study.structure("S2-base") | {"depth": 2})
+    model = compress(copy.deepcopy(base), [{"name": name}])
     a_weight, a_row = BITS[name]
     saved = sum(
         (4 - a_weight) * layer.weight.numel() - a_row * layer.out_features
@@ -197,7 +196,7 @@ def test_bytes_are_those_that_are_stored_and_products_as_many(study, name):
     )
     assert weight_bytes(base) - weight_bytes(model) == saved > 0
     assert total_params(model) == total_params(base)
-    assert count_macs(model) == count_macs(base.to_empty(device="cpu"))
+    assert count_macs(model) == count_macs(base)
     assert all(
         type(layer.weight.data) is not torch.Tensor for layer in model.blocks[0].mlp.children()
     )
@@ -226,7 +225,7 @@ def test_a_checkpoint_is_refused_before_it_is_built(tmp_path, monkeypatch):
     path = saved_on_disk(tmp_path / "c.safetensors", "fp8_dynamic")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100")
-    monkeypatch.setattr("slimdit.models.checkpoint.build_model", None)
+    monkeypatch.setattr("slimdit.models.checkpoint.empty_model", None)
     sentence = r"c\.safetensors cannot run here: fp8_dynamic needs a GPU .* leave its row out"
     with pytest.raises(InputError, match=sentence):
         load_variant(path, CUDA)
@@ -265,7 +264,7 @@ def test_int4_takes_whole_groups_and_half_a_byte_a_weight(mslk, tmp_path):
     structure, model = trained()  # 32 wide: groups of 128 are in fc2 alone
     int4 = quantized(model, "int4_weight_only")
     assert taken(int4) == {f"blocks.{i}.mlp.fc2" for i in range(2)}
-    saved = 2 * (4 - 0.5) * 4 * WIDTH * WIDTH - 2 * 2 * 2 * WIDTH
+    saved = 2 * (4 - 0.5) * 4 * HIDDEN_SIZE * HIDDEN_SIZE - 2 * 2 * 2 * HIDDEN_SIZE
     assert weight_bytes(model) - weight_bytes(int4) == saved
     assert count_macs(int4) == count_macs(model)
     path, operations = tmp_path / "c.safetensors", [{"name": "int4_weight_only"}]

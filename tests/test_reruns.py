@@ -1,5 +1,6 @@
 """What runs again after a change, on dry runs of the whole study."""
 
+import ast
 import json
 import os
 import re
@@ -161,15 +162,34 @@ def test_other_weights_of_a_base_time_the_rows_measured_against_it_anew(project)
     assert of_child == {"measure_speed:MoE-XS2-8E2A", "compare:MoE-XS2-8E2A"}
 
 
-def test_a_new_kind_of_attention_reruns_nothing(project):
+def test_a_new_attention_reruns_nothing(project):
     attention = project / "workflow/scripts/slimdit/models/attention"
     (attention / "window.py").write_text("class WindowAttention: pass\n")
     edit(
         attention / "__init__.py",
-        "ATTENTION = {",
-        "from slimdit.models.attention.window import WindowAttention\n\n"
-        'ATTENTION = {\n    "window": WindowAttention,',
+        '"full": ',
+        '"window": "window.WindowAttention",\n        "full": ',
     )
+    assert plan(project) == {}
+
+
+def test_the_average_of_weights_retrains_all(project):
+    path = project / "workflow/scripts/slimdit/training/loop.py"
+    edit(path, "1 - self.ema_decay", "2 - self.ema_decay")
+    jobs = set(plan(project))
+    assert {"train_autoencoder"} | {f"train:{v}" for v in VARIANTS if v not in DERIVED} <= jobs
+
+
+def test_helpers_formats_moves_and_locks_rerun_nothing(project):
+    library = project / "workflow/scripts/slimdit"
+    for path in library.rglob("*.py"):
+        path.write_text(ast.unparse(ast.parse(path.read_text())) + "\n\ndef helper():\n    pass\n")
+    edit(library / "jobs/locks.py", "POLL_S = ", "POLL_S = 1 + ")
+    moved = library / "training/loop.py"
+    (library / "training/steps.py").write_text(moved.read_text())
+    moved.unlink()
+    for path in (project / "workflow/scripts").rglob("*.py"):
+        path.write_text(path.read_text().replace("slimdit.training.loop", "slimdit.training.steps"))
     assert plan(project) == {}
 
 

@@ -1,97 +1,67 @@
-"""Locks of runs and jobs: those of the dead are lifted, those of the living respected."""
+"""What a run does to its folder before the first job, and jobs that wait for one another."""
 
-import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from kill_study import start
+from subjects import ROOT
 
+from slimdit.core.errors import InputError
+from slimdit.jobs import locks
 from slimdit.jobs.locks import sole_process
-from slimdit.jobs.snakemake_lock import LOCKS, RUNS, lift_stale_locks, live_runs, register_run
+from slimdit.jobs.preflight import check_image_folder
 
-REGISTER = (
-    "from slimdit.jobs.snakemake_lock import register_run; "
-    "register_run(); print(flush=True); input()"
+SNAKEMAKES_OWN = {".snakemake/iocache/latest.pkl"}  # and empty folders
+KEPT = {
+    ".snakemake/locks/0.output.lock": "results/tiny/tables/table1.csv\n",
+    "results/tiny/logs/train/XS2-base-seed-0.log": "2026-01-01 00:00:00,000 ERROR a loss is nan\n",
+    "results/tiny/state/train/XS2-base-seed-0/progress.json": "{}\n",
+}
+
+
+def contents(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_text(errors="replace") for path in files}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "This was a dry-run"),
+        (("--config", "study=/"), "study is '/'"),
+        (("--set-resources", "train:gpu=2"), "ask for --resources gpu=2 or more."),
+        (
+            ("--config", "data={images: results/tiny/logs}"),
+            "config: data.images: results/tiny/logs",
+        ),
+    ],
+    ids=["dry run", "bad config", "bad command", "bad folder"],
 )
-SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
+def test_nothing_changes_before_the_first_job(tmp_path, options, expected):
+    for name, text in KEPT.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    command = [
+        *(sys.executable, "-m", "snakemake", "--dry-run", "--snakefile", ROOT / "Snakefile"),
+        *("--directory", tmp_path, "--cores", "1", "--resources", "gpu=1", *options),
+        *("--configfile", ROOT / "config.yaml", ROOT / "tests/tiny.yaml"),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert expected in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    assert {n: text for n, text in contents(tmp_path).items() if n not in SNAKEMAKES_OWN} == KEPT
 
 
-@pytest.fixture
-def locked(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    LOCKS.mkdir(parents=True)
-    (LOCKS / "0.output.lock").write_text("results/table.csv\n")
-    return LOCKS / "0.output.lock"
-
-
-@pytest.fixture
-def other_run(locked):
-    """A process of its own that has noted itself."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", REGISTER],
-        env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    process.stdout.readline()
-    yield process
-    process.kill()
-    process.wait()
-
-
-def test_the_lock_of_a_killed_run_is_lifted(locked, other_run):
-    other_run.kill()
-    os.waitid(os.P_PID, other_run.pid, os.WEXITED | os.WNOWAIT)  # dead, and its parent busy
-    lift_stale_locks()
-    assert not locked.exists() and not list(RUNS.iterdir())
-
-
-def test_the_lock_of_a_living_run_stays(locked, other_run):
-    lift_stale_locks()
-    assert locked.exists()
-    assert live_runs() == [f"{other_run.pid} on {socket.gethostname()}"]
-
-
-def test_a_run_that_ends_is_noted_no_more(locked, other_run):
-    assert len(list(RUNS.iterdir())) == 1
-    other_run.communicate(b"\n")
-    assert not list(RUNS.iterdir())
-
-
-@pytest.mark.parametrize("names", [["another-machine-1.lock"], []])
-def test_a_lock_whose_owner_cannot_be_seen_stays(locked, names):
-    RUNS.mkdir()
-    for name in names:
-        (RUNS / name).touch()
-    register_run()
-    lift_stale_locks()
-    assert locked.exists()
-
-
-def test_on_a_file_system_without_locks_nobody_is_noted(locked, monkeypatch):
-    def refuse(path):
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr("slimdit.jobs.snakemake_lock.try_lock", refuse)
-    register_run()
-    lift_stale_locks()
-    assert locked.exists() and not list(RUNS.iterdir())
-
-
-def test_a_process_that_got_a_dead_ones_number_is_another(locked):
-    RUNS.mkdir()
-    (RUNS / f"{socket.gethostname()}-{os.getppid()}.lock").touch()
-    lift_stale_locks()
-    assert not locked.exists()
+def test_a_folder_that_the_study_only_reads_is_not_checked(tmp_path):
+    (tmp_path / "photo.png").touch()
+    check_image_folder({"photos": None, "images": tmp_path})
+    with pytest.raises(InputError, match=r"config: data.images"):
+        check_image_folder({"photos": {"names": ["brick"]}, "images": tmp_path})
 
 
 def test_two_processes_do_the_same_job_one_after_the_other(tmp_path, capsys):
@@ -101,7 +71,7 @@ def test_two_processes_do_the_same_job_one_after_the_other(tmp_path, capsys):
     )
     process = subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -117,18 +87,9 @@ def test_two_processes_do_the_same_job_one_after_the_other(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [message]
 
 
-def test_a_second_run_in_the_folder_is_told_of_the_first(tmp_path):
-    first = start(tmp_path)
-    try:
-        while not list((tmp_path / LOCKS).glob("*.lock")):
-            assert first.poll() is None
-            time.sleep(0.1)
-        second = start(tmp_path)
-        assert second.wait() == 1
-        log = (tmp_path / "snakemake.log").read_text()
-        assert f"as process {first.pid} on {socket.gethostname()} too" in log
-        assert "cannot be locked" in log
-        assert first.poll() is None
-    finally:
-        os.killpg(first.pid, signal.SIGKILL)
-        first.wait()
+def test_a_job_that_cannot_lock_goes_on(tmp_path, capsys):
+    """As on a file system without locks: here the lock's place is taken by a folder."""
+    (tmp_path / "a.log.lock").mkdir()
+    with sole_process("a.log", tmp_path), sole_process("a.log", tmp_path):
+        assert capsys.readouterr().err == ""
+    assert locks.try_lock(Path("/proc/1/nowhere/a.lock"))

@@ -101,8 +101,8 @@ def test_latency_and_ratio_are_those_of_the_medians():
 def test_the_roofline_says_what_a_pass_is_bound_by(macs, num_bytes, bound):
     found = roofline(Work(macs, num_bytes), latency_s=1.0, peaks=PEAKS)
     assert found["bound"] == bound
-    assert found["share_of_peak"] == pytest.approx(macs / 1e9)
-    assert found["share_of_bandwidth"] == pytest.approx(num_bytes / 1e9)
+    assert found["fraction_of_peak"] == pytest.approx(macs / 1e9)
+    assert found["fraction_of_bandwidth"] == pytest.approx(num_bytes / 1e9)
     twice = roofline(Work(macs, num_bytes), latency_s=2.0, peaks=PEAKS)
     assert twice["achieved_macs_per_s"] == pytest.approx(macs / 2)
 

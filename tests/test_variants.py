@@ -8,11 +8,13 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import save_file
-from subjects import PHOTOS, random_tensor, randomized, tiny
+from subjects import PHOTOS, ROOT, random_tensor, randomized, tiny
 
 from slimdit.core.errors import InputError
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import flat_tensors, load_variant, read_metadata, save_variant
+
+GOLDEN = ROOT / "tests/golden"
 
 
 def outputs(model, structure, count=2):
@@ -26,7 +28,7 @@ def outputs(model, structure, count=2):
 @pytest.mark.parametrize("variant", PHOTOS.variants)
 def test_variant_of_the_study_starts_with_zero_output_of_the_right_shape(variant):
     structure = PHOTOS.structure(variant)
-    model = apply_operations(build_model(structure, seed=0), PHOTOS.operations(variant))
+    model = compress(build_model(structure, seed=0), PHOTOS.operations(variant))
     output = outputs(model, structure).output
     side, channels = structure["input_size"], structure["in_channels"]
     assert output.shape == (2, 2 * channels, side, side)
@@ -36,7 +38,7 @@ def test_variant_of_the_study_starts_with_zero_output_of_the_right_shape(variant
 @pytest.mark.parametrize("variant", PHOTOS.variants)
 def test_variant_survives_its_checkpoint(variant, tmp_path):
     structure, operations = tiny(PHOTOS.structure(variant)), PHOTOS.operations(variant)
-    model = apply_operations(randomized(build_model(structure), torch.float32), operations)
+    model = compress(randomized(build_model(structure), torch.float32), operations)
     path = tmp_path / "checkpoint.safetensors"
     save_variant(path, model, structure, operations, {"variant": variant})
     loaded = load_variant(path)
@@ -51,6 +53,35 @@ def test_variant_survives_its_checkpoint(variant, tmp_path):
         "operations": operations,
         "origin": {"variant": variant},
     }
+
+
+@pytest.mark.parametrize("variant", ["S2-med-4", "Q-S2"])
+def test_loading_draws_no_weights_and_keeps_what_is_in_no_checkpoint(variant, tmp_path):
+    structure, operations = tiny(PHOTOS.structure(variant)), PHOTOS.operations(variant)
+    model = compress(randomized(build_model(structure), torch.float32), operations)
+    save_variant(tmp_path / "checkpoint.safetensors", model, structure, operations, {})
+    state = torch.random.get_rng_state()
+    loaded = load_variant(tmp_path / "checkpoint.safetensors")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for (name, buffer), (_, other) in zip(
+        model.named_buffers(), loaded.named_buffers(), strict=True
+    ):
+        assert torch.equal(buffer, other), name
+    for (name, parameter), (_, other) in zip(
+        model.named_parameters(), loaded.named_parameters(), strict=True
+    ):
+        assert parameter.is_contiguous() == other.is_contiguous(), name
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read():
+    """Pruned, quantized, with experts, and with an option that has another name by now."""
+    expected = json.loads((GOLDEN / "earlier-checkpoint.json").read_text())["output"]
+    model = load_variant(GOLDEN / "earlier-checkpoint.safetensors")
+    assert model.blocks[0].attention.head_dim == 3
+    x = random_tensor("x", 1, 1, 4, 4, dtype=torch.float32)
+    with torch.inference_mode():
+        output = model(x, torch.tensor([700]), torch.tensor([1])).output
+    torch.testing.assert_close(output, torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_parameters_that_variants_share_start_from_the_same_values():
@@ -123,7 +154,7 @@ def test_prediction_depends_on_time_class_and_position(structure):
         ({"mlp": {"name": "moe", "num_experts": 4}}, r"mlp 'moe': .*top_k"),
     ],
 )
-def test_parts_that_do_not_exist_are_input_errors(structure, change, message):
+def test_components_that_do_not_exist_are_input_errors(structure, change, message):
     with pytest.raises(InputError, match=message):
         build_model(structure | change)
 
@@ -160,7 +191,7 @@ class Executed:
 def test_one_wrong_bit_of_a_checkpoint_is_an_input_error(structure, tmp_path, kind):
     path = tmp_path / "checkpoint.safetensors"
     operations = [{"name": "int8_weight_only"}] if kind == "int8 weights" else []
-    model = apply_operations(build_model(structure, 0), operations)
+    model = compress(build_model(structure, 0), operations)
     save_variant(path, model, structure, operations, {})
     content = bytearray(path.read_bytes())
     content[-3] ^= 1

@@ -43,7 +43,7 @@ RECORDED = (
 @pytest.fixture
 def folder(recorded_study, tmp_path):
     """A copy elsewhere, under another name."""
-    return Path(shutil.copytree(recorded_study / "results/tiny", tmp_path / "archive"))
+    return Path(shutil.copytree(recorded_study / "results/photos", tmp_path / "archive"))
 
 
 def verified(folder):
@@ -112,7 +112,7 @@ def test_images_are_checked_where_they_are(folder):
     assert "is recorded in data/subset.csv" in the_problem(folder, image)
     shutil.rmtree(folder / "images")
     assert verified(folder).problems == []
-    assert verified(folder).not_checked == ["images (no folder results/tiny/images)"]
+    assert verified(folder).not_checked == ["images (no folder results/photos/images)"]
 
 
 def test_an_edited_cell_is_named_with_what_it_should_be(folder):

@@ -13,7 +13,7 @@ from slimdit.study.jobs import Job, jobs_of
 from slimdit.study.load import configured_study
 from slimdit.why import differences, main
 
-QUALITY = f"results/tiny/{RUN.format('KD-XS2', 'quality.json')}"
+QUALITY = f"results/photos/{RUN.format('KD-XS2', 'quality.json')}"
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_results_from_before_recipes_are_told(project):
     ("arguments", "sentence"),
     [
         (["--row", "S9"], "--row S9 is no row; the study has KD-XS2, XS2-base."),
-        (["data/none.json"], "data/none.json is no file that a rule of the study tiny makes."),
+        (["data/none.json"], "data/none.json is no file that a rule of the study photos makes."),
         (["--configfile", "none.yaml"], "none.yaml cannot be read"),
     ],
 )

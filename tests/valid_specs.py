@@ -80,7 +80,7 @@ def attentions(kind: str, num_heads: int, grid_size: int) -> st.SearchStrategy[d
     """`attention` of a kind; None: the block leaves it out."""
     squares = [side**2 for side in range(1, grid_size + 1)]
     options = {
-        "full": st.just({}) | st.builds(dict, head_size=st.integers(1, 12)),
+        "full": st.just({}) | st.builds(dict, head_dim=st.integers(1, 12)),
         "shallow": st.just({}),
         "mediated": st.builds(dict, num_mediators=st.sampled_from(squares)),
         "focused": st.builds(dict, group_size=st.sampled_from(divisors(num_heads))),
@@ -104,7 +104,7 @@ def mlps(depth: int) -> st.SearchStrategy[dict | None]:
 
 
 @st.composite
-def operations(draw, heads: int, quantizations: list[str]) -> list[dict]:
+def compressions(draw, heads: int, quantizations: list[str]) -> list[dict]:
     """Prunings of what attention of so many heads has left (none: it has no heads to prune), then
     perhaps one of the quantizations: their weights are not pruned or quantized again.
     """
@@ -113,8 +113,7 @@ def operations(draw, heads: int, quantizations: list[str]) -> list[dict]:
         pruning = {"name": "prune_heads", "keep_heads": draw(st.integers(1, heads))}
         pruning |= draw(st.sampled_from([{}, {"mode": "structural"}, {"mode": "masked"}]))
         chain.append(pruning)
-        if pruning.get("mode") != "masked":
-            heads = pruning["keep_heads"]
+        heads = pruning["keep_heads"]
     return chain + draw(st.sampled_from([[], *([{"name": name}] for name in quantizations)]))
 
 
@@ -160,7 +159,7 @@ def chains(draw, name: str, attention: str, common: Common, teacher: str | None 
 
     variants = {name: block}
     fitting = quantizations(backbone["hidden_size"], mlp)
-    for operation in draw(operations(heads if attention in PRUNABLE else 0, fitting)):
+    for operation in draw(compressions(heads if attention in PRUNABLE else 0, fitting)):
         last = list(variants)[-1]
         if "apply" in variants[last] and draw(st.booleans()):
             variants[last]["apply"].append(operation)

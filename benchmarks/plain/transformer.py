@@ -28,8 +28,8 @@ class PlainTransformer(nn.Module):
         self.timestep = copy.deepcopy(model.timestep_embedder.mlp)
         self.classes = copy.deepcopy(model.label_embedder)
         modulation = model.modulation[1]
-        weights = modulation.weight.split(model.widths)
-        biases = modulation.bias.split(model.widths)
+        weights = modulation.weight.split(model.modulation_sizes)
+        biases = modulation.bias.split(model.modulation_sizes)
         *own, last = (linear(*pair) for pair in zip(weights, biases, strict=True))
         self.blocks = nn.ModuleList(map(PlainBlock, model.blocks, own))
         self.final_modulation, self.final = last, copy.deepcopy(model.final_layer.linear)

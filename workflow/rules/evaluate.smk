@@ -19,7 +19,7 @@ rule sample_shard:
     params:
         **run_params("sample_shard"),
         shard="{scatteritem}",
-        state=state_of(STUDY, "sample") + "/{scatteritem}",
+        state=f"{state_of(STUDY, 'sample')}/{{scatteritem}}",
     message:
         "Sampling {wildcards.variant}, seed {wildcards.seed}, part {wildcards.scatteritem}"
     script:

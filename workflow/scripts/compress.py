@@ -1,14 +1,14 @@
-"""Apply operations (pruning, quantization) to a trained parent's weights."""
+"""Apply compressions (pruning, quantization) to a trained parent's weights."""
 
 
 def compress(parent, checkpoint, variant, seed, operations, recipe):
     from slimdit.jobs.provenance import conditions
-    from slimdit.models.build import apply_operations
+    from slimdit.models import build
     from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
     from slimdit.storage.files import sha256_of
 
     metadata = read_metadata(parent)
-    model = apply_operations(load_variant(parent), operations)
+    model = build.compress(load_variant(parent), operations)
     where_from = conditions(
         at=checkpoint,
         recipe=recipe,

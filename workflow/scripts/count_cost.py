@@ -2,17 +2,12 @@
 
 
 def count_cost(architecture, variant, structure, operations, recipe):
-    import torch
-
     from slimdit.jobs.provenance import origin
-    from slimdit.models.build import apply_operations, build_model
+    from slimdit.models.build import compress, empty_model
     from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
     from slimdit.storage.files import write_json
 
-    with torch.device("meta"):
-        model = build_model(structure)
-    # Costs do not depend on the values of weights: memory is set aside, nothing is computed.
-    model = apply_operations(model.to_empty(device="cpu"), operations)
+    model = compress(empty_model(structure), operations)  # costs do not depend on the weights
     counts = {
         "total_params": total_params(model),
         "active_params": active_params(model),

@@ -37,8 +37,8 @@ def make_reference(
     `reference` holds arr_0 and arr_1 (images uint8 (N, H, W, 3) and labels, ordered by label),
     held_out_images and held_out_labels. `features` holds pooled, spatial and labels of the
     reference, held_out_pooled and held_out_labels, train_pooled of the training images that copies
-    are looked for among (`copies_per_class` of each class, the reference's first), and as JSON in
-    `meta` what made them.
+    are looked for among (`memorization_per_class` of each class, the reference's first), and as
+    JSON in `meta` what made them.
     """
     rows = sorted(read_csv(subset), key=lambda row: int(row["label"]))
     chosen = {
@@ -48,7 +48,7 @@ def make_reference(
     for name, its_rows in chosen.items():
         if not its_rows:
             raise InputError(f"{subset} has no {name} images; it should have some of each class.")
-    others = other_training_rows(rows, evaluation["copies_per_class"])
+    others = other_training_rows(rows, evaluation["memorization_per_class"])
     extractor = build_extractor(**evaluation["extractor"])
 
     arrays = {

@@ -1,13 +1,14 @@
-"""The processes of one training: each has a GPU and an equal share of every batch."""
+"""The processes of one training: each has a GPU and an equal part of every batch."""
 
 import contextlib
+from collections.abc import Iterator
 from itertools import pairwise
 
 from slimdit.core.errors import InputError
 
 
 class Processes:
-    """Those that `join` has brought together; without it, this one alone."""
+    """Those of the `process_group`; outside of one, this process alone."""
 
     def __init__(self):
         import torch.distributed
@@ -32,9 +33,10 @@ class Processes:
                 f"training.batch_size {batch_size} cannot be shared equally by {self.size} GPUs; "
                 "make it a multiple of that number."
             )
-        share = batch_size // self.size
-        count = -(-share // (micro_batch_size or share))
-        ends = [self.rank * share + share * part // count for part in range(count + 1)]
+        local_batch = batch_size // self.size
+        count = -(-local_batch // (micro_batch_size or local_batch))
+        first = self.rank * local_batch
+        ends = [first + local_batch * part // count for part in range(count + 1)]
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
     def replicated(self, model):
@@ -80,8 +82,10 @@ class Processes:
         return values[0]
 
 
-def join() -> None:
-    """Bring together the processes that torchrun has started."""
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Bring together the processes that torchrun has started; after an error they stay as they
+    are, since an orderly end would wait for all."""
     import torch.distributed
 
     from slimdit.compute.devices import device
@@ -90,10 +94,5 @@ def join() -> None:
     if on.type == "cuda":
         torch.cuda.set_device(on)
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on.type == "cuda" else "gloo")
-
-
-def part() -> None:
-    """After all has been done together: after an error the others would be waited for."""
-    import torch.distributed
-
+    yield
     torch.distributed.destroy_process_group()

@@ -5,7 +5,7 @@ import http.client
 import urllib.request
 
 from slimdit.core.errors import InputError
-from slimdit.jobs.failures import sentence
+from slimdit.jobs.failures import explain
 from slimdit.jobs.progress import Progress
 
 CHUNK_BYTES = 1 << 20
@@ -28,7 +28,7 @@ def download(url: str, path, size: int) -> tuple[str, int]:
                 num_bytes += len(chunk)
                 progress.update(len(chunk))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        if sentence(error):
+        if explain(error):
             raise
         raise InputError(f"{url} cannot be downloaded ({error}): {INSTEAD}.") from None
     return digest.hexdigest(), num_bytes

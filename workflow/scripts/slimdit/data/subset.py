@@ -40,12 +40,12 @@ def load_split(subset, split, images_root, image_size):
     return np.stack([read_image(row, images_root, image_size) for row in rows])
 
 
-def other_training_rows(rows: list[dict], copies_per_class: int) -> list[dict]:
-    """Training images besides the reference, which bring each class to `copies_per_class`."""
+def other_training_rows(rows: list[dict], memorization_per_class: int) -> list[dict]:
+    """Training images besides the reference, which bring each class to `memorization_per_class`."""
     chosen, num_of_class = [], Counter(row["label"] for row in rows if row["reference"] == "1")
     for row in rows:
         is_other = row["split"] == "train" and row["reference"] != "1"
-        if is_other and num_of_class[row["label"]] < copies_per_class:
+        if is_other and num_of_class[row["label"]] < memorization_per_class:
             num_of_class[row["label"]] += 1
             chosen.append(row)
     return chosen

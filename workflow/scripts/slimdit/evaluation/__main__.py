@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,10 @@ import numpy as np
 from slimdit.core.errors import InputError
 from slimdit.evaluation.features import EXTRACTORS, build_extractor
 from slimdit.evaluation.image_sets import ImageSet, read_image_set
+from slimdit.evaluation.metric_names import MetricNames
 from slimdit.evaluation.metrics import Moments, frechet_distance_from_statistics
 from slimdit.evaluation.quality import quality
 from slimdit.jobs.provenance import origin
-from slimdit.reporting.results import Extractor as Columns
 from slimdit.storage.files import write_json
 
 DISTANCES = {"pooled": "fd", "spatial": "sfd"}
@@ -125,8 +124,8 @@ def evaluate(
         )
         sources[DISTANCES[kind]] = OF_STATISTICS
     description = built.describe()
-    columns = Columns(**{each.name: description[each.name] for each in fields(Columns)})
-    columns = {column: name for column, name in columns.quality_columns.items() if name in metrics}
+    columns = MetricNames.of(description).quality_columns
+    columns = {column: name for column, name in columns.items() if name in metrics}
     return {
         "metrics": {column: metrics[name] for column, name in columns.items()},
         "sources": {column: sources[name] for column, name in columns.items()},

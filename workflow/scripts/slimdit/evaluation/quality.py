@@ -62,7 +62,7 @@ def quality(
         copies = memorisation(reference["train_pooled"], made, reference["held_out_pooled"])
         metrics |= {
             "nearest_train_distance_ratio": copies.median_distance_ratio,
-            "share_closer_than_held_out": copies.share_closer_than_held_out,
+            "fraction_closer_than_held_out": copies.fraction_closer_than_held_out,
         }
     return metrics
 

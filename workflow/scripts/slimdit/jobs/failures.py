@@ -1,16 +1,22 @@
-"""What a machine's failures mean for whoever started the study."""
+"""What an error means for whoever started the study."""
 
 import errno
 
 from slimdit.compute.out_of_memory import is_out_of_memory
+from slimdit.core.errors import InputError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 KEPT = "what is done is kept, and the same command goes on from there"
 
 
-def sentence(error: BaseException) -> str | None:
-    """One sentence on a full or read-only disk or memory that ran out; None for other errors."""
+def explain(error: BaseException) -> str | None:
+    """One sentence on bad input, memory that ran out, a full or a read-only disk.
+
+    None for any other error: it is one of the program, and its traceback says where.
+    """
+    if isinstance(error, InputError):
+        return str(error)
     if is_out_of_memory(error):
         return f"This does not fit in memory ({error}); free some or use smaller batches: {KEPT}."
     number, place = getattr(error, "errno", None), getattr(error, "filename", None)

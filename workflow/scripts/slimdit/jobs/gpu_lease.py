@@ -7,14 +7,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import BaseFileLock
+
 from slimdit.jobs.locks import try_lock
 
 POLL_S = 0.2
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def visible_devices() -> list[str]:
     """Names of the CUDA devices that this process may use, found without waking any of them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = os.environ.get(VISIBLE)
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -26,38 +29,43 @@ def visible_devices() -> list[str]:
 
 @contextlib.contextmanager
 def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator[list[str]]:
-    """Hold `count` CUDA devices for this process alone; waits until that many are free.
+    """Hold `count` CUDA devices for this process alone, or all where there are fewer; waits until
+    that many are free.
 
     SLURM has already chosen where no more are visible; of an allocation that has more, in which
-    Snakemake runs several jobs, they are leased too. The kernel drops the locks when the process
-    ends, however it ends.
+    Snakemake runs several jobs, they are leased too.
     """
     devices = visible_devices() if count > 0 else []
     allocation = os.environ.get("SLURM_JOB_ID", "")
     if not devices or (allocation and len(devices) <= count):
         yield devices
         return
-    count = min(count, len(devices))
-    previous = os.environ.get("CUDA_VISIBLE_DEVICES")
-    held: dict[str, int] = {}
+    previous = os.environ.get(VISIBLE)
+    held = _wait_for(min(count, len(devices)), devices, Path(lock_dir) / allocation)
     try:
-        while len(held) < count:
-            for device in devices:
-                if device not in held and len(held) < count:
-                    descriptor = try_lock(Path(lock_dir) / allocation / f"{device}.lock")
-                    if descriptor is not None:
-                        held[device] = descriptor
-            if len(held) < count:
-                # Two jobs that each hold some and wait for more would wait for ever.
-                while held:
-                    os.close(held.popitem()[1])
-                time.sleep(POLL_S)
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+        os.environ[VISIBLE] = ",".join(held)
         yield list(held)
     finally:
         if previous is None:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+            del os.environ[VISIBLE]
         else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = previous
-        for descriptor in held.values():
-            os.close(descriptor)
+            os.environ[VISIBLE] = previous
+        _release(held)
+
+
+def _wait_for(count: int, devices: list[str], folder: Path) -> dict[str, BaseFileLock]:
+    while True:
+        held: dict[str, BaseFileLock] = {}
+        for device in devices:
+            if len(held) < count and (lock := try_lock(folder / f"{device}.lock")):
+                held[device] = lock
+        if len(held) == count:
+            return held
+        # Two jobs that each hold some and wait for more would wait for ever.
+        _release(held)
+        time.sleep(POLL_S)
+
+
+def _release(held: dict[str, BaseFileLock]) -> None:
+    for lock in held.values():
+        lock.release()

@@ -1,4 +1,4 @@
-"""What surrounds every rule's script: its log, its threads, its device, its last words."""
+"""What surrounds every rule's script: its log, its threads, its devices, a word on its error."""
 
 import contextlib
 import logging
@@ -10,10 +10,11 @@ from pathlib import Path
 
 from slimdit.compute.allocator import keep_freed_memory
 from slimdit.compute.devices import make_deterministic
-from slimdit.core.errors import InputError
-from slimdit.jobs.failures import sentence
+from slimdit.jobs.failures import explain
 from slimdit.jobs.gpu_lease import leased_gpus
+from slimdit.jobs.job_log import log_to
 from slimdit.jobs.locks import sole_process
+from slimdit.jobs.messages import hide_meaningless
 
 
 @contextlib.contextmanager
@@ -26,6 +27,7 @@ def job(snakemake) -> Iterator[list[str]]:
     """
     os.environ.update(thread_limits(snakemake.threads))
     keep_freed_memory()
+    hide_meaningless()
     if snakemake.config["deterministic"]:
         make_deterministic()
     log_path = snakemake.log[0]
@@ -34,7 +36,7 @@ def job(snakemake) -> Iterator[list[str]]:
     with sole_process(log_path):
         Path(log_path).write_text("")
         log_to(log_path, logging.INFO)
-        with _last_words(snakemake.rule), leased_gpus(count) as gpus:
+        with _explained(snakemake.rule), leased_gpus(count) as gpus:
             if 1 < len(gpus) < count:
                 logging.warning("%d GPUs were asked for, %d are there.", count, len(gpus))
             yield gpus
@@ -46,17 +48,9 @@ def thread_limits(count: int) -> dict[str, str]:
     return dict.fromkeys(names, str(count))
 
 
-def log_to(path: str, level: int) -> None:
-    """To the end of the file, whoever else writes there."""
-    logging.basicConfig(
-        filename=path,
-        level=level,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-
-
 @contextlib.contextmanager
-def _last_words(rule: str) -> Iterator[None]:
+def _explained(rule: str) -> Iterator[None]:
+    """What ends the script, in the log and on stderr: a sentence, or a traceback without one."""
     try:
         yield
     except SystemExit as end:
@@ -64,9 +58,8 @@ def _last_words(rule: str) -> Iterator[None]:
             logging.info("%s", end.code)
         raise
     except Exception as error:
-        message = str(error) if isinstance(error, InputError) else sentence(error)
-        logging.error("%s", message or traceback.format_exc())
-        if message is None:
+        sentence = explain(error)
+        logging.error("%s", sentence or traceback.format_exc())
+        if sentence is None:
             raise
-        print(f"{rule}: {message}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"{rule}: {sentence}")

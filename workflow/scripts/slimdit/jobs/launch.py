@@ -1,105 +1,120 @@
-"""A rule's script in several processes, one a device, under torchrun."""
+"""A rule's function in several processes of this machine, one a device, as torchrun starts them."""
 
 import ctypes
 import logging
+import multiprocessing
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from slimdit.compute.allocator import keep_freed_memory
+from slimdit.compute.process_group import Processes, process_group
 from slimdit.core.errors import InputError
+from slimdit.jobs.failures import explain
 from slimdit.jobs.job import thread_limits
-from slimdit.storage.files import read_json, write_json
+from slimdit.jobs.job_log import log_to
+from slimdit.jobs.messages import hide_meaningless
+from slimdit.storage.files import read_json
 
-ARGUMENTS, LAST_WORDS = "arguments.json", "last_words.json"
-PORTS = 20_000  # from this one on processes on several nodes meet, by their job's number
 SHUTDOWN_S = 600  # a step and a save end within it; SLURM waits less, by its own clock
+# The processes' own words say why they end.
+SILENT = ("torch.distributed.elastic", "torch.multiprocessing.spawn")
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 log = logging.getLogger(__name__)
 
 
 def run_on(devices: list[str], function: Callable, arguments: dict, log_path: str) -> None:
-    """function(**arguments), in a process for each device of each node of a SLURM job.
+    """function(**arguments), in one process for each device.
 
-    function: of the script that has its name, by which the processes find it. `arguments` are JSON;
-    "state" is a folder that all nodes see. SIGTERM is passed on: the processes save before they
-    end. What ends the first of them ends this one, in the same words.
+    Function and arguments are pickled. SIGTERM is passed on: the processes save before they end.
+    What ends the first of them ends this one, in the same words.
     """
-    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
-    if nodes * len(devices) < 2:
+    if len(devices) < 2:
         function(**arguments)
         return
-    folder = Path(arguments["state"]) / "processes"
-    shutil.rmtree(folder, ignore_errors=True)
-    task = {"script": function.__name__, "arguments": arguments, "log": log_path}
-    write_json(folder / ARGUMENTS, task)
-    log.info("on %d devices of each of %d nodes", len(devices), nodes)
-    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", 1)) // len(devices))
-    command = [*torchrun(len(devices), nodes), "-m", "slimdit.jobs.worker", str(folder)]
-    status = _wait_for(command, thread_limits(threads))
-    words = read_json(folder / LAST_WORDS) if (folder / LAST_WORDS).exists() else None
-    shutil.rmtree(folder)
-    if words:
-        raise {"InputError": InputError, "SystemExit": SystemExit}.get(words["kind"], RuntimeError)(
-            words["words"]
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    log.info("on %d devices", len(devices))
+    threads = int(os.environ.get("OMP_NUM_THREADS", 1)) // len(devices)
+    os.environ.update(thread_limits(max(1, threads)))
+    for name in SILENT:
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    with tempfile.TemporaryDirectory() as reports:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=len(devices),
+            max_restarts=0,
+            run_id=str(os.getpid()),
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            shutdown_timeout=SHUTDOWN_S,
+            logs_specs=DefaultLogsSpecs(reports),
         )
-    if status:
-        raise SystemExit(f"{function.__name__}: its processes were killed.")
+        try:
+            elastic_launch(config, _run)(function, arguments, log_path, reports)
+        except (ChildFailedError, SignalException):
+            raise _first_error(reports, function.__name__) from None
 
 
-def _wait_for(command: list[str], environment: dict[str, str]) -> int:
-    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
-    terminated, process = [], None
-
-    def terminate(*_):
-        terminated.append(True)
-        if process:
-            process.terminate()
-
-    previous = signal.signal(signal.SIGTERM, terminate)
+def _run(function: Callable, arguments: dict, log_path: str, reports: str) -> None:
+    """What each of the processes does."""
+    _die_with_parent()
+    keep_freed_memory()
+    hide_meaningless()
     try:
-        process = subprocess.Popen(command, env=os.environ | environment)
-        if terminated:
-            process.terminate()
-        return process.wait()
-    finally:
-        if process:
-            process.terminate()
-            process.wait()
-        signal.signal(signal.SIGTERM, previous)
+        with process_group():
+            is_first = Processes().is_first
+            if not is_first:  # one progress bar is enough
+                sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            log_to(log_path, logging.INFO if is_first else logging.ERROR)
+            function(**arguments)
+    except BaseException as error:
+        _report(error, reports)
+        os._exit(1)  # an orderly end would wait for the others
 
 
-def torchrun(devices: int, nodes: int) -> list[str]:
-    """The command that starts `devices` processes on each node of a SLURM job of `nodes`."""
-    command = [
-        *(sys.executable, "-m", "slimdit.jobs.torchrun", f"--nproc-per-node={devices}"),
-        f"--shutdown-timeout={SHUTDOWN_S}",
-    ]
-    if nodes == 1:
-        return [*command, "--standalone"]
-    job = os.environ["SLURM_JOB_ID"]
-    on_each = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-    meeting = [
-        f"--nnodes={nodes}",
-        "--rdzv-backend=c10d",
-        f"--rdzv-endpoint={socket.gethostname()}:{PORTS + int(job) % PORTS}",
-        f"--rdzv-id={job}",
-    ]
-    return on_each + command + meeting
+def _report(error: BaseException, reports: str) -> None:
+    """Leave `error` where torchrun looks for it, unless another process ended before this one and
+    so is the reason for it."""
+    from torch.distributed.elastic.multiprocessing.errors import ErrorHandler
+
+    if not _error_files(reports):
+        sentence = explain(error)
+        ErrorHandler().record_exception(InputError(sentence) if sentence else error)
 
 
-def die_with_parent() -> None:
+def _first_error(reports: str, name: str) -> BaseException:
+    """What the processes left of the error that ended them, as one of this process."""
+    files = _error_files(reports)
+    if not files:
+        return SystemExit(f"{name}: its processes were killed.")
+    message = read_json(files[0])["message"]
+    kind, _, words = message["message"].partition(": ")
+    kinds = {each.__name__: each for each in (InputError, SystemExit, KeyboardInterrupt)}
+    if kind in kinds:
+        return kinds[kind](words)
+    return RuntimeError(message["extraInfo"]["py_callstack"])
+
+
+def _error_files(reports: str) -> list[Path]:
+    return list(Path(reports).rglob("error.json"))
+
+
+def _die_with_parent() -> None:
     """Kill this process when the one that started it ends, however that ends (on Linux).
 
     What is left of a job would go on beside the next one's.
     """
     if sys.platform == "linux":
-        parent = os.getppid()
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
+    if not multiprocessing.parent_process().is_alive():
+        os._exit(1)

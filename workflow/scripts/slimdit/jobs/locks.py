@@ -1,7 +1,6 @@
 """Locks that the kernel drops when their process ends, however it ends."""
 
 import contextlib
-import fcntl
 import os
 import socket
 import sys
@@ -9,25 +8,25 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 POLL_S = 0.5
 
 
-def try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock until it is closed; None where another process has it.
+def try_lock(path: Path) -> BaseFileLock | None:
+    """A lock that is held until `release`; None where another process holds it.
 
-    Raises OSError on a file system without locks.
+    Where the file system has no locks it is granted: they are a courtesy, no condition of the work.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    lock = FileLock(path, fallback_to_soft=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
         return None
     except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+        pass
+    return lock
 
 
 @contextlib.contextmanager
@@ -35,25 +34,16 @@ def sole_process(what: str, folder: str | Path = ".snakemake/jobs") -> Iterator[
     """Wait until no other process is at work on `what`: one may have outlived a run that was
     killed, and what it writes must not come after what this one writes."""
     path = Path(folder) / f"{what.replace('/', '.')}.lock"
+    lock = try_lock(path)
+    if lock is None:
+        holder = path.read_text() or "unknown"
+        print(f"{what}: waits for process {holder}, at work on it too.", file=sys.stderr)
+    while lock is None:
+        time.sleep(POLL_S)
+        lock = try_lock(path)
     try:
-        descriptor = _lock(path, what)
-    except OSError:  # a file system without locks
-        yield
-        return
-    try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}".encode())
+        with contextlib.suppress(OSError):
+            path.write_text(f"{os.getpid()} on {socket.gethostname()}")
         yield
     finally:
-        os.close(descriptor)
-
-
-def _lock(path: Path, what: str) -> int:
-    is_told = False
-    while (descriptor := try_lock(path)) is None:
-        if not is_told:
-            process = path.read_text() or "unknown"
-            print(f"{what}: waits for process {process}, at work on it too.", file=sys.stderr)
-            is_told = True
-        time.sleep(POLL_S)
-    return descriptor
+        lock.release()

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ LINE_EVERY_S = 15.0
 BEAT_EVERY_S = 5.0
 
 log = logging.getLogger(__name__)
+tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a process that is killed leaves
 
 
 class Progress:
@@ -78,7 +80,7 @@ class Progress:
 
     @property
     def per_s(self) -> float:
-        """Units of work per second since the start of this process's share."""
+        """Units of work per second that this process has done."""
         return (self.done - self.initial) / max(time.monotonic() - self.started_s, 1e-9)
 
     def _beat(self, how: str) -> None:

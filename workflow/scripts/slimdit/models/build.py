@@ -1,46 +1,64 @@
-"""Structures to models, and operations to what they make of them."""
+"""Structures to models, and compressions to what they make of them."""
 
-from torch import nn
+import torch
 
 from slimdit.models.attention import ATTENTION
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.compression.base import Compression
 from slimdit.models.dit import DiT
 from slimdit.models.initialization import initialize
-from slimdit.models.mlp import MLP
+from slimdit.models.mlp import MLP, mlp_of_layer
 
 
 def build_model(structure: dict, seed: int | None = None) -> DiT:
     """The model of a structure as `Study.structure` describes it.
 
     Weights are initialized from `seed`; without one they are left as they come, to be loaded.
+    Raises InputError for options that do not fit the structure.
     """
-    structure = dict(structure)
-    hidden_size, num_heads = structure["hidden_size"], structure.pop("num_heads")
-    attention, mlp = structure.pop("attention"), dict(structure.pop("mlp"))
-    every = mlp.pop("every", 1)
-
-    def build_mlp(layer: int) -> nn.Module:
-        own = mlp if layer % every == every - 1 else {"name": "dense"}
-        return MLP.build(own, hidden_size)
-
+    sizes = dict(structure)
+    num_heads, attention, mlp = (sizes.pop(key) for key in ("num_heads", "attention", "mlp"))
+    hidden_size = sizes["hidden_size"]
+    num_tokens = (sizes["input_size"] // sizes["patch_size"]) ** 2
     model = DiT(
-        **structure,
-        attention=lambda layer: ATTENTION.build(attention, hidden_size, num_heads),
-        mlp=build_mlp,
+        **sizes,
+        attention=lambda _: ATTENTION.build(
+            attention, hidden_size, num_heads, num_tokens=num_tokens
+        ),
+        mlp=lambda layer: MLP.build(mlp_of_layer(mlp, layer), hidden_size),
     )
     if seed is not None:
         initialize(model, seed)
     return model
 
 
-def build_operations(operations: list[dict]) -> list[Compression]:
-    """The operations that the options name, with the libraries that they need imported."""
-    return [COMPRESSION.build(options) for options in operations]
+def empty_model(structure: dict) -> DiT:
+    """The model of a structure, on the CPU, with memory for its parameters and nothing in it.
+
+    Values are neither drawn nor computed, but for buffers.
+    """
+    with torch.device("meta"):
+        model = build_model(structure)
+    model = model.to_empty(device="cpu")
+    model.timestep_embedder.fill_frequencies()
+    return model
 
 
-def apply_operations(model: DiT, operations: list[dict]) -> DiT:
-    """Apply each operation to the model's weights, in order."""
-    for operation in build_operations(operations):
-        model = operation(model)
+def build_compressions(operations: list[dict], **sizes: int) -> list[Compression]:
+    """The compressions that the options name, with the libraries that they need imported.
+
+    sizes: of the structure that they are for, which limits of their options name.
+    """
+    return [COMPRESSION.build(options, **sizes) for options in operations]
+
+
+def compress(model: DiT, operations: list[dict]) -> DiT:
+    """Apply each compression to the model's weights, in order.
+
+    Raises InputError for options, or sizes of the model, that do not fit.
+    """
+    for options in operations:
+        num_heads = model.blocks[0].attention.num_heads
+        (compression,) = build_compressions([options], num_heads=num_heads)
+        model = compression(model)
     return model

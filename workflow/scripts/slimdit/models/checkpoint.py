@@ -1,4 +1,4 @@
-"""Structures to models, models to checkpoints and back."""
+"""Models to checkpoints and back."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
-from slimdit.models.build import apply_operations, build_model, build_operations
+from slimdit.models.build import build_compressions, compress, empty_model
 from slimdit.models.dit import DiT
 from slimdit.storage.files import atomic_path
 
@@ -19,11 +19,16 @@ METADATA = "slimdit"
 KEYS = ("structure", "operations", "origin", "tensors_sha256")
 
 
+def is_plain(tensor: Tensor) -> bool:
+    """Whether it is torch's own, not a quantized weight of several tensors."""
+    return type(tensor) in (Tensor, nn.Parameter)
+
+
 def flat_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The state as plain tensors; a quantized weight gives one for each of its parts."""
     flat = {}
     for name, tensor in module.state_dict().items():
-        if type(tensor) in (Tensor, nn.Parameter):
+        if is_plain(tensor):
             flat[name] = tensor.detach()
         else:
             for part in tensor.__tensor_flatten__()[0]:
@@ -67,7 +72,7 @@ def load_variant(path: str | Path, device: torch.device | None = None) -> DiT:
     if device is not None:
         check_device(path, metadata["operations"], device)
     try:
-        model = apply_operations(build_model(metadata["structure"], seed=0), metadata["operations"])
+        model = compress(empty_model(metadata["structure"]), metadata["operations"])
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{path} has no structure of SlimDiT's ({error!r}); delete it to make it anew."
@@ -92,10 +97,10 @@ def load_variant(path: str | Path, device: torch.device | None = None) -> DiT:
 
 def check_device(path: str | Path, operations: list[dict], device: torch.device) -> None:
     """Raise InputError if `device` lacks what a model needs that these were applied to."""
-    for options, operation in zip(operations, build_operations(operations), strict=True):
-        if lack := operation.unsupported(device):
+    for options, compression in zip(operations, build_compressions(operations), strict=True):
+        if need := compression.unsupported(device):
             raise InputError(
-                f"{path} cannot run here: {options['name']} {lack}; "
+                f"{path} cannot run here: {options['name']} {need}; "
                 "run its jobs where there is one, or leave its row out of the config."
             )
 

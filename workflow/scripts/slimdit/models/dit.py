@@ -1,11 +1,12 @@
-"""The Diffusion Transformer (Peebles & Xie 2023) with replaceable attention and MLP.
+"""The Diffusion Transformer (Peebles & Xie, "Scalable Diffusion Models with Transformers",
+arXiv:2212.09748) with replaceable attention and MLP.
 
 Letters in shapes: B batch, N tokens, C hidden size, P patch size, E experts, L layers.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ FREQUENCY_SIZE = 256
 
 
 class Prediction(NamedTuple):
-    """What the backbone returns: noise and variance channels, and what its parts have to say.
+    """What the backbone returns: noise and variance channels, and where tokens were routed.
 
-    output: (B, 2 * in_channels, H, W). routings: one of each MoE layer.
+    output: (B, 2 * in_channels, H, W). routings: one of each MLP that routes tokens.
     """
 
     output: Tensor
@@ -27,11 +28,12 @@ class Prediction(NamedTuple):
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """x (1 + scale) + shift, for x (B, N, C), shift and scale (B, C); (B, N, C)."""
     return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
 
 
 class TimestepEmbedder(nn.Module):
-    """Sinusoid of the timestep (cosines first), then a two-layer MLP with SiLU."""
+    """Sinusoid of the timestep (cosines first), then a two-layer MLP with SiLU; (B,) -> (B, C)."""
 
     def __init__(self, hidden_size: int):
         super().__init__()
@@ -40,9 +42,14 @@ class TimestepEmbedder(nn.Module):
         )
         for linear in (self.mlp[0], self.mlp[2]):
             linear.initial = {"weight": normal(0.02)}
-        half = FREQUENCY_SIZE // 2
+        self.register_buffer("frequencies", torch.empty(FREQUENCY_SIZE // 2), persistent=False)
+        self.fill_frequencies()
+
+    def fill_frequencies(self) -> None:
+        """10000^(-i / 128) for i = 0 .. 127; they are in no checkpoint."""
+        half = len(self.frequencies)
         frequencies = np.exp(-math.log(10_000) * np.arange(half) / half).astype(np.float32)
-        self.register_buffer("frequencies", torch.tensor(frequencies), persistent=False)
+        self.frequencies.copy_(torch.from_numpy(frequencies))
 
     def forward(self, t: Tensor) -> Tensor:
         angles = t[:, None].float() * self.frequencies  # (B, 128)
@@ -62,8 +69,8 @@ class DiTBlock(nn.Module):
         self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
         self.mlp = mlp
 
-    def forward(self, x: Tensor, modulation: Tensor):
-        """x: (B, N, C); modulation: (B, 6C)."""
+    def forward(self, x: Tensor, modulation: Tensor) -> tuple[Tensor, Any]:
+        """x: (B, N, C); modulation: (B, 6C) -> (B, N, C), and the MLP's routing or None."""
         chunks = modulation.chunk(self.num_modulations, dim=1)  # six of (B, C)
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = chunks
         attended = self.attention(modulate(self.norm1(x), shift_msa, scale_msa))  # (B, N, C)
@@ -73,6 +80,8 @@ class DiTBlock(nn.Module):
 
 
 class FinalLayer(nn.Module):
+    """Adaptive layer norm, then each token's features to the values of its patch."""
+
     num_modulations = 2
 
     def __init__(self, hidden_size: int, out_features: int):
@@ -127,15 +136,23 @@ class DiT(nn.Module):
             DiTBlock(hidden_size, attention(layer), mlp(layer)) for layer in range(depth)
         )
         self.final_layer = FinalLayer(hidden_size, patch_size**2 * 2 * in_channels)
-        # One product for the modulations of all layers: on their own they are B rows each.
+        # One matrix multiplication for the modulations of all layers: on their own they are B rows.
         layers = [*self.blocks, self.final_layer]
-        self.widths = [layer.num_modulations * hidden_size for layer in layers]
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, sum(self.widths)))
+        self.modulation_sizes = [layer.num_modulations * hidden_size for layer in layers]
+        self.modulation = nn.Sequential(
+            nn.SiLU(), nn.Linear(hidden_size, sum(self.modulation_sizes))
+        )
         self.modulation[1].initial = {"weight": zeros}
 
     @property
     def null_class(self) -> int:
+        """The label of guidance without a class."""
         return self.num_classes
+
+    @property
+    def routes_tokens(self) -> bool:
+        """Whether any MLP does, so that predictions have routings."""
+        return any(block.mlp.routes_tokens for block in self.blocks)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Prediction:
         """x: (B, in_channels, H, W) latents; t: (B,) timesteps; y: (B,) class or null class."""
@@ -145,7 +162,7 @@ class DiT(nn.Module):
         """c: (B, C), the sum of the embeddings of timestep and class."""
         x = self.patch_embedder(x).flatten(2).transpose(1, 2)  # (B, N, C)
         x = x + self.position_embedding
-        *modulations, final = self.modulation(c).split(self.widths, dim=1)
+        *modulations, final = self.modulation(c).split(self.modulation_sizes, dim=1)
         routings = []
         for block, modulation in zip(self.blocks, modulations, strict=True):
             x, routing = block(x, modulation)

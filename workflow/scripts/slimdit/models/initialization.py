@@ -1,6 +1,6 @@
 """Initial weights: each parameter drawn from a stream of its own.
 
-Two variants start from the same values wherever they have the same parameter, and a part that
+Two variants start from the same values wherever they have the same parameter, and a component that
 exists in one of them alone shifts nothing in the other.
 """
 
@@ -29,7 +29,8 @@ def uniform(bound: float) -> Fill:
 
 
 def xavier(fan_in: int, fan_out: int) -> Fill:
-    """Uniform within sqrt(6 / (fan_in + fan_out)), Glorot & Bengio 2010."""
+    """Uniform within sqrt(6 / (fan_in + fan_out)): Glorot & Bengio, "Understanding the difficulty
+    of training deep feedforward neural networks", AISTATS 2010, Eq. 16."""
     return uniform(math.sqrt(6.0 / (fan_in + fan_out)))
 
 

@@ -1,4 +1,4 @@
-"""The kernels that parts use, chosen in one place.
+"""The kernels that components use, chosen in one place.
 
 `plain()` switches to the textbook form of the same mathematics: the reference in tests, and the
 form in which every multiplication is visible to an operation counter.
@@ -19,7 +19,7 @@ _plain = False
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """Within this context the parts compute by matrix products alone, without fused kernels."""
+    """Within this context components compute by matrix multiplications, by no fused kernel."""
     global _plain
     previous, _plain = _plain, True
     try:
@@ -47,7 +47,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype:
-    """What a product of x would be in: for operators that autocast does not know."""
+    """What a matrix multiplication of x would be in: for operators that autocast does not know."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
@@ -64,7 +64,7 @@ def convolve(x: Tensor, layer: nn.Conv2d) -> Tensor:
     batch, tokens, channels = x.shape
     side = math.isqrt(tokens)
     if _is_compiled_inference_in_float32(x):
-        return _shifted_products(x.reshape(batch, side, side, channels), layer).flatten(1, 2)
+        return _shifted_sum(x.reshape(batch, side, side, channels), layer).flatten(1, 2)
     image = x.transpose(1, 2).reshape(batch, channels, side, side)
     return layer(image).flatten(2).transpose(1, 2)
 
@@ -74,7 +74,7 @@ def _is_compiled_inference_in_float32(x: Tensor) -> bool:
     return is_inference and x.device.type == "cpu" and autocast_dtype(x) == torch.float32
 
 
-def _shifted_products(x: Tensor, layer: nn.Conv2d) -> Tensor:
+def _shifted_sum(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """A depthwise convolution of x (B, H, W, C) as one pass over a padded copy: where a compiler
     makes one loop of it, a third of the time of the library's convolution."""
     batch, height, width, channels = x.shape
@@ -101,8 +101,9 @@ def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 
 
 def grouped_kernel(x: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """What is fastest for x's device and type: on a CPU one product a group; GPUs, which must not
-    wait for the groups' sizes, have a fused kernel (Hopper and later, bfloat16) or take blocks."""
+    """What is fastest for x's device and type: on a CPU one multiplication a group; GPUs, which
+    must not wait for the groups' sizes, have a fused kernel (Hopper and later, bfloat16) or take
+    blocks."""
     if not x.is_cuda:
         return segment_matmul
     is_fused = torch.cuda.get_device_capability(x.device)[0] >= 9 and x.dtype == torch.bfloat16
@@ -114,11 +115,11 @@ def fused_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 
 
 def blocked_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-    """One batched product of blocks of rows, each of one group and filled up with zeros.
+    """One batched multiplication of blocks of rows, each of one group and filled up with zeros.
 
     As many blocks as there can be at most: no size is read on the host.
     """
-    (num_rows, width), num_groups = x.shape, len(weight)
+    (num_rows, features), num_groups = x.shape, len(weight)
     side = min(max(2 ** (num_rows // (8 * num_groups)).bit_length(), 64), 1024)  # rows of a block
     num_blocks = -(-num_rows // side) + num_groups
     starts = F.pad(ends, (1, 0))  # (E + 1,)
@@ -132,9 +133,9 @@ def blocked_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     shift = (block_ends - blocks) * side - starts[:-1]
     place = (indices(num_rows) + shift[group]).long()  # of each row among the blocks
     owner = torch.searchsorted(block_ends, indices(num_blocks), right=True)  # of each block
-    filled = x.new_zeros(num_blocks * side, width).index_copy(0, place, x)
+    filled = x.new_zeros(num_blocks * side, features).index_copy(0, place, x)
     weights = weight[owner.clamp(max=num_groups - 1)]  # (num_blocks, K, F)
-    product = filled.view(num_blocks, side, width) @ weights
+    product = filled.view(num_blocks, side, features) @ weights
     return product.flatten(0, 1)[place]
 
 

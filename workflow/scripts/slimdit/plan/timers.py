@@ -182,10 +182,10 @@ def time_features(study: Study, device) -> Rate:
 
 
 def made_up_model(study: Study, variant: str):
-    from slimdit.models.build import apply_operations, build_model
+    from slimdit.models.build import build_model, compress
 
     model = build_model(study.structure(variant), seed=0)
-    return apply_operations(model, study.operations(variant)).eval()
+    return compress(model, study.operations(variant)).eval()
 
 
 def made_up_latents(structure: dict, count: int) -> SimpleNamespace:

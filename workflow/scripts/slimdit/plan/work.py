@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass, field
 
-from slimdit.core.errors import InputError
+from slimdit.evaluation.features import EXTRACTORS
 from slimdit.evaluation.features.published_graph import GRAPH_SIZE_BYTES
 from slimdit.plan.jobs import PlannedJob
 from slimdit.study.shards import rows_of_shard
@@ -39,9 +39,12 @@ class StudyWork:
         self.num_train = classes * most
         self.num_held_out = classes * self.data["held_out_per_class"]
         self.num_reference = classes * self.data["reference_per_class"]
-        # Training images among which copies are looked for, the reference among them.
-        wanted = classes * study.evaluation["copies_per_class"]
+        # Training images that a sample's nearest is looked for among; the reference is part of them.
+        wanted = classes * study.evaluation["memorization_per_class"]
         self.num_searched = max(self.num_reference, min(wanted, self.num_train))
+        options = dict(study.evaluation["extractor"])
+        extractor = EXTRACTORS[options.pop("name")]
+        self.feature_dims = extractor.feature_dims(self.data["image_size"], **options)
         self.image_bytes = 3 * self.data["image_size"] ** 2
 
     def of(self, planned: PlannedJob) -> JobWork:
@@ -139,26 +142,12 @@ class StudyWork:
             units["compile"] = compiled
         return JobWork(units=units)
 
-    @functools.cached_property
-    def feature_dims(self) -> tuple[int, int]:
-        """Dimensions of the pooled and the spatial features of an image; 0 where the extractor is
-        not here."""
-        from slimdit.evaluation.features import build_extractor
-        from slimdit.plan.timers import made_up_images
-
-        try:
-            extractor = build_extractor(**self.study.evaluation["extractor"])
-        except (InputError, ImportError):
-            return 0, 0
-        made = extractor.batch_features(made_up_images(1, self.data["image_size"]))
-        return tuple(values.shape[1] for values in made)
-
     @functools.cache  # noqa: B019
     def _model_bytes(self, variant: str) -> tuple[int, int]:
         """Of the stored weights, and of the trained ones among them in float32."""
         import torch
 
-        from slimdit.models.build import apply_operations, build_model
+        from slimdit.models.build import build_model, compress
         from slimdit.profiling.cost import weight_bytes
 
         with torch.device("meta"):
@@ -166,7 +155,7 @@ class StudyWork:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * FLOAT_BYTES
         operations = self.study.operations(variant)
         if operations:
-            model = apply_operations(model.to_empty(device="cpu"), operations)
+            model = compress(model.to_empty(device="cpu"), operations)
         return weight_bytes(model), trained
 
     def _num_sampled(self, variant: str) -> int:

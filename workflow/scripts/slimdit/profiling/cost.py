@@ -8,10 +8,9 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
-from slimdit.models.checkpoint import flat_tensors
-from slimdit.models.compression.quantization import QuantizedLinear
+from slimdit.models.checkpoint import flat_tensors, is_plain
+from slimdit.models.component import Component
 from slimdit.models.dit import DiT
-from slimdit.models.mlp.moe import MixtureOfExperts
 
 
 def total_params(model: nn.Module) -> int:
@@ -20,13 +19,9 @@ def total_params(model: nn.Module) -> int:
 
 
 def active_params(model: nn.Module) -> int:
-    """Total less the experts that a token does not visit."""
-    idle = 0
-    for layer in model.modules():
-        if isinstance(layer, MixtureOfExperts):
-            experts = sum(p.numel() for p in layer.parameters(recurse=False))
-            idle += experts * (layer.num_experts - layer.top_k) // layer.num_experts
-    return total_params(model) - idle
+    """Total less those that a token does not meet, such as experts that it does not visit."""
+    components = (each for each in model.modules() if isinstance(each, Component))
+    return total_params(model) - sum(component.idle_params() for component in components)
 
 
 def weight_bytes(model: nn.Module) -> int:
@@ -40,7 +35,7 @@ def count_macs(model: DiT) -> int:
 
     fvcore's count (4 per element for a layer norm without affine, 1 per element pooled, none for
     softmax and GELU), with handles for the fused operators that it does not see. Bits do not count:
-    a quantized product is one of as many.
+    a quantized multiplication is one.
     """
     side, parameter = model.input_size, next(model.parameters())
     inputs = (
@@ -70,10 +65,9 @@ class _OutputOnly(nn.Module):
 
 @contextlib.contextmanager
 def _plain_weights(model: DiT) -> Iterator[None]:
-    """Within this context quantized layers have plain weights, whose products any device has."""
-    weights = {
-        layer: layer.weight for layer in model.modules() if isinstance(layer, QuantizedLinear)
-    }
+    """Within this context quantized layers have plain weights, which any device multiplies."""
+    layers = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
+    weights = {layer: layer.weight for layer in layers if not is_plain(layer.weight)}
     try:
         for layer, weight in weights.items():
             plain = torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
@@ -90,15 +84,15 @@ def _shape(value) -> list[int]:
 
 def _attention_macs(inputs: list, outputs: list) -> int:
     """q k^T and weights v, for q (B, H, N, d), k (B, H, M, d), v (B, H, M, e)."""
-    batch, heads, tokens, width = _shape(inputs[0])
-    keys, value_width = _shape(inputs[1])[2], _shape(inputs[2])[3]
-    return batch * heads * tokens * keys * (width + value_width)
+    batch, heads, tokens, key_dim = _shape(inputs[0])
+    keys, value_dim = _shape(inputs[1])[2], _shape(inputs[2])[3]
+    return batch * heads * tokens * keys * (key_dim + value_dim)
 
 
 def _grouped_macs(inputs: list, outputs: list) -> int:
     """Each row of (R, K) times one matrix of (E, K, F)."""
-    rows, width = _shape(inputs[0])
-    return rows * width * _shape(inputs[1])[2]
+    rows, features = _shape(inputs[0])
+    return rows * features * _shape(inputs[1])[2]
 
 
 FUSED_OPERATORS: dict[str, Callable] = {

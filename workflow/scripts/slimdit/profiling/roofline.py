@@ -71,9 +71,9 @@ def roofline(work: Work, latency_s: float, peaks: Peaks) -> dict:
     return {
         "bytes_at_least": work.bytes,
         "achieved_macs_per_s": macs_per_s,
-        "share_of_peak": of_peak,
+        "fraction_of_peak": of_peak,
         "achieved_bytes_per_s": bytes_per_s,
-        "share_of_bandwidth": of_bandwidth,
+        "fraction_of_bandwidth": of_bandwidth,
         "bound": bound if max(of_peak, of_bandwidth) >= WORTH_NAMING else "overhead",
     }
 

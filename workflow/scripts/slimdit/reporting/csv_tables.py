@@ -1,190 +1,116 @@
-"""Columns and records of the tables, as text: no cell is empty."""
+"""The tables as CSV, in full: no cell is empty."""
 
-from slimdit.reporting.paper_comparison import pairs
-from slimdit.reporting.results import (
-    COSTS,
-    DIFFERENCE,
-    DIFFERENCE_PARTS,
-    METRICS,
-    MODES,
-    OVER_BASE,
-    OVER_BASE_PARTS,
-    OVER_SETS,
-    TERMS,
-    TIMES,
-    UTILIZATION,
-    Row,
-    Study,
-    mean_and_std,
-    read_by_variant,
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from slimdit.evaluation.metric_names import OVER_SETS
+from slimdit.reporting.columns import (
+    CHANGE,
+    NONE,
+    NOT_MEASURED,
+    NOT_REPORTED,
+    OVER_SEEDS,
+    UNDEFINED,
 )
-from slimdit.study.paper_values import PAPER_COLUMNS
+from slimdit.reporting.results import COSTS, StudyResults, over_seeds
+from slimdit.study.paper_values import PaperValues
 
-NOT_MEASURED = "not measured"
-NOT_REPORTED = "not reported"
-NONE = "none"
-UNDEFINED = "undefined"
+TERMS = ("loss", "mse", "vb", "distillation", "balance")
 
 
-def table1(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], list[dict]]:
-    """Columns and records of table1.csv: one record per variant, no cell empty.
-
-    `<column>_std_over_seeds` exist when some variant has several seeds, `<column>_std_over_sets`
-    when some was sampled in several sets. Peak memory is that of the
-    eager mode.
-    """
-    distances = (study.extractor.fd_column, study.extractor.sfd_column)
-    metrics = {
-        column: metric
-        for column, metric in study.extractor.quality_columns.items()
-        if not metric.endswith(OVER_SETS) or _is_known(study, column)
+def table1_csv(study: StudyResults, paper: PaperValues) -> str:
+    """One record per variant. Peak memory is that of the eager mode; a spread, over seeds or over
+    sets of samples, has a column where some row has one."""
+    table, no_parent = study.table, study.table["parent"].isna()
+    text = {
+        "group": table["group"],
+        "variant": table.index,
+        "parent": table["parent"].fillna(NONE),
+        "num_seeds": table["num_seeds"],
     }
-    changing = {
-        "total_params",
-        "active_params",
-        "peak_memory_bytes",
-        *distances,
-        "macs",
-        "weight_bytes",
-    }
-    measured = [
-        "total_params",
-        "active_params",
-        "peak_memory_bytes",
-        "peak_memory_kind",
-        *metrics,
-        *(f"{DIFFERENCE}{part}" for part in DIFFERENCE_PARTS),
-        "macs",
-        "weight_bytes",
-        "speed_batch_size",
-        *(f"{time}_{mode}" for mode in MODES for time in TIMES),
-        *(f"{OVER_BASE}_{mode}{part}" for mode in MODES for part in OVER_BASE_PARTS),
-        *(f"{column}_{mode}" for mode in MODES for column in UTILIZATION),
-        *(f"energy_j_per_image_{mode}" for mode in MODES),
-        "sampler_images_per_s",
-    ]
-
-    records = []
-    for variant, result in study.results.items():
-        row = result.row
-        record = {
-            "group": row.group,
-            "variant": variant,
-            "parent": row.parent or NONE,
-            "num_seeds": result.num_seeds,
-        }
-        values = {**result.values, "speed_batch_size": study.speed_batch_size}
-        for column in measured:
-            record[column] = NONE if needs_parent(row, column) else _cell(values[column])
-            if study.several_seeds and metrics.get(column) in METRICS:
-                record[f"{column}_std_over_seeds"] = _cell(result.stds.get(column))
-            if column in changing:
-                record[f"{column}_change_percent"] = _change_cell(study, variant, column)
-        if paper:
-            record.update(_paper_cells(paper.get(variant, {}), PAPER_COLUMNS[:-1]))
-        records.append(record)
-    return list(records[0]), records
+    for column in study.columns:
+        name, spread, change = (f"{column.name}{part}" for part in ("", OVER_SEEDS, CHANGE))
+        if name.endswith(OVER_SETS) and table[name].isna().all():
+            continue
+        text[name] = table[name].map(_cell)
+        if column.needs_parent:
+            text[name] = text[name].mask(no_parent, NONE)
+        if spread in table and table[spread].notna().any():
+            text[spread] = table[spread].map(_cell)
+        if column.changes:
+            text[change] = table[change].map(_percent).mask(no_parent, NONE)
+    if paper:
+        for name in filter(None, (column.paper for column in study.columns)):
+            text[f"paper_{name}"] = _printed(paper, name, table.index)
+    return _csv(text)
 
 
-def table2(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], list[dict]]:
-    """Columns and records of table2.csv: final training losses, one record per trained variant.
+def table2_csv(study: StudyResults, paper: PaperValues) -> str:
+    """Final training losses, one record per trained variant.
 
     Each loss is the mean over the last `window_steps` steps; "none" marks a term that the
     variant's loss does not have.
     """
-    columns = ["group", "variant", "num_seeds", "steps", "window_steps"]
-    several = len({run["seed"] for run in study.training}) > 1
-    for term in TERMS:
-        columns += [term, f"{term}_std_over_seeds"] if several else [term]
-    columns += ["paper_final_loss"] if paper else []
-
-    records = []
-    for variant, result in study.results.items():
-        runs = [run for run in study.training if run["variant"] == variant]
-        if not runs:
-            continue
-        record = {
-            "group": result.row.group,
-            "variant": variant,
-            "num_seeds": len(runs),
-            "steps": runs[0]["steps"],
-            "window_steps": runs[0]["final_window_steps"],
-        }
-        for term in TERMS:
-            values = [run.get(f"final_{term}") for run in runs]
-            exists = any(value is not None for value in values)
-            mean, std = mean_and_std(values)
-            record[term] = _cell(mean) if exists else NONE
-            if several:
-                record[f"{term}_std_over_seeds"] = _cell(std) if exists else NONE
-        if paper:
-            record.update(_paper_cells(paper.get(variant, {}), ("final_loss",)))
-        records.append(record)
-    return columns, records
+    finals = [f"final_{term}" for term in TERMS]
+    runs = pd.DataFrame(
+        study.training, columns=["variant", "seed", "steps", "final_window_steps", *finals]
+    )
+    by_variant = runs.groupby("variant", sort=False)
+    first, num_known = by_variant.first(), by_variant.count()
+    mean, std = over_seeds(study.training, finals)
+    text = {
+        "group": study.table.loc[first.index, "group"],
+        "variant": first.index,
+        "num_seeds": num_known["seed"],
+        "steps": first["steps"],
+        "window_steps": first["final_window_steps"],
+    }
+    for term, final in zip(TERMS, finals, strict=True):
+        text[term] = mean[final].map(_cell).where(num_known[final] > 0, NONE)
+        if runs["seed"].nunique() > 1:
+            spread = std[final].map(_cell)
+            text[f"{term}{OVER_SEEDS}"] = spread.where(num_known[final] > 0, NONE)
+    if paper:
+        text["paper_final_loss"] = _printed(paper, "final_loss", first.index)
+    return _csv(text)
 
 
-def architecture_records(rows: list[Row], architecture: list[str]) -> tuple[list[str], list[dict]]:
-    """Columns and records of architecture.csv, in the order of `rows`."""
-    columns = ["variant", *COSTS]
-    contents = read_by_variant(architecture, rows)
-    records = [
-        {column: _cell(content.get(column)) for column in columns}
-        for row in rows
-        for content in contents[row.variant]
-    ]
-    return columns, records
+def architecture_csv(study: StudyResults) -> str:
+    """The counts of the variants that have been counted."""
+    costs = study.table[list(COSTS)].dropna(how="all")
+    return _csv({"variant": costs.index, **costs.map(_cell)})
 
 
-def paper_records(study: Study, paper: dict[str, dict[str, str]]) -> tuple[list[str], list[dict]]:
-    """Columns and records of paper.csv: one record per cell that the study and the paper have.
-
-    `column` is the paper's and says the unit; `difference` is ours less the paper's.
-    """
-    columns = ["variant", "column", "ours", "paper", "difference", "difference_percent"]
-    columns += ["agreement", "comparable"]
-    records = []
-    for pair in pairs(study, paper):
-        percent = pair.difference_percent
-        cells = (
-            pair.row.variant,
-            pair.quantity.column,
-            _cell(pair.ours),
-            pair.printed,
-            f"{pair.difference:.6g}",
-            UNDEFINED if percent is None else f"{percent:.2f}",
-            pair.agreement,
-            "yes" if pair.comparable else "no",
-        )
-        records.append(dict(zip(columns, cells, strict=True)))
-    return columns, records
+def paper_csv(pairs: pd.DataFrame) -> str:
+    """One record per cell that the study and the paper have, as `comparison` gives them."""
+    text = pairs.copy()
+    text[["ours", "comparable"]] = text[["ours", "comparable"]].map(_cell)
+    text["difference"] = text["difference"].map("{:.6g}".format)
+    text["difference_percent"] = text["difference_percent"].map(_percent)
+    return _csv(text)
 
 
-def _cell(value: float | str | None) -> str:
-    if value is None:
+def _csv(columns: pd.DataFrame | dict[str, Iterable]) -> str:
+    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+
+
+def _cell(value: float | str | bool | None) -> str:
+    if pd.isna(value):
         return NOT_MEASURED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, str):
         return value
     return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
 
 
-def _is_known(study: Study, column: str) -> bool:
-    return any(result.values.get(column) is not None for result in study.results.values())
-
-
-def needs_parent(row: Row, column: str) -> bool:
-    """Whether the row cannot have the column, having no parent."""
-    return column.startswith((DIFFERENCE, OVER_BASE)) and row.parent is None
-
-
-def _change_cell(study: Study, variant: str, column: str) -> str:
-    parent = study.results[variant].row.parent
-    if parent is None:
-        return NONE
-    if study.results[parent].values.get(column) == 0:
+def _percent(change: float) -> str:
+    if np.isinf(change):
         return UNDEFINED
-    change = study.change_percent(variant, column)
-    return NOT_MEASURED if change is None else f"{change:.2f}"
+    return NOT_MEASURED if np.isnan(change) else f"{change:.2f}"
 
 
-def _paper_cells(values: dict[str, str], columns: tuple[str, ...]) -> dict[str, str]:
-    return {f"paper_{column}": values.get(column, NOT_REPORTED) for column in columns}
+def _printed(paper: PaperValues, name: str, variants: Iterable[str]) -> list[str]:
+    return [paper.get(variant, {}).get(name, NOT_REPORTED) for variant in variants]

@@ -3,36 +3,38 @@
 from collections.abc import Iterable
 
 from slimdit.jobs.provenance import origin
-from slimdit.reporting.csv_tables import architecture_records, paper_records, table1, table2
+from slimdit.reporting.csv_tables import architecture_csv, paper_csv, table1_csv, table2_csv
 from slimdit.reporting.markdown_table import table1_markdown
-from slimdit.reporting.paper_markdown import paper_markdown
-from slimdit.reporting.results import Row, Study, read_study
-from slimdit.storage.files import csv_text, sha256_of, write_json
+from slimdit.reporting.paper_comparison import comparison, paper_markdown
+from slimdit.reporting.results import Row, StudyResults, read_study
+from slimdit.storage.files import sha256_of, write_json
+from slimdit.study.paper_values import PaperValues
 
 
 def study_tables(
-    study: Study, paper: dict[str, dict[str, str]], autoencoders: Iterable[dict] = ()
+    study: StudyResults, paper: PaperValues, autoencoders: Iterable[dict] = ()
 ) -> dict[str, str]:
     """The tables of a finished study; those beside the paper's where there is one ({}: none)."""
     texts = {
-        "table1.csv": csv_text(*table1(study, paper)),
+        "table1.csv": table1_csv(study, paper),
         "table1.md": table1_markdown(study, paper, autoencoders),
-        "table2.csv": csv_text(*table2(study, paper)),
+        "table2.csv": table2_csv(study, paper),
     }
     if paper:
-        texts["paper.csv"] = csv_text(*paper_records(study, paper))
-        texts["paper.md"] = paper_markdown(study, paper)
+        pairs = comparison(study, paper)
+        texts["paper.csv"] = paper_csv(pairs)
+        texts["paper.md"] = paper_markdown(study, paper, pairs)
     return texts
 
 
 def architecture_tables(
-    rows: list[Row], architecture: list[str], paper: dict[str, dict[str, str]]
+    rows: list[Row], architecture: list[str], paper: PaperValues
 ) -> dict[str, str]:
     """What is known before anything is trained; `architecture` are paths of JSON files."""
-    texts = {"architecture.csv": csv_text(*architecture_records(rows, architecture))}
+    counted = read_study(rows, architecture, [], [], [], speed_batch_size=0)
+    texts = {"architecture.csv": architecture_csv(counted)}
     if paper:
-        counted = read_study(rows, architecture, [], [], [], speed_batch_size=0)
-        texts["architecture_paper.md"] = paper_markdown(counted, paper)
+        texts["architecture_paper.md"] = paper_markdown(counted, paper, comparison(counted, paper))
     return texts
 
 

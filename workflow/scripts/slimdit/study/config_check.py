@@ -1,7 +1,7 @@
 """All that is wrong with a config, found before anything runs: torch-free, used by the Snakefile.
 
-The schema says what each key may hold, `study_check` how variants fit together, and the checks here
-how the other keys do.
+The schema says what each key may hold, `variant_check` how variants fit together, and the checks
+here how the other keys do.
 """
 
 import copy
@@ -14,8 +14,9 @@ from pathlib import Path
 import yaml
 
 from slimdit.core.errors import InputError
+from slimdit.core.options import AtLeast, AtMost, MultipleOf, limit_problems
 from slimdit.data.class_names import find_class
-from slimdit.study.component_options import option_schemas
+from slimdit.study.component_options import components
 from slimdit.study.paper_values import paper_values
 from slimdit.study.schema_errors import Fault, faults, hint, unknown
 from slimdit.study.study import Study, StudyError
@@ -24,7 +25,27 @@ from slimdit.study.variant_check import until_missing
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-NORM_GROUPS = 8  # of the autoencoder's group normalization
+MOST_OF_CLASS = "data.max_images_per_class + data.held_out_per_class,"
+LEAST_OF_CLASS = (
+    "data.held_out_per_class + the larger of data.min_images_per_class and "
+    "data.reference_per_class,"
+)
+PHOTOS = "the number of data.photos.names,"
+LIMITS = {  # of numbers by others of the config
+    "data.min_images_per_class": [AtMost(MOST_OF_CLASS)],
+    "data.reference_per_class": [AtMost("data.max_images_per_class")],
+    "data.num_classes": [AtMost(PHOTOS)],  # each is a class
+    "data.image_size": [
+        MultipleOf("autoencoder.downsample_factor"),
+        AtMost("data.photos.crop_size"),  # crops are not enlarged
+    ],
+    "data.photos.min_side": [AtMost("data.photos.max_side")],
+    "data.photos.crops_per_photo": [AtLeast(LEAST_OF_CLASS)],
+    "autoencoder.train.crop_size": [
+        MultipleOf("autoencoder.downsample_factor"),
+        AtMost("data.image_size"),
+    ],
+}
 
 
 def config_problems(config) -> list[str]:
@@ -52,7 +73,7 @@ def config_schema() -> dict:
     """The schema of a config, with the extractors and their options as the library has them."""
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     schema["properties"]["extractors"] |= {
-        "properties": option_schemas("extractor"),
+        "properties": {name: each.schema for name, each in components("extractor").items()},
         "additionalProperties": False,
     }
     return schema
@@ -83,37 +104,39 @@ def _remove(node, path: tuple) -> None:
         del owner[key]
 
 
-def _count_problems(config: dict) -> Iterator[str]:
+def _size_problems(config: dict) -> Iterator[str]:
+    sizes = dict(_flat(config)) | dict(until_missing(_derived_sizes(config)))
+    yield from (f"{problem}." for problem in limit_problems(LIMITS, sizes))
+
+
+def _flat(node: dict, path: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of a config by its dotted path."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{key}.")
+        elif isinstance(value, int | float):
+            yield f"{path}{key}", value
+
+
+def _derived_sizes(config: dict) -> Iterator[tuple[str, int]]:
+    """Those of LIMITS that no key holds."""
     data = config["data"]
-    least, most = data["min_images_per_class"], data["max_images_per_class"]
-    reference, held_out = data["reference_per_class"], data["held_out_per_class"]
-    if reference > most:
-        yield (
-            f"data.reference_per_class {reference} is more than data.max_images_per_class {most}; "
-            "the reference is of the images that are trained on."
-        )
-    if least > most + held_out:
-        yield (
-            f"data.min_images_per_class {least} is more than data.max_images_per_class {most} and "
-            f"data.held_out_per_class {held_out} together."
-        )
+    held_out, photos = data["held_out_per_class"], data["photos"]
+    yield MOST_OF_CLASS, data["max_images_per_class"] + held_out
+    if photos:
+        yield PHOTOS, len(photos["names"])
+        needed = max(data["min_images_per_class"], data["reference_per_class"])
+        yield LEAST_OF_CLASS, needed + held_out
 
 
 def _class_problems(config: dict) -> Iterator[str]:
     data = config["data"]
-    classes, number = data["classes"], data["num_classes"]
+    classes, number = data["classes"] or (), data["num_classes"]
     if classes and len(classes) != number:
         yield f"data.classes lists {len(classes)} classes, but data.num_classes is {number}."
-    if data["photos"]:
-        names = data["photos"]["names"]
-        for name in classes or ():
-            if name not in names:
-                yield unknown("data.classes", name, names)
-        if number > len(names):
-            yield (
-                f"data.num_classes {number} is more than the {len(names)} of data.photos.names, "
-                "each of which is a class."
-            )
+    for name in classes if data["photos"] else ():
+        if name not in data["photos"]["names"]:
+            yield unknown("data.classes", name, data["photos"]["names"])
 
 
 def _prompt_problems(config: dict) -> Iterator[str]:
@@ -123,30 +146,6 @@ def _prompt_problems(config: dict) -> Iterator[str]:
     if wrong:
         names = ", ".join(map(repr, wrong))
         yield f"sampling.prompts: no class of the study is {names}; {hint(wrong[0], known)}"
-
-
-def _photo_problems(config: dict) -> Iterator[str]:
-    data, photos = config["data"], config["data"]["photos"]
-    if not photos:
-        return
-    if photos["min_side"] > photos["max_side"]:
-        yield (
-            f"data.photos.min_side {photos['min_side']} is more than "
-            f"data.photos.max_side {photos['max_side']}."
-        )
-    if photos["crop_size"] < data["image_size"]:
-        yield (
-            f"data.photos.crop_size {photos['crop_size']} is less than "
-            f"data.image_size {data['image_size']}; crops should not be enlarged."
-        )
-    least = max(data["min_images_per_class"], data["reference_per_class"])
-    least += data["held_out_per_class"]
-    if photos["crops_per_photo"] < least:
-        yield (
-            f"data.photos.crops_per_photo {photos['crops_per_photo']} is less than {least}, "
-            "data.held_out_per_class and the larger of data.min_images_per_class and "
-            "data.reference_per_class together."
-        )
 
 
 def _folder_problems(config: dict) -> Iterator[str]:
@@ -166,26 +165,13 @@ def _folder_problems(config: dict) -> Iterator[str]:
             )
 
 
-def _autoencoder_training_problems(config: dict) -> Iterator[str]:
-    image_size, factor = config["data"]["image_size"], config["autoencoder"]["downsample_factor"]
-    training, where = config["autoencoder"]["train"], "autoencoder.train"
-    if not training:
-        return
-    channels, crop_size = training["channels"], training["crop_size"]
-    for width in channels:
-        if width % NORM_GROUPS:
-            yield f"{where}.channels: {width} is not a multiple of {NORM_GROUPS}."
-    if 2 ** (len(channels) - 1) != factor:
+def _channel_problems(config: dict) -> Iterator[str]:
+    factor, training = config["autoencoder"]["downsample_factor"], config["autoencoder"]["train"]
+    levels = len(training["channels"]) if training else 0
+    if training and 2 ** (levels - 1) != factor:
         yield (
-            f"{where}.channels lists {len(channels)} widths, which makes the factor "
-            f"{2 ** (len(channels) - 1)}, but autoencoder.downsample_factor is {factor}."
-        )
-    if crop_size > image_size:
-        yield f"{where}.crop_size {crop_size} is more than data.image_size {image_size}."
-    if crop_size % factor:
-        yield (
-            f"{where}.crop_size {crop_size} is not a multiple of "
-            f"autoencoder.downsample_factor {factor}."
+            f"autoencoder.train.channels lists {levels} levels, which makes the factor "
+            f"{2 ** (levels - 1)}, but autoencoder.downsample_factor is {factor}."
         )
 
 
@@ -240,12 +226,11 @@ def _paper_problems(config: dict) -> Iterator[str]:
 
 
 CHECKS = (
-    _count_problems,
+    _size_problems,
     _class_problems,
     _prompt_problems,
-    _photo_problems,
     _folder_problems,
-    _autoencoder_training_problems,
+    _channel_problems,
     _hub_problems,
     _speed_problems,
     _neighbour_problems,

@@ -8,16 +8,8 @@ from typing import NamedTuple
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-NOUNS = {
-    "null": "null",
-    "boolean": "true or false",
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "text",
-    "array": "a list",
-    "object": "a mapping",
-}
-BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+from slimdit.core.options import RENAMED, wanted
+
 LONGEST_SHOWN = 60  # characters of a value
 MOST_LISTED = 20  # known names
 LARGEST_WHOLE = 1e15  # that is written without an exponent
@@ -77,46 +69,15 @@ def unknown(where: str, name, known: Iterable) -> str:
     return f"{where}: {name!r} is unknown; {hint(name, known)}"
 
 
-def wanted(schema: dict) -> str:
-    """What a schema asks for, in words; its description where it has one."""
-    if "description" in schema:
-        return schema["description"]
-    if "enum" in schema:
-        return _either(schema["enum"])
-    if "const" in schema:
-        return str(schema["const"])
-    if "anyOf" in schema:
-        return _either(map(wanted, schema["anyOf"]))
-    noun = NOUNS.get(schema.get("type"), "given")
-    if schema.get("type") == "array":
-        return noun + _of_items(schema)
-    if schema.get("minProperties"):
-        return f"{noun} that is not empty"
-    bounds = [f"{sign} {schema[bound]}" for bound, sign in BOUNDS.items() if bound in schema]
-    return " ".join([noun, " and ".join(bounds)]).strip()
-
-
 def _on_one_line(name) -> str:
     return str(name) if str(name).isprintable() else repr(name)
-
-
-def _either(choices: Iterable) -> str:
-    *others, last = map(str, choices)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _of_items(schema: dict) -> str:
-    least, most = schema.get("minItems", 0), schema.get("maxItems")
-    words = f" of {least}" if least == most else f" of at least {least}" if least else ""
-    words += ", all different" if schema.get("uniqueItems") else ""
-    return f"{words}, each {wanted(schema['items'])}"
 
 
 def _of(error: ValidationError, path: tuple) -> Iterator[Fault]:
     where, value, schema = path + tuple(error.absolute_path), error.instance, error.schema
     if error.validator == "required":
         for key in error.validator_value:
-            if key not in value:
+            if key not in value and key not in map(RENAMED.get, value):
                 expected = wanted(schema["properties"].get(key, {}))
                 text = f"{dotted((*where, key))} is missing; it should be {expected}."
                 yield Fault((*where, key), "missing", text)
@@ -124,8 +85,9 @@ def _of(error: ValidationError, path: tuple) -> Iterator[Fault]:
         owner = f"option of {schema['title']}" if "title" in schema else "key"
         for key in value:
             if key not in schema["properties"]:
-                known = hint(key, schema["properties"])
-                text = f"{dotted((*where, key))} is no {owner}; {known}"
+                text = f"{dotted((*where, key))} is no {owner}; {hint(key, schema['properties'])}"
+                if (new := RENAMED.get(key)) in schema["properties"]:
+                    text = f"{dotted((*where, key))} is now called {new}."
                 yield Fault((*where, key), "unknown", text)
     elif "propertyNames" in error.absolute_schema_path:
         text = f"{dotted(where)} has the key {_shown(value)}; it should be {wanted(schema)}."

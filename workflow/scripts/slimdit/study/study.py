@@ -1,14 +1,16 @@
 """A study's config resolved into what each of its rows is: torch-free, used by the Snakefile.
 
-A variant is the base except for a part (`attention`, `mlp`), a lesson (`distill`), operations on a
-trained parent (`from`, `apply`), or a way of sampling; `training` overrides the study's.
+A variant is the base except for a component (`attention`, `mlp`), a lesson (`distill`),
+compressions of a trained parent (`from`, `apply`), or a way of sampling; `training` overrides the
+study's.
 """
 
 from slimdit.core.errors import InputError
+from slimdit.models import attention, mlp
 from slimdit.study.layout import Layout
 from slimdit.study.variant_check import study_problems
 
-PLAIN_PARTS = {"attention": {"name": "full"}, "mlp": {"name": "dense"}}
+BASE_COMPONENTS = {"attention": attention.BASE, "mlp": mlp.BASE}
 
 
 class StudyError(InputError):
@@ -80,7 +82,7 @@ class Study:
         return self.block(variant).get("distill", {}).get("teacher")
 
     def edge(self, variant: str) -> str | None:
-        """The variant that this one is made from, by operations or lessons."""
+        """The variant that this one is made from, by compressions or lessons."""
         return self.block(variant).get("from") or self.teacher(variant)
 
     def operations(self, variant: str) -> list[dict]:
@@ -97,7 +99,7 @@ class Study:
         return {
             **self.config["backbones"][block["backbone"]],
             "patch_size": block["patch_size"],
-            **{part: block.get(part, plain) for part, plain in PLAIN_PARTS.items()},
+            **{kind: block.get(kind, base) for kind, base in BASE_COMPONENTS.items()},
             "num_classes": data["num_classes"],
             "in_channels": autoencoder["latent_channels"],
             "input_size": data["image_size"] // autoencoder["downsample_factor"],
@@ -139,7 +141,6 @@ class Study:
         return [
             {
                 "variant": name,
-                "label": name,
                 "group": block["group"],
                 "parent": self.parent(name),
                 "derived_from": block.get("from"),
@@ -150,15 +151,16 @@ class Study:
         ]
 
     def components(self, variant: str) -> dict[str, set[str]]:
-        """Which kinds of each registry `variant` uses: {"attention": {"mediated"}, ...}."""
+        """What `variant` uses of each registry: {"attention": {"mediated"}, ...}."""
         structure = self.structure(variant)
-        used = {part: {structure[part]["name"]} for part in PLAIN_PARTS}
-        if structure["mlp"].get("every", 1) > 1:
-            used["mlp"].add("dense")  # of the blocks between
-        used["compression"] = {operation["name"] for operation in self.operations(variant)}
-        return used
+        layers = range(structure["depth"])
+        return {
+            "attention": {structure["attention"]["name"]},
+            "mlp": {mlp.mlp_of_layer(structure["mlp"], layer)["name"] for layer in layers},
+            "compression": {options["name"] for options in self.operations(variant)},
+        }
 
     def _is_plain(self, variant: str) -> bool:
         block = self.block(variant)
-        plain = all(block.get(part, default) == default for part, default in PLAIN_PARTS.items())
-        return plain and not {"from", "distill", "training", "sampling"} & block.keys()
+        is_base = all(block.get(kind, base) == base for kind, base in BASE_COMPONENTS.items())
+        return is_base and not {"from", "distill", "training", "sampling"} & block.keys()

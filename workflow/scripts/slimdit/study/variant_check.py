@@ -1,28 +1,24 @@
 """What does not fit together in the variants of a study, one sentence each.
 
 Values are taken to be of the types that the config's schema asks for. A check ends in silence at a
-key that is missing, or at another variant that is wrong: that is said elsewhere.
+key that is missing, or at another variant or a backbone that is wrong: that is said elsewhere.
 """
 
 import contextlib
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from slimdit.study.component_options import option_schemas
+from slimdit.core.options import AtLeast, AtMost, Divides, either, limit_problems
+from slimdit.study.component_options import ComponentSource, components
 from slimdit.study.schema_errors import dotted, faults, unknown
 
-PARTS = ("attention", "mlp")
+COMPONENTS = ("attention", "mlp")
 DERIVED_KEYS = ("from", "apply", "sampling", "group")
+SAMPLING_SIZES = ("steps", "guided_channels")
+SIDE = "the latent's side (data.image_size / autoencoder.downsample_factor)"
+CHANNELS = "autoencoder.latent_channels"
+SAMPLES = "sampling.num_samples"
+CLASSES = "data.num_classes, which balanced labels have all,"
 SHARED_SAMPLING = ("num_samples", "prompts")  # rows are compared only with these in common
-EVERY = {"type": "integer", "minimum": 1}  # option of any mlp, which build_model takes itself
-SIZES = ("head_size", "mlp_ratio", "num_experts")  # options that are at least 1
-UNPRUNABLE = ("mediated", "focused")
-QUANTIZATIONS = {  # and what a backbone's hidden_size must be a multiple of
-    "int8_weight_only": 1,
-    "int8_dynamic": 8,
-    "fp8_dynamic": 16,
-    "int4_weight_only": 16,
-}
 
 
 def study_problems(study) -> list[str]:
@@ -37,11 +33,18 @@ def until_missing(problems: Iterator[str]) -> Iterator[str]:
 
 
 def _problems(study) -> Iterator[str]:
-    for check in (_extractor_problems, _shared_size_problems):
-        yield from until_missing(check(study))
-    wrong = {variant for variant in study.variants if not study.block(variant)}
+    yield from until_missing(_extractor_problems(study))
+    wrong_backbones = {}
+    for name in study.config.get("backbones", {}):
+        wrong_backbones[name] = list(until_missing(_backbone_problems(study, name)))
+        yield from wrong_backbones[name]
+    wrong = {
+        variant
+        for variant, block in study.variants.items()
+        if not block or wrong_backbones.get(block.get("backbone"))
+    }
     for variant in study.variants:
-        for check in (_key_problems, _edge_problems, _part_problems):
+        for check in (_key_problems, _edge_problems, _option_problems):
             try:
                 for problem in check(study, variant):
                     wrong.add(variant)
@@ -68,20 +71,13 @@ def _extractor_problems(study) -> Iterator[str]:
         yield unknown("evaluation.extractor", name, known)
 
 
-def _shared_size_problems(study) -> Iterator[str]:
-    for name, size in study.config["backbones"].items():
-        width, heads = size["hidden_size"], size["num_heads"]
-        if width % heads or width % 4:
-            yield (
-                f"{dotted(('backbones', name))}.hidden_size {width} must be a multiple of 4 and of "
-                f"num_heads {heads}."
-            )
-    image_size = study.config["data"]["image_size"]
-    factor = study.config["autoencoder"]["downsample_factor"]
-    if image_size % factor:
+def _backbone_problems(study, name: str) -> Iterator[str]:
+    backbone = study.config["backbones"][name]
+    hidden_size, num_heads = backbone["hidden_size"], backbone["num_heads"]
+    if hidden_size % num_heads or hidden_size % 4:
         yield (
-            f"data.image_size {image_size} is not a multiple of "
-            f"autoencoder.downsample_factor {factor}."
+            f"{dotted(('backbones', name))}.hidden_size {hidden_size} must be a multiple of 4 and "
+            f"of num_heads {num_heads}."
         )
 
 
@@ -133,85 +129,55 @@ def _edge_problems(study, variant: str) -> Iterator[str]:
         chain.append(target)
 
 
-def _part_problems(study, variant: str) -> Iterator[str]:
-    block = study.block(variant)
-    for part in PARTS:
-        if part in block:
-            yield from _option_problems(part, block[part], ("variants", variant, part))
-    for index, operation in enumerate(block.get("apply", [])):
-        yield from _option_problems("compression", operation, ("variants", variant, "apply", index))
+def _option_problems(study, variant: str) -> Iterator[str]:
+    block, where = study.block(variant), ("variants", variant)
+    named = [(kind, block[kind], (*where, kind)) for kind in COMPONENTS if kind in block]
+    for index, options in enumerate(block.get("apply", [])):
+        named.append(("compression", options, (*where, "apply", index)))
+    for kind, options, path in named:
+        name, own = options["name"], _without_name(options)
+        yield from _component_problems(kind, name, own, f"{dotted(path)}.name", path)
 
 
-def _option_problems(registry: str, options: dict, path: tuple) -> Iterator[str]:
-    """Of a part that `options` names: {"name": ..., **its own options}."""
-    kinds, name = option_schemas(registry), options["name"]
-    if name not in kinds:
-        yield unknown(f"{dotted(path)}.name", name, kinds)
+def _component_problems(
+    kind: str, name: str, options: dict, name_at: str, options_at: tuple
+) -> Iterator[str]:
+    """Of a component's name, and of the types of its options."""
+    if name not in components(kind):
+        yield unknown(name_at, name, components(kind))
         return
-    schema = kinds[name]
-    if registry == "mlp":
-        schema = schema | {"properties": {**schema["properties"], "every": EVERY}}
-    own = {key: value for key, value in options.items() if key != "name"}
-    for fault in faults(own, schema, path):
+    for fault in faults(options, components(kind)[name].schema, options_at):
         yield fault.sentence
 
 
 # What must be right of a trained variant.
 
 
-def _patch_problems(study, variant: str) -> Iterator[str]:
+def _size_problems(study, variant: str) -> Iterator[str]:
+    """Of the sizes that attention and MLP have limits for."""
+    structure, sizes = study.structure(variant), _sizes(study, variant)
+    for kind in COMPONENTS:
+        component = components(kind)[structure[kind]["name"]]
+        yield from _limit_problems(component, structure[kind], sizes, f"variants.{variant}.{kind}")
+
+
+def _limit_problems(
+    component: ComponentSource, options: dict, sizes: dict, where: str
+) -> Iterator[str]:
+    """Of options, named by their key; of the backbone's sizes, named with the component."""
+    for problem in component.limit_problems(_without_name(options), sizes):
+        is_option = problem.partition(" ")[0] in component.schema["properties"]
+        yield f"{where}.{problem}." if is_option else f"{where} is {component.name}: {problem}."
+
+
+def _sizes(study, variant: str) -> dict:
+    """What limits may name: the structure, and how many tokens a latent has."""
     structure = study.structure(variant)
-    side, patch_size = structure["input_size"], structure["patch_size"]
-    if side % patch_size:
-        yield (
-            f"variants.{variant}.patch_size {patch_size} does not divide the latent's side "
-            f"{side} (data.image_size / autoencoder.downsample_factor)."
-        )
+    return structure | {"num_tokens": (structure["input_size"] // structure["patch_size"]) ** 2}
 
 
-def _attention_problems(study, variant: str) -> Iterator[str]:
-    structure, where = study.structure(variant), f"variants.{variant}.attention"
-    options, heads = structure["attention"], structure["num_heads"]
-    if options["name"] == "shallow" and structure["hidden_size"] % (2 * heads):
-        yield (
-            f"{where}.name shallow halves the heads: hidden_size {structure['hidden_size']} of "
-            f"its backbone must be a multiple of 2 * num_heads, {2 * heads}."
-        )
-    group_size = options.get("group_size", 1)
-    if group_size < 1 or heads % group_size:
-        yield f"{where}.group_size {group_size} does not divide num_heads {heads}."
-    mediators = options.get("num_mediators", 1)
-    side, patch_size = structure["input_size"], structure["patch_size"]
-    if mediators < 1 or math.isqrt(mediators) ** 2 != mediators:
-        yield f"{where}.num_mediators {mediators} is not a square number (4, 9, 16, ...)."
-    elif side % patch_size == 0 and mediators > (side // patch_size) ** 2:
-        yield (
-            f"{where}.num_mediators {mediators} is more than the {(side // patch_size) ** 2} "
-            f"tokens of a latent of side {side} in patches of {patch_size}."
-        )
-
-
-def _mlp_problems(study, variant: str) -> Iterator[str]:
-    structure, where = study.structure(variant), f"variants.{variant}.mlp"
-    options, depth = structure["mlp"], structure["depth"]
-    if options.get("every", 1) > depth:
-        yield f"{where}.every {options['every']} is more than the {depth} blocks of its backbone."
-    if "top_k" in options and not 1 <= options["top_k"] <= options["num_experts"]:
-        yield (
-            f"{where}.top_k {options['top_k']} is not between 1 and "
-            f"num_experts {options['num_experts']}."
-        )
-
-
-def _option_size_problems(study, variant: str) -> Iterator[str]:
-    for part in PARTS:
-        options = study.structure(variant)[part]
-        for name in SIZES:
-            if options.get(name) is not None and options[name] < 1:
-                yield (
-                    f"variants.{variant}.{part}.{name} is {options[name]}; "
-                    "it should be a whole number >= 1."
-                )
+def _without_name(options: dict) -> dict:
+    return {key: value for key, value in options.items() if key != "name"}
 
 
 def _teacher_problems(study, variant: str) -> Iterator[str]:
@@ -230,75 +196,76 @@ def _teacher_problems(study, variant: str) -> Iterator[str]:
 # What must be right of a derived variant.
 
 
-def _operation_problems(study, variant: str) -> Iterator[str]:
-    structure, block = study.structure(variant), study.block(variant)
-    attention, heads = structure["attention"]["name"], structure["num_heads"]
+def _compression_problems(study, variant: str) -> Iterator[str]:
+    """Of the first compression that does not fit, where it is the variant's own."""
+    block, sizes, before = study.block(variant), _sizes(study, variant), None
     inherited = study.operations(block["from"])
-    quantization, width = None, structure["hidden_size"]
-    for position, operation in enumerate([*inherited, *block["apply"]], -len(inherited)):
-        where, name = f"variants.{variant}.apply[{position}]", operation["name"]
-        problem = None
-        if quantization:
-            problem = f"{where} is {name} of quantized weights; {quantization} should come last."
-        elif name == "prune_heads" and attention in UNPRUNABLE:
-            problem = f"{where} is prune_heads of {attention} attention; it needs full or shallow."
-        elif name == "prune_heads" and not 1 <= operation["keep_heads"] <= heads:
-            problem = (
-                f"{where}.keep_heads {operation['keep_heads']} is not between 1 and the "
-                f"{heads} heads that are left."
-            )
-        elif width % (multiple := QUANTIZATIONS.get(name, 1)):
-            problem = (
-                f"{where} is {name}: hidden_size {width} of its backbone must be a multiple of "
-                f"{multiple}."
-            )
-        if problem:
+    for position, options in enumerate([*inherited, *block["apply"]], -len(inherited)):
+        compression = components("compression")[options["name"]]
+        where = f"variants.{variant}.apply[{position}]"
+        if problem := next(_misfits(compression, before, options, sizes, where), None):
             if position >= 0:
                 yield problem
             return
-        quantization = name if name in QUANTIZATIONS else None
-        if name == "prune_heads" and operation.get("mode") != "masked":
-            heads = operation["keep_heads"]
+        for size, option in compression.attributes["leaves"].items():
+            sizes[size] = options[option]
+        before = compression.name
+
+
+def _misfits(
+    compression: ComponentSource, before: str | None, options: dict, sizes: dict, where: str
+) -> Iterator[str]:
+    """before: the compression that was applied before this one, if one was."""
+    known, asked = components("compression"), compression.attributes
+    where_it_is = f"{where} is {compression.name}"
+    if before and known[before].attributes["is_last"]:
+        yield f"{where_it_is} of what {before} made; {before} should come last."
+    if attribute := asked["needs"]:
+        attentions = components("attention").items()
+        able = [name for name, each in attentions if each.attributes[attribute]]
+        if (name := sizes["attention"]["name"]) not in able:
+            yield f"{where_it_is} of {name} attention; it needs {either(able)}."
+    hidden_size, multiple = sizes["hidden_size"], asked["multiple_of"]
+    if hidden_size % multiple:
+        yield f"{where_it_is}: hidden_size {hidden_size} is not a multiple of {multiple}."
+    for problem in _limit_problems(compression, options, sizes, where):
+        yield f"{problem.removesuffix('.')}, after {before}." if before else problem
 
 
 # What must be right of either.
 
 
-def _sampling_problems(study, variant: str) -> Iterator[str]:
-    sampling, root = study.sampling(variant), study.root(variant)
-    timesteps = study.training(root)["num_timesteps"]
-    if sampling["steps"] > timesteps:
-        yield (
-            f"{_place(study, variant, 'sampling', 'steps')} {sampling['steps']} is more than "
-            f"{_place(study, root, 'training', 'num_timesteps')} {timesteps}."
-        )
-    guided, channels = sampling["guided_channels"], study.config["autoencoder"]["latent_channels"]
-    if guided != "all" and guided > channels:
-        yield (
-            f"{_place(study, variant, 'sampling', 'guided_channels')} {guided} is more than "
-            f"autoencoder.latent_channels {channels}; it should be all or at most that."
-        )
-    samples, classes = sampling["num_samples"], study.config["data"]["num_classes"]
-    if sampling["labels"] == "balanced" and samples < classes:
-        yield (
-            f"sampling.num_samples {samples} is less than data.num_classes {classes}; "
-            "balanced labels should have each class at least once."
-        )
+def _setting_problems(study, variant: str) -> Iterator[str]:
+    """Of numbers that others limit, each named where it is set."""
+    sampling, root, structure = study.sampling(variant), study.root(variant), _sizes(study, variant)
+    patch_size = f"variants.{root}.patch_size"
+    steps, guided = (_place(study, variant, "sampling", key) for key in SAMPLING_SIZES)
+    timesteps = _place(study, root, "training", "num_timesteps")
+    sizes = {
+        patch_size: structure["patch_size"],
+        SIDE: structure["input_size"],
+        steps: sampling["steps"],
+        timesteps: study.training(root)["num_timesteps"],
+        guided: None if sampling["guided_channels"] == "all" else sampling["guided_channels"],
+        CHANNELS: structure["in_channels"],
+        SAMPLES: sampling["num_samples"] if sampling["labels"] == "balanced" else None,
+        CLASSES: structure["num_classes"],
+    }
+    limits = {
+        patch_size: [Divides(SIDE)],
+        steps: [AtMost(timesteps)],
+        guided: [AtMost(CHANNELS)],
+        SAMPLES: [AtLeast(CLASSES)],
+    }
+    yield from (f"{problem}." for problem in limit_problems(limits, sizes))
 
 
 def _sampler_problems(study, variant: str) -> Iterator[str]:
-    sampling, samplers = study.sampling(variant), option_schemas("sampler")
-    name, options = sampling["sampler"], sampling["options"]
-    if name not in samplers:
-        yield unknown(_place(study, variant, "sampling", "sampler"), name, samplers)
-        return
+    sampling = study.sampling(variant)
     is_own = {"sampler", "options"} & study.block(variant).get("sampling", {}).keys()
-    path = ("variants", variant) if is_own else ()
-    found = faults(options, samplers[name], (*path, "sampling", "options"))
-    yield from (fault.sentence for fault in found)
-    if not found and not 0 <= options.get("eta", 0) <= 1:
-        where = dotted((*path, "sampling", "options", "eta"))
-        yield f"{where} is {options['eta']}; it should be a number >= 0 and <= 1."
+    path = (*(("variants", variant) if is_own else ()), "sampling", "options")
+    name = _place(study, variant, "sampling", "sampler")
+    yield from _component_problems("sampler", sampling["sampler"], sampling["options"], name, path)
 
 
 def _place(study, variant: str, section: str, key: str) -> str:
@@ -307,13 +274,7 @@ def _place(study, variant: str, section: str, key: str) -> str:
     return f"variants.{variant}.{section}.{key}" if is_own else f"{section}.{key}"
 
 
-OF_BOTH = (_sampling_problems, _sampler_problems)
-OF_TRAINED = (
-    _patch_problems,
-    _attention_problems,
-    _mlp_problems,
-    _option_size_problems,
-    _teacher_problems,
-    *OF_BOTH,
-)
-OF_DERIVED = (_operation_problems, *OF_BOTH)
+Check = Callable[..., Iterator[str]]
+OF_BOTH: tuple[Check, ...] = (_setting_problems, _sampler_problems)
+OF_TRAINED = (_size_problems, _teacher_problems, *OF_BOTH)
+OF_DERIVED = (_compression_problems, *OF_BOTH)

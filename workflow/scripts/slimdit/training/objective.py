@@ -82,7 +82,7 @@ class Objective:
         self.model = self.processes.replicated(model)
         compiled = on_cuda(hyper.compile, "on", self.device)
         self.predict = torch.compile(self.model) if compiled else self.model
-        self.is_mixture = any(hasattr(module, "num_experts") for module in model.modules())
+        self.routes_tokens = model.routes_tokens
         self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
@@ -92,7 +92,7 @@ class Objective:
         mixture the expert loads, (L, E).
         """
         batch = self.batch(step)
-        loads = self.loads(batch) if self.is_mixture and len(self.parts) > 1 else None
+        loads = self.loads(batch) if self.routes_tokens and len(self.parts) > 1 else None
         total = torch.zeros(len(TERMS), device=self.device)
         for rows in self.parts:
             part = batch.part(rows)
@@ -111,7 +111,7 @@ class Objective:
         mse, vb = (term.mean() for term in self.diffusion.losses(output, *batch[:4]))
         distillation = self.distillation(output, batch)
         balance = mse.new_zeros(())
-        if self.is_mixture:
+        if self.routes_tokens:
             if loads is None:
                 loads = self.processes.sum(expert_loads(prediction) * self.share(batch))
             losses = [r.balance_loss(f) for r, f in zip(prediction.routings, loads, strict=True)]

@@ -1,14 +1,21 @@
-"""Denoising diffusion implicit models (Song et al. 2021)."""
+"""Song et al., "Denoising Diffusion Implicit Models", arXiv:2010.02502."""
+
+from typing import Annotated
 
 from torch import Tensor
 
+from slimdit.core.options import AtLeast, AtMost
 from slimdit.diffusion.process import Diffusion
 
 
 class DDIM:
-    """sqrt(a_prev) x0_hat + sqrt(1 - a_prev - sigma^2) eps + sigma noise; eta = 0 has no noise."""
+    """sqrt(a_prev) x0_hat + sqrt(1 - a_prev - sigma^2) eps + sigma noise (Eq. 12).
 
-    def __init__(self, diffusion: Diffusion, eta: float = 0.0):
+    Args:
+        eta: sigma is eta times what DDPM's posterior has (Eq. 16); with 0 there is no noise.
+    """
+
+    def __init__(self, diffusion: Diffusion, eta: Annotated[float, AtLeast(0), AtMost(1)] = 0.0):
         self.diffusion, self.eta = diffusion, eta
         self.needs_noise = eta > 0
 

@@ -1,4 +1,4 @@
-"""Ancestral sampling (Ho et al. 2020) with the learned variance."""
+"""Ho et al., "Denoising Diffusion Probabilistic Models", arXiv:2006.11239."""
 
 import torch
 from torch import Tensor
@@ -7,6 +7,9 @@ from slimdit.diffusion.process import Diffusion
 
 
 class DDPM:
+    """Ancestral sampling (Algorithm 2), with the learned variance of Nichol & Dhariwal, "Improved
+    Denoising Diffusion Probabilistic Models", arXiv:2102.09672, Eq. 15."""
+
     def __init__(self, diffusion: Diffusion):
         self.diffusion = diffusion
         self.needs_noise = True

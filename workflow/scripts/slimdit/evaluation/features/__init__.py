@@ -1,4 +1,7 @@
-"""Feature extractors by name: what the images of a study are compared in."""
+"""Feature extractors by name: what the images of a study are compared in.
+
+`EXTRACTORS[name].feature_dims(image_size, **options)` says how many features an image has.
+"""
 
 from slimdit.core.registry import Registry
 

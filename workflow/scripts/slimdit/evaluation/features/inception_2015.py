@@ -5,14 +5,14 @@ are read, and how, is that of OpenAI's evaluator (guided-diffusion 22e0df8,
 evaluations/evaluator.py), whose numbers papers report. The graph resizes the images itself.
 """
 
+from typing import Literal
+
 import numpy as np
 
-from slimdit.core.errors import InputError
 from slimdit.evaluation.features.extractor import Extractor
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.storage.files import sha256_of
 
-BACKENDS = ("tensorflow", "torch")
 IMAGES, POOLED, SPATIAL = "ExpandDims:0", "pool_3:0", "mixed_6/conv:0"
 SPATIAL_CHANNELS = 7
 CLASS_LOGITS = "softmax/logits/MatMul"
@@ -34,12 +34,12 @@ class Inception2015(Extractor):
     score_column = "inception_score"
     score_label = "IS"
 
-    def __init__(self, graph: str, backend: str = "tensorflow", md5: str = GRAPH_MD5):
-        if backend not in BACKENDS:
-            raise InputError(
-                f"backend of {self.name} is {backend!r}; "
-                f"it should be one of: {', '.join(BACKENDS)}."
-            )
+    def __init__(
+        self,
+        graph: str,
+        backend: Literal["tensorflow", "torch"] = "tensorflow",
+        md5: str = GRAPH_MD5,
+    ):
         check_graph(graph, md5)
         self.graph_md5, self.backend = md5, backend
         self.weights_sha256 = sha256_of(graph)
@@ -62,6 +62,11 @@ class Inception2015(Extractor):
             from slimdit.evaluation.features.torch_graph import TorchGraph
 
             self.network = TorchGraph(frozen, IMAGES, (POOLED, SPATIAL), device())
+
+    @staticmethod
+    def feature_dims(image_size: int, **options) -> tuple[int, int]:
+        """Of the published graph, which resizes images itself."""
+        return 2048, 2023
 
     @property
     def options(self) -> dict:

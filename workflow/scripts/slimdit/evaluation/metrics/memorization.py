@@ -13,7 +13,7 @@ CLOSE_QUANTILE = 0.05  # of the held-out images' distances
 
 class Memorisation(NamedTuple):
     median_distance_ratio: float
-    share_closer_than_held_out: float
+    fraction_closer_than_held_out: float
 
 
 def memorisation(train: np.ndarray, samples: np.ndarray, held_out: np.ndarray) -> Memorisation:
@@ -21,7 +21,7 @@ def memorisation(train: np.ndarray, samples: np.ndarray, held_out: np.ndarray) -
 
     median_distance_ratio: median distance of samples (M, D) to their nearest of train (N, D), over
     that of held_out (L, D); 1 for samples that are as new as real images, 0 for copies.
-    share_closer_than_held_out: share of samples that are closer than all but the closest 5 % of
+    fraction_closer_than_held_out: fraction of samples closer than all but the closest 5 % of
     held_out; 0.05 for samples that are as new as real images, 1 for copies.
 
     held_out should have the classes of train and be disjoint from it. Poor samples are far from

@@ -1,4 +1,4 @@
-"""Every attention: `Kind(hidden_size, num_heads, **own)`, (B, N, C) -> (B, N, C)."""
+"""Every attention: `Attention(hidden_size, num_heads, **own)`, (B, N, C) -> (B, N, C)."""
 
 from slimdit.core.registry import Registry
 
@@ -11,4 +11,6 @@ ATTENTION = Registry(
         "mediated": "mediated.MediatedAttention",
         "focused": "focused.FocusedAttention",
     },
+    given=("hidden_size", "num_heads"),
 )
+BASE = {"name": "full"}  # of a variant that names no other

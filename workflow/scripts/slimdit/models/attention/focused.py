@@ -1,11 +1,18 @@
-"""Focused linear attention (Han et al. 2023) with grouped queries (Ainslie et al. 2023)."""
+"""Focused linear attention with grouped queries.
+
+Han et al., "FLatten Transformer: Vision Transformer using Focused Linear Attention",
+arXiv:2308.00442; Ainslie et al., "GQA: Training Generalized Multi-Query Transformer Models
+from Multi-Head Checkpoints", arXiv:2305.13245.
+"""
+
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimdit.core.errors import InputError
-from slimdit.models.attention.full import head_width
+from slimdit.core.options import Divides, MultipleOf
+from slimdit.models.attention.base import Attention
 from slimdit.models.initialization import packed_projection
 
 POWER = 3
@@ -19,39 +26,43 @@ def focus(x: Tensor) -> Tensor:
     return focused * (x.norm(dim=-1, keepdim=True) / focused.norm(dim=-1, keepdim=True))
 
 
-class FocusedAttention(nn.Module):
+class FocusedAttention(Attention):
     """phi(Q) (phi(K)^T V) / (phi(Q) sum phi(K)): linear in N.
 
     The state is one d x d matrix a group: group_size query heads share one key-value head. phi is
-    `focus`, its norms over the width of a head. On the queries the norms cancel against the
+    `focus`, its norms over the dimensions of a head. On the queries the norms cancel against the
     normaliser, and are left out.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int, group_size: int):
+    def __init__(
+        self,
+        hidden_size: Annotated[int, MultipleOf("num_heads")],
+        num_heads: int,
+        group_size: Annotated[int, Divides("num_heads")],
+    ):
         super().__init__()
-        if num_heads % group_size:
-            raise InputError(f"num_heads {num_heads} is not divisible by group_size {group_size}.")
-        self.group_size = group_size
-        self.head_size = head_width(hidden_size, num_heads)
+        self.num_heads, self.group_size = num_heads, group_size
+        self.head_dim = hidden_size // num_heads
         self.num_groups = num_heads // group_size
         self.q = nn.Linear(hidden_size, hidden_size)
-        self.kv = nn.Linear(hidden_size, 2 * self.num_groups * self.head_size)
+        self.kv = nn.Linear(hidden_size, 2 * self.num_groups * self.head_dim)
         self.q.initial = self.kv.initial = {"weight": packed_projection(hidden_size)}
         self.proj = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, N, C) -> (B, N, C)."""
         batch, tokens, channels = x.shape
-        groups, per_group, width = self.num_groups, self.group_size, self.head_size
-        k, v = self.kv(x).reshape(batch, tokens, 2, groups, width).permute(2, 0, 3, 1, 4).unbind(0)
-        q = self.q(x).reshape(batch, tokens, groups, per_group, width)
-        q = q.permute(0, 2, 3, 1, 4).reshape(batch, groups, per_group * tokens, width)
+        groups, per_group, head_dim = self.num_groups, self.group_size, self.head_dim
+        kv = self.kv(x).reshape(batch, tokens, 2, groups, head_dim)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, G, N, d)
+        q = self.q(x).reshape(batch, tokens, groups, per_group, head_dim)
+        q = q.permute(0, 2, 3, 1, 4).reshape(batch, groups, per_group * tokens, head_dim)
         k = focus(k)  # (B, G, N, d)
         q = (F.relu(q.to(k.dtype)) + EPSILON) ** POWER  # (B, G, H/G * N, d)
-        # A last column of ones makes the normaliser part of the same two products.
+        # A last column of ones makes the normaliser part of the same two multiplications.
         v = torch.cat([v.to(k.dtype), v.new_ones(*v.shape[:-1], 1, dtype=k.dtype)], dim=-1)
         state = k.transpose(-2, -1) @ v / tokens  # (B, G, d, d + 1)
         attended = q @ state  # (B, G, H/G * N, d + 1)
-        attended = attended[..., :width] / attended[..., width:]
-        attended = attended.reshape(batch, groups * per_group, tokens, width).transpose(1, 2)
+        attended = attended[..., :head_dim] / attended[..., head_dim:]
+        attended = attended.reshape(batch, groups * per_group, tokens, head_dim).transpose(1, 2)
         return self.proj(attended.reshape(batch, tokens, channels).to(x.dtype))

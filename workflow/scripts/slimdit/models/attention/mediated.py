@@ -1,11 +1,14 @@
-"""Attention through a few mediator tokens (Pu et al. 2024), without their positional biases."""
+"""Attention through a few mediator tokens, without the positional biases of its source: Pu et al.,
+"Efficient Diffusion Transformer with Step-wise Dynamic Attention Mediators", arXiv:2408.05710.
+"""
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimdit.core.errors import InputError
+from slimdit.core.options import AtMost, MultipleOf, Square
 from slimdit.models import ops
 from slimdit.models.attention.full import FullAttention
 from slimdit.models.initialization import uniform
@@ -16,17 +19,22 @@ KERNEL_SIZE = 3
 class MediatedAttention(FullAttention):
     """softmax(Q T^T / sqrt(d)) softmax(T K^T / sqrt(d)) V + depthwise convolution of V.
 
-    The mediators T are the queries, average-pooled to a square of num_mediators tokens: two
-    products of O(N M C) instead of one of O(N^2 C).
+    The mediators T are the queries, average-pooled to a square of M = num_mediators tokens: two
+    attentions of O(N M C) instead of one of O(N^2 C). Its heads cannot be removed alone: the
+    convolution's channels would have to go with them.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int, num_mediators: int):
+    head_outputs = {}  # noqa: RUF012
+    head_inputs = ()
+
+    def __init__(
+        self,
+        hidden_size: Annotated[int, MultipleOf("num_heads")],
+        num_heads: int,
+        num_mediators: Annotated[int, Square(), AtMost("num_tokens")],
+    ):
         super().__init__(hidden_size, num_heads)
         self.side = math.isqrt(num_mediators)
-        if self.side**2 != num_mediators:
-            raise InputError(
-                f"num_mediators {num_mediators} is not a square number (4, 9, 16, ...)."
-            )
         self.local = ops.depthwise_convolution(hidden_size, KERNEL_SIZE)
         bound = 1.0 / KERNEL_SIZE  # of a depthwise kernel: 1 / sqrt(fan_in)
         self.local.initial = {"weight": uniform(bound), "bias": uniform(bound)}
@@ -38,7 +46,7 @@ class MediatedAttention(FullAttention):
         q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (B, N, C)
 
         def heads(y: Tensor) -> Tensor:
-            return y.reshape(batch, -1, self.num_heads, self.head_size).transpose(1, 2)
+            return y.reshape(batch, -1, self.num_heads, self.head_dim).transpose(1, 2)
 
         image = q.transpose(1, 2).reshape(batch, channels, grid, grid)
         mediators = F.adaptive_avg_pool2d(image, self.side)  # (B, C, side, side)

@@ -1,9 +1,4 @@
-"""Every compression of a trained model: `Kind(**own)`, called with the model, returns the model.
-
-What a compression does to shapes and storage must not depend on the weights: loading a checkpoint
-applies it to a model of the same structure and then fills in the tensors. `unsupported(device)`
-says what a device lacks to run the result.
-"""
+"""Every compression of a trained model: `Compression(**own)`, called with the model."""
 
 from slimdit.core.registry import Registry
 

@@ -1,10 +1,21 @@
-"""What every operation on a trained model can be asked."""
+"""What every compression of a trained model says of itself."""
 
 import torch
 from torch import nn
 
 
 class Compression:
+    """Called with a model, returns the compressed model; weights may change, and what they are in.
+
+    What it does to shapes and storage must not depend on the weights: loading a checkpoint applies
+    it to a model of the same structure and then fills in the tensors.
+    """
+
+    needs = ""  # the attribute of an attention that it rests on, where it does
+    multiple_of = 1  # what hidden_size must be a multiple of
+    is_last = False  # whether no other can follow
+    leaves = {}  # noqa: RUF012  # sizes of the structure that become those of options, by name
+
     def __call__(self, model: nn.Module) -> nn.Module:
         raise NotImplementedError
 

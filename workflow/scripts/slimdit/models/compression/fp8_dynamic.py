@@ -1,4 +1,6 @@
-"""Products of float8 by float8: one scale a row of the weight, one a token of the input."""
+"""float8 times float8 (Micikevicius et al., "FP8 Formats for Deep Learning", arXiv:2209.05433): one
+scale a row of the weight, one a token of the input.
+"""
 
 import torch
 from torch import nn
@@ -12,10 +14,10 @@ class Fp8Dynamic(TokenQuantization):
     """What torchao's Float8DynamicActivationFloat8WeightConfig by rows makes of a layer.
 
     That configuration asks for a GPU where weights are only made; they are made by hand here. On
-    a CPU the products are right, but not fast.
+    a CPU the results are right, but not fast.
     """
 
-    multiple = 16
+    multiple_of = 16
     dtype = torch.bfloat16  # the only one that row-wise kernels return on every GPU
 
     def __init__(self):

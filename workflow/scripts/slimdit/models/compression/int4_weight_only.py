@@ -16,7 +16,7 @@ class Int4WeightOnly(TokenQuantization):
     """
 
     configuration = "Int4WeightOnlyConfig"
-    multiple = 16
+    multiple_of = 16
     dtype = torch.bfloat16
 
     def __init__(self):

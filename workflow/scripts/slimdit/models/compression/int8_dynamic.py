@@ -1,4 +1,7 @@
-"""Products of int8 by int8: one scale a row of the weight, one a token of the input."""
+"""int8 times int8, one scale a row of the weight, one a token of the input: the vector-wise scheme
+of Dettmers et al., "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale",
+arXiv:2208.07339.
+"""
 
 from slimdit.models.compression.quantization import TokenQuantization
 
@@ -7,4 +10,4 @@ class Int8Dynamic(TokenQuantization):
     """torchao's Int8DynamicActivationInt8WeightConfig where every token goes through."""
 
     configuration = "Int8DynamicActivationInt8WeightConfig"
-    multiple = 8
+    multiple_of = 8

@@ -8,7 +8,7 @@ from slimdit.models.compression.quantization import Quantization
 class Int8WeightOnly(Quantization):
     """torchao's Int8WeightOnlyConfig on every linear layer of more than one input.
 
-    The weight is dequantized before each product: it saves memory, not arithmetic.
+    The weight is dequantized before each multiplication: it saves memory, not arithmetic.
     """
 
     configuration = "Int8WeightOnlyConfig"

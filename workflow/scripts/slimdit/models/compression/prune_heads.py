@@ -1,68 +1,89 @@
-"""Attention heads removed by the norm of their weights."""
+"""Attention heads removed by the norm of their weights.
+
+Magnitude as importance: Han et al., "Learning both Weights and Connections for Efficient Neural
+Networks", arXiv:1506.02626; whole heads: Michel et al., "Are Sixteen Heads Really Better than
+One?", arXiv:1905.10650, who rank them by gradients.
+
+Letters in shapes: H heads, d head dimension, C hidden size, P projections packed in a layer.
+"""
+
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from slimdit.core.errors import InputError
-from slimdit.models.attention.full import FullAttention
+from slimdit.core.options import AtLeast, AtMost
+from slimdit.models.attention.base import Attention
 from slimdit.models.compression.base import Compression
 
-MODES = ("structural", "masked")
 
-
-def head_scores(attention: FullAttention) -> Tensor:
-    """||W_q|| + ||W_k|| + ||W_v|| of each head's slices, (H,)."""
-    weight = attention.qkv.weight.reshape(3, attention.num_heads, -1)
-    return weight.norm(dim=-1).sum(0)
+def head_scores(attention: Attention) -> Tensor:
+    """||W_q|| + ||W_k|| + ||W_v||, Frobenius norms of each head's slices, (H,)."""
+    scores = 0
+    for name, packed in attention.head_outputs.items():
+        weight = getattr(attention, name).weight.reshape(packed, attention.num_heads, -1)
+        scores = scores + weight.norm(dim=-1).sum(0)
+    return scores
 
 
 class PruneHeads(Compression):
-    """Keep the keep_heads heads of every block that score highest.
+    """Keep the keep_heads heads of every block that score highest, in their order.
 
     `structural` removes the others' rows of the query, key and value projections and their
     columns of the output projection; `masked` sets the rows to zero and keeps the shapes. Both
     compute the same: a head without values adds nothing.
     """
 
-    def __init__(self, keep_heads: int, mode: str = "structural"):
-        if mode not in MODES:
-            raise InputError(f"prune_heads mode {mode!r} is unknown; known: {', '.join(MODES)}.")
+    needs = "head_outputs"
+    leaves = {"num_heads": "keep_heads"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        keep_heads: Annotated[int, AtLeast(1), AtMost("num_heads")],
+        mode: Literal["structural", "masked"] = "structural",
+    ):
         self.keep_heads, self.mode = keep_heads, mode
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> nn.Module:
+        """Raises InputError for an attention whose heads cannot be removed."""
         for block in model.blocks:
             attention = block.attention
-            if not isinstance(attention, FullAttention) or hasattr(attention, "local"):
+            if not attention.head_outputs:
                 raise InputError(
-                    f"prune_heads cannot prune {type(attention).__name__}; "
-                    "it needs full or shallow attention."
-                )
-            if not 1 <= self.keep_heads <= attention.num_heads:
-                raise InputError(
-                    f"prune_heads.keep_heads {self.keep_heads} is not within 1 and the "
-                    f"{attention.num_heads} heads there are."
+                    f"prune_heads cannot prune {type(attention).__name__}: "
+                    "its heads cannot be removed one by one."
                 )
             kept = head_scores(attention).topk(self.keep_heads).indices.sort().values
             if self.mode == "masked":
-                self._mask(attention, kept)
+                _mask(attention, kept)
             else:
-                self._remove(attention, kept)
+                _remove(attention, kept)
         return model
 
-    def _mask(self, attention: FullAttention, kept: Tensor) -> None:
-        mask = torch.zeros(attention.num_heads, dtype=torch.bool)
-        mask[kept] = True
-        for parameter in (attention.qkv.weight, attention.qkv.bias):
-            parameter.reshape(3, attention.num_heads, attention.head_size, -1)[:, ~mask] = 0
 
-    def _remove(self, attention: FullAttention, kept: Tensor) -> None:
-        heads, width = attention.num_heads, attention.head_size
-        columns = torch.arange(heads * width).reshape(heads, width)[kept].flatten()
-        rows = torch.cat([columns + part * heads * width for part in range(3)])
-        attention.qkv = _linear(attention.qkv.weight[rows], attention.qkv.bias[rows])
-        attention.proj = _linear(attention.proj.weight[:, columns], attention.proj.bias)
-        attention.num_heads = self.keep_heads
+def _mask(attention: Attention, kept: Tensor) -> None:
+    is_removed = torch.ones(attention.num_heads, dtype=torch.bool)
+    is_removed[kept] = False
+    for name, packed in attention.head_outputs.items():
+        layer = getattr(attention, name)
+        for parameter in (layer.weight, layer.bias):
+            heads = parameter.reshape(packed, attention.num_heads, attention.head_dim, -1)
+            heads[:, is_removed] = 0
+
+
+def _remove(attention: Attention, kept: Tensor) -> None:
+    heads, head_dim = attention.num_heads, attention.head_dim
+    columns = torch.arange(heads * head_dim).reshape(heads, head_dim)[kept].flatten()
+    for name, packed in attention.head_outputs.items():
+        layer = getattr(attention, name)
+        rows = torch.cat([columns + index * heads * head_dim for index in range(packed)])
+        setattr(attention, name, _linear(layer.weight[rows], layer.bias[rows]))
+    for name in attention.head_inputs:
+        layer = getattr(attention, name)
+        setattr(attention, name, _linear(layer.weight[:, columns], layer.bias))
+    attention.num_heads = len(kept)
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

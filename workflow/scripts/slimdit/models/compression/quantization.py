@@ -1,4 +1,6 @@
-"""Linear layers with torchao's weights, of fewer bits."""
+"""Linear layers with torchao's weights, of fewer bits: Or et al., "TorchAO: PyTorch-Native
+Training-to-Serving Model Optimization", arXiv:2507.16099.
+"""
 
 from collections.abc import Iterator
 
@@ -8,14 +10,14 @@ from torch.nn import functional as F
 
 from slimdit.core.errors import InputError
 from slimdit.models import ops
+from slimdit.models.component import Component, linear_layers
 from slimdit.models.compression.base import Compression
-from slimdit.models.mlp.moe import MixtureOfExperts
 
 
 class QuantizedLinear(nn.Linear):
     """`linear`, whose weight is torchao's, computed in `dtype`, or else in that of its inputs.
 
-    Autocast does not see torchao's products: what it would cast is cast here.
+    Autocast does not see torchao's multiplications: what it would cast is cast here.
     """
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype | None):
@@ -38,8 +40,8 @@ class Quantization(Compression):
     """
 
     configuration: str
-    dtype: torch.dtype | None = None  # of the products; None: of their inputs
-    multiple = 1  # what both sizes of a weight must be multiples of
+    dtype: torch.dtype | None = None  # of the multiplications; None: of their inputs
+    is_last = True
 
     def __init__(self):
         # Only quantized variants pay for this import.
@@ -54,7 +56,7 @@ class Quantization(Compression):
         if not layers:
             raise InputError(
                 f"{type(self).__name__} finds no linear layer whose sizes it can take; "
-                f"hidden_size should be a multiple of {self.multiple}."
+                f"hidden_size should be a multiple of {self.multiple_of}."
             )
         for name, layer in layers.items():
             self.quantize(layer)
@@ -66,8 +68,8 @@ class Quantization(Compression):
         return linear_layers(model)
 
     def takes(self, layer: nn.Linear) -> bool:
-        """Whether a layer's sizes are those of a kernel."""
-        return not any(size % self.multiple for size in layer.weight.shape)
+        """Whether a layer's sizes, both multiples of `multiple_of`, are those of a kernel."""
+        return not any(size % self.multiple_of for size in layer.weight.shape)
 
     def quantize(self, layer: nn.Linear) -> None:
         """Replace the layer's weight."""
@@ -75,21 +77,14 @@ class Quantization(Compression):
 
 
 class TokenQuantization(Quantization):
-    """On the layers that every token goes through, in the blocks' attention and dense MLP.
+    """On the layers that every token goes through, as the blocks' components name them.
 
     All other linear layers are a fraction of a percent of the arithmetic, with few rows or few
-    columns: nothing that pays for rounding inputs. The stacked weights of experts and their
-    router stay as they are.
+    columns: nothing that pays for rounding inputs.
     """
 
     def candidates(self, model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-        for index, block in enumerate(model.blocks):
-            yield from linear_layers(block.attention, f"blocks.{index}.attention.")
-            if not isinstance(block.mlp, MixtureOfExperts):
-                yield from linear_layers(block.mlp, f"blocks.{index}.mlp.")
-
-
-def linear_layers(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Linear]]:
-    for name, layer in module.named_modules():
-        if isinstance(layer, nn.Linear):
-            yield prefix + name, layer
+        for prefix, component in model.named_modules():
+            if isinstance(component, Component):
+                for name, layer in component.token_layers():
+                    yield f"{prefix}.{name}", layer

@@ -1,14 +1,19 @@
 """The two-layer perceptron of the transformer block, the base."""
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
+from slimdit.core.options import AtLeast
 from slimdit.models import ops
+from slimdit.models.mlp.base import Mlp
 
 
-class DenseMlp(nn.Module):
-    """W2 gelu(W1 x), the tanh form of GELU."""
+class DenseMlp(Mlp):
+    """W2 gelu(W1 x), W1 of (mlp_ratio C) x C: Peebles & Xie, "Scalable Diffusion Models with
+    Transformers", arXiv:2212.09748, with the tanh form of GELU (arXiv:1606.08415)."""
 
-    def __init__(self, hidden_size: int, mlp_ratio: int = 4):
+    def __init__(self, hidden_size: int, mlp_ratio: Annotated[int, AtLeast(1)] = 4):
         super().__init__()
         self.fc1 = nn.Linear(hidden_size, mlp_ratio * hidden_size)
         self.fc2 = nn.Linear(mlp_ratio * hidden_size, hidden_size)

@@ -1,14 +1,18 @@
-"""Sparse mixture of experts (Fei et al. 2024), token choice, without shared experts."""
+"""Sparse mixture of experts, token choice, without the shared experts of its source: Fei et al.,
+"Scaling Diffusion Transformers to 16 Billion Parameters", arXiv:2407.11633.
+"""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimdit.core.errors import InputError
+from slimdit.core.options import AtLeast, AtMost
 from slimdit.models import ops
 from slimdit.models.initialization import xavier, zeros
+from slimdit.models.mlp.base import Mlp
 
 
 class Routing(NamedTuple):
@@ -22,7 +26,8 @@ class Routing(NamedTuple):
     probability: Tensor
 
     def balance_loss(self, load: Tensor | None = None) -> Tensor:
-        """E sum_i f_i P_i, 1 when both are uniform.
+        """E sum_i f_i P_i, 1 when both are uniform (Fedus et al., "Switch Transformers",
+        arXiv:2101.03961, Eq. 4, without its weight).
 
         load: f of a whole batch, where these tokens are a part of it: the mean of this over the
         parts, by their tokens, is then the loss of the whole, in its gradient too.
@@ -31,7 +36,7 @@ class Routing(NamedTuple):
         return len(load) * (load * self.probability).sum()
 
 
-class MixtureOfExperts(nn.Module):
+class MixtureOfExperts(Mlp):
     """sum_i g_i(x) e_i(x) over the top_k experts of each token; each expert is a GELU MLP.
 
     g = softmax(W_g x), not renormalised over the chosen.
@@ -39,19 +44,38 @@ class MixtureOfExperts(nn.Module):
     Letters: R = B N top_k routed rows, F = mlp_ratio C.
     """
 
-    def __init__(self, hidden_size: int, num_experts: int, top_k: int, mlp_ratio: int = 4):
+    routes_tokens = True
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_experts: Annotated[int, AtLeast(1)],
+        top_k: Annotated[int, AtLeast(1), AtMost("num_experts")],
+        mlp_ratio: Annotated[int, AtLeast(1)] = 4,
+    ):
         super().__init__()
-        if not 1 <= top_k <= num_experts:
-            raise InputError(f"top_k {top_k} is not within 1 and num_experts {num_experts}.")
         self.num_experts, self.top_k = num_experts, top_k
-        width = mlp_ratio * hidden_size
+        inner_size = mlp_ratio * hidden_size
         self.gate = nn.Linear(hidden_size, num_experts, bias=False)
-        self.weight1 = nn.Parameter(torch.empty(num_experts, hidden_size, width))
-        self.bias1 = nn.Parameter(torch.empty(num_experts, width))
-        self.weight2 = nn.Parameter(torch.empty(num_experts, width, hidden_size))
+        self.weight1 = nn.Parameter(torch.empty(num_experts, hidden_size, inner_size))
+        self.bias1 = nn.Parameter(torch.empty(num_experts, inner_size))
+        self.weight2 = nn.Parameter(torch.empty(num_experts, inner_size, hidden_size))
         self.bias2 = nn.Parameter(torch.empty(num_experts, hidden_size))
-        expert = xavier(hidden_size, width)
+        expert = xavier(hidden_size, inner_size)
         self.initial = {"weight1": expert, "bias1": zeros, "weight2": expert, "bias2": zeros}
+
+    def token_layers(self) -> Iterator[tuple[str, nn.Linear]]:
+        """None: an expert sees some of the tokens, and the router is a few columns in float32."""
+        return iter(())
+
+    def idle_params(self) -> int:
+        """Those of the experts that a token does not visit."""
+        of_experts = sum(parameter.numel() for parameter in self.parameters(recurse=False))
+        return of_experts * (self.num_experts - self.top_k) // self.num_experts
+
+    def autocast_parameters(self) -> Iterator[nn.Parameter]:
+        """The experts'; the router's logits are in float32."""
+        return self.parameters(recurse=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
         """x: (B, N, C) -> (B, N, C), and where its tokens went."""
@@ -70,7 +94,7 @@ class MixtureOfExperts(nn.Module):
         expert = chosen.flatten()[order]  # (R,)
         token = order // self.top_k  # (R,)
         ends = counts.cumsum(0).to(torch.int32)  # (E,)
-        dtype = ops.autocast_dtype(x)  # grouped products are not autocast by torch
+        dtype = ops.autocast_dtype(x)  # torch does not autocast grouped multiplications
         rows = x[token].to(dtype)  # (R, C)
         hidden = ops.grouped_matmul(rows, self.weight1, ends)  # (R, F)
         hidden = ops.gelu(hidden + self.bias1.to(dtype)[expert])

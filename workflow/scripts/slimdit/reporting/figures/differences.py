@@ -15,17 +15,17 @@ SCALE_INCH = 0.5
 def overlay(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """`images` in grey, magenta where `others` deviate; all (..., H, W, 3) uint8.
 
-    The share of magenta is `magenta_share` of the largest deviation among the three channels: a
-    pixel with none stays grey.
+    The fraction of magenta is `magenta_fraction` of the largest deviation among the three channels:
+    a pixel with none stays grey.
     """
     difference = np.abs(images.astype(np.int16) - others).max(axis=-1, keepdims=True)
-    share = magenta_share(difference)
+    fraction = magenta_fraction(difference)
     grey = images @ np.array([0.299, 0.587, 0.114])
-    mixed = (1 - share) * np.repeat(grey[..., None], 3, axis=-1) + share * MAGENTA
+    mixed = (1 - fraction) * np.repeat(grey[..., None], 3, axis=-1) + fraction * MAGENTA
     return np.round(mixed).astype(np.uint8)
 
 
-def magenta_share(difference: np.ndarray) -> np.ndarray:
+def magenta_fraction(difference: np.ndarray) -> np.ndarray:
     """sqrt(d / 255) of a difference d in 0..255 levels, so that small ones can be seen as well."""
     return np.sqrt(difference / 255)
 
@@ -51,8 +51,8 @@ def differences_figure(
 
 def _draw_scale(figure: Figure) -> None:
     height_inch = figure.get_size_inches()[1]
-    share = np.linspace(0, 1, 256)[:, None]
-    colours = ListedColormap(((1 - share) * 127.5 + share * MAGENTA) / 255)
+    fraction = np.linspace(0, 1, 256)[:, None]
+    colours = ListedColormap(((1 - fraction) * 127.5 + fraction * MAGENTA) / 255)
     axes = figure.add_axes(
         (
             (LABEL_INCH + 0.02) / PAGE_WIDTH_INCH,
@@ -64,7 +64,7 @@ def _draw_scale(figure: Figure) -> None:
     scale = plt.cm.ScalarMappable(plt.Normalize(0, 1), colours)
     levels = np.array([0, 4, 16, 64, 128, 255])
     bar = figure.colorbar(scale, cax=axes, orientation="horizontal")
-    bar.set_ticks(magenta_share(levels), labels=map(str, levels), fontsize=SMALL_PT)
+    bar.set_ticks(magenta_fraction(levels), labels=map(str, levels), fontsize=SMALL_PT)
     bar.ax.minorticks_off()
     bar.outline.set_linewidth(0.4)
     figure.text(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from slimdit.reporting.figures.style import COLOURS, GREY, PAGE_WIDTH_INCH, SMALL_PT
 
-FINAL_SHARE = 0.1  # of the logged steps, over which the final load is a mean
+FINAL_FRACTION = 0.1  # of the logged steps, over which the final load is a mean
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ExpertLoad:
     @property
     def final(self) -> np.ndarray:
         """Mean load at the end of training: (R, L, E)."""
-        last = max(1, round(FINAL_SHARE * len(self.steps)))
+        last = max(1, round(FINAL_FRACTION * len(self.steps)))
         return self.load[:, -last:].mean(axis=1)
 
     @property
@@ -66,10 +66,10 @@ def _draw_final(axes, load: ExpertLoad) -> None:
     offsets = np.linspace(-0.3, 0.3, num_experts)
     for run in load.final:  # (L, E)
         ordered = np.sort(run, axis=1)[:, ::-1]
-        for layer, shares in zip(layers, ordered, strict=True):
+        for layer, fractions in zip(layers, ordered, strict=True):
             axes.plot(
                 layer + offsets,
-                100 * shares,
+                100 * fractions,
                 "o",
                 markersize=3.2,
                 color=COLOURS[0],

@@ -9,7 +9,7 @@ from matplotlib.patheffects import withStroke
 NUM_ANGLES = 24
 RADII_PT = (5, 9, 14, 20, 28, 38, 50, 64, 80, 100)
 NUM_SWEEPS = 6
-LEADER_SHARES = np.linspace(0.2, 1, 8)  # where along a leader is looked for what it crosses
+ALONG_LEADER = np.linspace(0.2, 1, 8)  # fractions of its length that may lie on something
 MARGIN_PT = 1.0
 POINT_HALF_PT = 3.5
 
@@ -108,8 +108,8 @@ def _fixed_cost(point: np.ndarray, boxes: np.ndarray, plane: Plane) -> np.ndarra
     cost += 25.0 * _overlaps(boxes, _boxed(plane.spots)).any(axis=1)
     ends = _nearest(boxes, point)
     own = (plane.points == point).all(axis=1)
-    for share in LEADER_SHARES:
-        on_leader = _boxed(point + share * (ends - point))
+    for fraction in ALONG_LEADER:
+        on_leader = _boxed(point + fraction * (ends - point))
         cost += 8.0 * _overlaps(on_leader, plane.obstacles[~own]).sum(axis=1)
     return cost + 0.4 * np.hypot(*(ends - point).T)
 
@@ -120,10 +120,10 @@ def _cost_among_labels(i: int, boxes: np.ndarray, chosen: np.ndarray, plane: Pla
     starts, labels = plane.points[taken], chosen[taken]
     ends, their_ends = _nearest(boxes, point), _nearest(labels, starts)
     cost = 100.0 * _overlaps(boxes, labels).sum(axis=1)
-    for share in LEADER_SHARES:
-        on_leader = _boxed(point + share * (ends - point))
+    for fraction in ALONG_LEADER:
+        on_leader = _boxed(point + fraction * (ends - point))
         cost += 20.0 * _overlaps(on_leader, labels).sum(axis=1)
-        on_theirs = _boxed(starts + share * (their_ends - starts))
+        on_theirs = _boxed(starts + fraction * (their_ends - starts))
         cost += 20.0 * _overlaps(boxes, on_theirs).sum(axis=1)
     return cost + 20.0 * _crossings(point, ends, starts, their_ends).sum(axis=1)
 

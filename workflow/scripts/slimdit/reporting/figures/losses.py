@@ -1,16 +1,19 @@
 """Loss curves of the trained variants, absolute and against their parents'."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from slimdit.core.errors import InputError
 from slimdit.reporting.figures.samples import wrapped
 from slimdit.reporting.figures.style import GREY, PAGE_WIDTH_INCH, line_style, logarithmic
 
 LEGEND_INCH = 1.3
-SMOOTHED_SHARE = 0.1  # of a run, in one moving mean
+SMOOTHED_FRACTION = 0.1  # of a run, in one moving mean
 REFERENCE_STYLE = {"color": GREY, "linewidth": 2.2, "alpha": 0.45}
 REFERENCE_LINES = ("-", (0, (2, 0.8)), (0, (0.6, 0.8)))
 
@@ -20,7 +23,6 @@ class Curve:
     """A variant's diffusion loss: step (S,), loss (R, S) of its R seeds."""
 
     variant: str
-    label: str
     group: str
     reference: str | None  # the variant it is compared with
     step: np.ndarray
@@ -29,21 +31,29 @@ class Curve:
     @property
     def window(self) -> int:
         """Number of logged values in one moving mean."""
-        return max(1, round(SMOOTHED_SHARE * len(self.step)))
+        return max(1, round(SMOOTHED_FRACTION * len(self.step)))
 
 
-def mean_curve(
-    variant: str, label: str, group: str, reference: str | None, runs: list[dict[str, np.ndarray]]
-) -> Curve:
-    """The curve of a variant's runs, as `results.read_losses` reads them, at their common steps.
+def read_losses(path: str | Path) -> pd.DataFrame:
+    """A losses.csv by step; NaN where a term is empty. Raises InputError where it has no losses."""
+    try:
+        losses = pd.read_csv(path, index_col="step", float_precision="round_trip")
+    except ValueError:  # an empty file, or one without steps
+        losses = pd.DataFrame()
+    if losses.empty or "loss" not in losses:
+        raise InputError(
+            f"{path} has no losses; it should have the columns step,loss,... and rows."
+        )
+    return losses
+
+
+def mean_curve(variant: str, group: str, reference: str | None, runs: list[pd.DataFrame]) -> Curve:
+    """The curve of a variant's runs, as `read_losses` reads them, at their common steps.
 
     MSE + VB, the terms that every variant has, so that curves can be compared.
     """
-    step = runs[0]["step"]
-    for run in runs[1:]:
-        step = np.intersect1d(step, run["step"])
-    loss = np.stack([(run["mse"] + run["vb"])[np.isin(run["step"], step)] for run in runs])
-    return Curve(variant, label, group, reference, step, loss)
+    loss = pd.concat([run["mse"] + run["vb"] for run in runs], axis=1, join="inner")
+    return Curve(variant, group, reference, loss.index.to_numpy(float), loss.to_numpy().T)
 
 
 def moving_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -100,7 +110,7 @@ def losses_figure(curves: list[Curve]) -> Figure:
         )
         references = list(dict.fromkeys(curve.reference for curve in members[group]))
         compared = references[0] if len(references) == 1 else None
-        compared = by_variant[compared].label if compared in by_variant else "the parent"
+        compared = compared if compared in by_variant else "the parent"
         absolute.set_ylabel("MSE + VB")
         relative.set_ylabel(f"Change against\n{compared} (%)")
         for axes in (absolute, relative):
@@ -123,7 +133,7 @@ def _references(curves: list[Curve], by_variant: dict[str, Curve]) -> list[Curve
 def _draw_absolute(axes, curve: Curve, **style) -> None:
     step = curve.step[curve.window - 1 :]
     smooth = np.stack([moving_mean(loss, curve.window) for loss in curve.loss])
-    axes.plot(step, smooth.mean(axis=0), label=curve.label, **style)
+    axes.plot(step, smooth.mean(axis=0), label=curve.variant, **style)
     if len(smooth) > 1:
         band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
         axes.fill_between(step, smooth.min(axis=0), smooth.max(axis=0), **band)
@@ -133,7 +143,7 @@ def _draw_relative(axes, curve: Curve, reference: Curve, **style) -> None:
     if curve.variant == reference.variant:
         return
     step = np.intersect1d(curve.step, reference.step)
-    window = max(1, round(SMOOTHED_SHARE * len(step)))
+    window = max(1, round(SMOOTHED_FRACTION * len(step)))
     if len(step) < window or not len(step):
         return
     before = moving_mean(reference.loss.mean(axis=0)[np.isin(reference.step, step)], window)

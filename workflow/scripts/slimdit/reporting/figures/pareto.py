@@ -1,8 +1,7 @@
 """Quality against cost: which variants are worth their time, operations or memory."""
 
-from dataclasses import dataclass
-
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -17,21 +16,6 @@ from slimdit.reporting.figures.style import (
 )
 
 
-@dataclass(frozen=True)
-class Point:
-    """A variant in the plane; cost and distance are better when smaller."""
-
-    label: str
-    group: str
-    cost: float | None
-    distance: float | None
-    std: float | None = None  # of the distance, over seeds
-
-    @property
-    def measured(self) -> bool:
-        return self.cost is not None and self.distance is not None
-
-
 def pareto_front(cost: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Indices of the points that no other beats in both, in order of cost."""
     front = []
@@ -41,10 +25,14 @@ def pareto_front(cost: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return np.array(front, dtype=int)
 
 
-def pareto_figure(planes: list[tuple[str, list[Point]]], distance_label: str) -> Figure:
-    """One panel per (label of the cost, points)."""
-    groups = list(dict.fromkeys(point.group for _, points in planes for point in points))
-    most = max(len(points) for _, points in planes)
+def pareto_figure(planes: dict[str, pd.DataFrame], distance_label: str) -> Figure:
+    """A panel for each label of a cost.
+
+    planes: label -> points: by variant its group, cost, distance and the distance's std over seeds,
+    cost and distance better when smaller and NaN where they were not measured.
+    """
+    groups = list(pd.concat(planes.values())["group"].unique())
+    most = max(map(len, planes.values()))
     panel_inch = 2.4 if most <= 12 else min(2.4 + 0.06 * (most - 12), 3.4)
     legend_inch = 0.35
     height_inch = len(planes) * (panel_inch + 0.5) + legend_inch
@@ -61,7 +49,7 @@ def pareto_figure(planes: list[tuple[str, list[Point]]], distance_label: str) ->
             "hspace": 0.5 / panel_inch,
         },
     )
-    for axes, (cost_label, points) in zip(panels[:, 0], planes, strict=True):
+    for axes, (cost_label, points) in zip(panels[:, 0], planes.items(), strict=True):
         axes.set_xlabel(cost_label)
         axes.set_ylabel(distance_label)
         _draw_plane(axes, points, groups)
@@ -81,14 +69,14 @@ def pareto_figure(planes: list[tuple[str, list[Point]]], distance_label: str) ->
     return figure
 
 
-def _draw_plane(axes, points: list[Point], groups: list[str]) -> None:
-    drawn = [point for point in points if point.measured]
-    missing = [point.label for point in points if not point.measured]
-    if missing:
+def _draw_plane(axes, points: pd.DataFrame, groups: list[str]) -> None:
+    drawn = points.dropna(subset=["cost", "distance"])
+    missing = points.index.difference(drawn.index, sort=False)
+    if len(missing):
         axes.text(
             0.99,
             0.98,
-            f"not measured: {', '.join(missing)}" if drawn else "nothing was measured",
+            f"not measured: {', '.join(missing)}" if len(drawn) else "nothing was measured",
             transform=axes.transAxes,
             ha="right",
             va="top",
@@ -96,10 +84,9 @@ def _draw_plane(axes, points: list[Point], groups: list[str]) -> None:
             color=GREY,
             wrap=True,
         )
-    if not drawn:
+    if drawn.empty:
         return
-    cost = np.array([point.cost for point in drawn])
-    distance = np.array([point.distance for point in drawn])
+    cost, distance = drawn["cost"].to_numpy(float), drawn["distance"].to_numpy(float)
     for axis, values in ((axes.xaxis, cost), (axes.yaxis, distance)):
         _scale(axis, values)
     axes.grid(True)
@@ -107,12 +94,12 @@ def _draw_plane(axes, points: list[Point], groups: list[str]) -> None:
     front = pareto_front(cost, distance)
     line = _staircase(cost[front], distance[front], axes.get_xlim()[1], axes.get_ylim()[1])
     axes.plot(*line.T, color=GREY, linewidth=0.9, zorder=1)
-    for point in drawn:
+    for point in drawn.itertuples():
         group = groups.index(point.group)
         axes.errorbar(
             point.cost,
             point.distance,
-            yerr=point.std,
+            yerr=point.std if pd.notna(point.std) else None,
             marker=_marker(group),
             color=_colour(group),
             markersize=5,
@@ -121,9 +108,8 @@ def _draw_plane(axes, points: list[Point], groups: list[str]) -> None:
             elinewidth=0.8,
             zorder=3,
         )
-    colours = [_colour(groups.index(point.group)) for point in drawn]
-    labels = [point.label for point in drawn]
-    place_labels(axes, cost, distance, labels, colours, SMALL_PT, line)
+    colours = [_colour(groups.index(group)) for group in drawn["group"]]
+    place_labels(axes, cost, distance, list(drawn.index), colours, SMALL_PT, line)
 
 
 def _staircase(cost: np.ndarray, distance: np.ndarray, right: float, top: float) -> np.ndarray:

@@ -1,8 +1,9 @@
 """What each variant saves in multiply-accumulates beside what it saves in time."""
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -14,23 +15,15 @@ ROW_INCH = 0.27
 WORST_PERCENT = -100.0  # where bars are cut, so that one row does not flatten the others
 
 
-@dataclass(frozen=True)
-class Saving:
-    """A variant's savings in percent of its base's cost, negative where it costs more; None where
-    they were not measured. quartiles_percent: low and high, of the time."""
+def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
+    """Two bars a variant, in order from the top, groups apart; `how` its time was measured.
 
-    label: str
-    group: str
-    macs_percent: float | None
-    time_percent: float | None
-    quartiles_percent: tuple[float, float] | None = None
-
-
-def savings_figure(savings: list[Saving], how: str) -> Figure:
-    """Two bars a variant, in order from the top, groups apart; `how` its time was measured."""
-    rows = _positions(savings)
+    savings: by variant its group, and in percent of the parent's cost macs_percent, time_percent
+    and the latter's quartiles, negative where it costs more; NaN where it was not measured.
+    """
+    rows = _positions(savings["group"])
     height_inch = ROW_INCH * (rows[-1] + 1) + 0.95
-    longest = max(len(saving.label) for saving in savings)
+    longest = max(map(len, savings.index))
     figure, axes = plt.subplots(
         figsize=(PAGE_WIDTH_INCH, height_inch),
         gridspec_kw={
@@ -40,11 +33,12 @@ def savings_figure(savings: list[Saving], how: str) -> Figure:
             "top": 1 - 0.4 / height_inch,
         },
     )
-    for saving, y in zip(savings, rows, strict=True):
+    for saving, y in zip(savings.itertuples(), rows, strict=True):
+        quartiles = (saving.time_percent_q25, saving.time_percent_q75)
         _draw_bar(axes, y - BAR / 2, saving.macs_percent, None, MACS)
-        _draw_bar(axes, y + BAR / 2, saving.time_percent, saving.quartiles_percent, TIME)
+        _draw_bar(axes, y + BAR / 2, saving.time_percent, quartiles, TIME)
     axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_yticks(rows, [saving.label for saving in savings])
+    axes.set_yticks(rows, savings.index)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows[-1] + 0.6, rows[0] - 0.6)
     axes.set_xlim(*_limits(savings))
@@ -58,8 +52,8 @@ def savings_figure(savings: list[Saving], how: str) -> Figure:
     return figure
 
 
-def _draw_bar(axes, y: float, percent: float | None, quartiles, colour: str) -> None:
-    if percent is None:
+def _draw_bar(axes, y: float, percent: float, quartiles, colour: str) -> None:
+    if math.isnan(percent):
         axes.text(1, y, "not measured", va="center", fontsize=SMALL_PT - 1, color=GREY)
         return
     shown = max(percent, WORST_PERCENT)
@@ -74,25 +68,19 @@ def _draw_bar(axes, y: float, percent: float | None, quartiles, colour: str) -> 
             color="white" if colour == TIME else "black",
         )
     elif quartiles:
-        low, high = np.maximum(quartiles, WORST_PERCENT)
+        low, high = (max(each, WORST_PERCENT) for each in quartiles)
         axes.plot([low, high], [y, y], color="black", linewidth=0.8, solid_capstyle="butt")
         axes.plot([low, high], [y, y], "|", color="black", markersize=3, markeredgewidth=0.8)
 
 
-def _positions(savings: list[Saving]) -> list[float]:
-    """Of the rows, from the top, a row being 1 high."""
-    positions, y = [], 0.0
-    for index, saving in enumerate(savings):
-        if index:
-            y += 1.0 if saving.group == savings[index - 1].group else 1.5
-        positions.append(y)
-    return positions
+def _positions(groups: pd.Series) -> list[float]:
+    """Of the rows, from the top, a row being 1 high; half a row separates groups."""
+    is_new = groups != groups.shift(fill_value=groups.iloc[0])
+    return (np.arange(len(groups)) + 0.5 * is_new.cumsum()).tolist()
 
 
-def _limits(savings: list[Saving]) -> tuple[float, float]:
+def _limits(savings: pd.DataFrame) -> tuple[float, float]:
     """Of the horizontal axis, zero in it."""
-    ends = [0.0, 10.0, -10.0]
-    for saving in savings:
-        known = (saving.macs_percent, saving.time_percent, *(saving.quartiles_percent or ()))
-        ends += [value for value in known if value is not None]
-    return max(min(ends) - 3, WORST_PERCENT), min(max(ends) + 3, 100)
+    ends = np.append(savings.drop(columns="group").to_numpy(float), (-10.0, 10.0))
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    return max(low - 3, WORST_PERCENT), min(high + 3, 100)

@@ -1,22 +1,18 @@
 """Each figure of a study, from its results, loss curves and prompt images."""
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from slimdit.core.errors import InputError
+from slimdit.reporting.columns import CHANGE, OVER_BASE, OVER_SEEDS
 from slimdit.reporting.figures.differences import differences_figure
 from slimdit.reporting.figures.expert_load import ExpertLoad, expert_load_figure
-from slimdit.reporting.figures.losses import losses_figure, mean_curve
-from slimdit.reporting.figures.pareto import Point, pareto_figure
+from slimdit.reporting.figures.losses import losses_figure, mean_curve, read_losses
+from slimdit.reporting.figures.pareto import pareto_figure
 from slimdit.reporting.figures.samples import samples_figure
-from slimdit.reporting.figures.savings import Saving, savings_figure
+from slimdit.reporting.figures.savings import savings_figure
 from slimdit.reporting.figures.style import message
-from slimdit.reporting.results import (
-    OVER_BASE,
-    PEAK_MEMORY_KINDS,
-    Row,
-    Study,
-    read_losses,
-)
+from slimdit.reporting.results import PEAK_MEMORY_KINDS, Row, StudyResults
 from slimdit.storage.files import load_npz, read_json
 
 
@@ -35,23 +31,22 @@ def read_prompts(rows: list[Row], paths: list[str]) -> tuple[dict[str, np.ndarra
     return images, names
 
 
-def draw_samples(rows, images, names):
-    return samples_figure([(row.group, row.label, images[row.variant]) for row in rows], names)
+def draw_samples(rows: list[Row], images: dict[str, np.ndarray], names: list[str]) -> Figure:
+    return samples_figure([(row.group, row.variant, images[row.variant]) for row in rows], names)
 
 
-def draw_differences(rows, images, names):
-    labels = {row.variant: row.label for row in rows}
+def draw_differences(rows: list[Row], images: dict[str, np.ndarray], names: list[str]) -> Figure:
     children = {row.derived_from: [] for row in rows if row.derived_from}
     for row in rows:
         if row.derived_from:
-            children[row.derived_from].append((row.label, images[row.variant]))
+            children[row.derived_from].append((row.variant, images[row.variant]))
     if not children:
         return message("No variant of this study is made from another's weights.")
-    pairs = [(labels[parent], images[parent], made) for parent, made in children.items()]
+    pairs = [(parent, images[parent], made) for parent, made in children.items()]
     return differences_figure(pairs, names)
 
 
-def draw_losses(study: Study, training, losses):
+def draw_losses(study: StudyResults, training: list[str], losses: list[str]) -> Figure:
     """Base rows, which have no parent, are compared with the first of them."""
     if len(training) != len(losses):
         raise InputError(
@@ -67,80 +62,55 @@ def draw_losses(study: Study, training, losses):
     first = trained[0].variant
     return losses_figure(
         [
-            mean_curve(row.variant, row.label, row.group, row.parent or first, runs[row.variant])
+            mean_curve(row.variant, row.group, row.parent or first, runs[row.variant])
             for row in trained
         ]
     )
 
 
-def draw_pareto(study: Study):
-    mode = study.fully_timed_mode
-    kinds = {result.values["peak_memory_kind"] for result in study.results.values()} - {None}
-    kind = ", ".join(sorted(PEAK_MEMORY_KINDS.get(each, each) for each in kinds))
+def draw_pareto(study: StudyResults) -> Figure:
+    """The latency is that of compiled models where every one was timed so."""
+    table, fd = study.table, study.names.fd_column
+    mode = "compiled" if table["latency_ms_compiled"].notna().all() else "eager"
+    kinds = sorted(PEAK_MEMORY_KINDS.get(k, k) for k in table["peak_memory_kind"].dropna().unique())
     batch = f"batch size {study.speed_batch_size}"
-    most_macs = max((result.values["macs"] or 0 for result in study.results.values()), default=0)
-    macs = ("GMACs", 1e9) if most_macs >= 1e8 else ("MMACs", 1e6)
-    memory = f"Peak memory, eager, {batch} (MB{'; ' + kind if kind else ''})"
+    macs = next(column for column in study.columns if column.name == "macs")
+    macs_unit, macs_size = macs.unit(table["macs"].max())
     costs = {
-        f"Latency of one pass, {mode}, {batch} (ms)": ("latency_ms_" + mode, 1),
-        f"{macs[0]} of one pass of one image": ("macs", macs[1]),
-        memory: ("peak_memory_bytes", 1e6),
+        f"Latency of one pass, {mode}, {batch} (ms)": table[f"latency_ms_{mode}"],
+        f"{macs_unit} of one pass of one image": table["macs"] / macs_size,
+        f"Peak memory, eager, {batch} ({'; '.join(['MB', *kinds])})": (
+            table["peak_memory_bytes"] / 1e6
+        ),
     }
-    fd = study.extractor.fd_column
-    planes = []
-    for label, (column, unit) in costs.items():
-        points = []
-        for result in study.results.values():
-            cost = result.values[column]
-            points.append(
-                Point(
-                    result.row.label,
-                    result.row.group,
-                    None if cost is None else cost / unit,
-                    result.values[fd],
-                    result.stds.get(fd),
-                )
-            )
-        planes.append((label, points))
-    return pareto_figure(planes, study.extractor.fd_label)
+    points = table[["group"]].assign(distance=table[fd], std=table[f"{fd}{OVER_SEEDS}"])
+    planes = {label: points.assign(cost=cost) for label, cost in costs.items()}
+    return pareto_figure(planes, study.names.fd_label)
 
 
-def draw_savings(study: Study):
+def draw_savings(study: StudyResults) -> Figure:
     """In the mode in which most rows were timed; compiled where both were."""
-    compared = [result for result in study.results.values() if result.row.parent]
-    if not compared:
+    table = study.table[study.table["parent"].notna()]
+    if table.empty:
         return message("No variant of this study has a parent.")
-
-    def num_timed(mode):
-        return sum(each.values[f"{OVER_BASE}_{mode}"] is not None for each in compared)
-
-    mode = max(("compiled", "eager"), key=num_timed)
-    savings = []
-    for result in compared:
-        change = study.change_percent(result.row.variant, "macs")
-        ratio, q25, q75 = (
-            result.values[f"{OVER_BASE}_{mode}{part}"] for part in ("", "_q25", "_q75")
-        )
-        savings.append(
-            Saving(
-                result.row.label,
-                result.row.group,
-                macs_percent=None if change is None else -change,
-                time_percent=None if ratio is None else 100 * (1 - ratio),
-                # The faster the pass, the more is saved.
-                quartiles_percent=None if ratio is None else (100 * (1 - q75), 100 * (1 - q25)),
-            )
-        )
+    mode = max(("compiled", "eager"), key=lambda mode: table[f"{OVER_BASE}_{mode}"].count())
+    savings = table[["group"]].assign(
+        macs_percent=-table[f"macs{CHANGE}"],
+        time_percent=100 * (1 - table[f"{OVER_BASE}_{mode}"]),
+        # The faster the pass, the more is saved.
+        time_percent_q25=100 * (1 - table[f"{OVER_BASE}_{mode}_q75"]),
+        time_percent_q75=100 * (1 - table[f"{OVER_BASE}_{mode}_q25"]),
+    )
     return savings_figure(savings, f"{mode}, batch size {study.speed_batch_size}")
 
 
-def draw_expert_load(study: Study):
+def draw_expert_load(study: StudyResults) -> Figure:
     loads = []
     for row in study.rows:
         runs = [run["expert_load"] for run in study.training if run["variant"] == row.variant]
         if runs and all(runs):
             load = np.stack([np.array(run["load"], dtype=float) for run in runs])
-            loads.append(ExpertLoad(row.label, np.array(runs[0]["steps"]), load))
+            loads.append(ExpertLoad(row.variant, np.array(runs[0]["steps"]), load))
     if not loads:
         return message("No variant of this study has a mixture of experts.")
     return expert_load_figure(loads)

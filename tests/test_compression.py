@@ -1,4 +1,4 @@
-"""Operations on trained weights: what they keep, and that checkpoints keep it too."""
+"""Compressions of trained weights: what they keep, and that checkpoints keep it too."""
 
 import copy
 
@@ -7,15 +7,15 @@ import torch
 from subjects import PHOTOS, random_tensor, randomized, tiny
 from torch._inductor import config as inductor_config
 
-from compress import compress
+import compress as script
 from slimdit.core.errors import InputError
-from slimdit.models.build import apply_operations, build_model
+from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import flat_tensors, load_variant, read_metadata, save_variant
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.compression.prune_heads import head_scores
 from slimdit.storage.files import sha256_of
 
-NUM_HEADS, WIDTH = 6, 4  # width of a head
+NUM_HEADS, HEAD_DIM = 6, 4
 
 
 def trained(variant="S2-base"):
@@ -31,7 +31,7 @@ def outputs(model):
 
 def prune(model, keep_heads, mode="structural"):
     operation = {"name": "prune_heads", "keep_heads": keep_heads, "mode": mode}
-    return apply_operations(copy.deepcopy(model), [operation])
+    return compress(copy.deepcopy(model), [operation])
 
 
 @pytest.mark.parametrize("variant", ["S2-base", "S2-shallow"])
@@ -54,7 +54,7 @@ def test_head_scores_are_sums_of_the_norms_of_their_slices():
     attention = model.blocks[0].attention
     q, k, v = attention.qkv.weight.chunk(3)
     expected = [
-        sum(w[WIDTH * head : WIDTH * (head + 1)].norm() for w in (q, k, v)).item()
+        sum(w[HEAD_DIM * head : HEAD_DIM * (head + 1)].norm() for w in (q, k, v)).item()
         for head in range(NUM_HEADS)
     ]
     assert head_scores(attention).tolist() == pytest.approx(expected)
@@ -64,7 +64,7 @@ def test_the_heads_with_the_highest_scores_are_kept_in_order():
     _, model = trained()
     attention = model.blocks[0].attention
     kept = sorted(head_scores(attention).argsort(descending=True)[:2].tolist())
-    rows = [row for head in kept for row in range(WIDTH * head, WIDTH * (head + 1))]
+    rows = [row for head in kept for row in range(HEAD_DIM * head, HEAD_DIM * (head + 1))]
     pruned = prune(model, 2).blocks[0].attention
     assert torch.equal(pruned.qkv.weight[:8], attention.qkv.weight[rows])
     assert torch.equal(pruned.qkv.bias[16:], attention.qkv.bias[48:][rows])
@@ -83,20 +83,20 @@ def test_masking_keeps_every_shape():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep_heads": 0}, r"keep_heads 0 .* the 6 heads"),
-        ({"keep_heads": 7}, r"keep_heads 7 .* the 6 heads"),
-        ({"keep_heads": 2, "mode": "soft"}, r"mode 'soft' is unknown; known: structural, masked"),
-        ({}, r"operation 'prune_heads': .*keep_heads"),
-        ({"keep_heads": 2, "keep": 1}, r"operation 'prune_heads': .*'keep'"),
+        ({"keep_heads": 0}, r"keep_heads is 0; it should be a whole number >= 1"),
+        ({"keep_heads": 7}, r"keep_heads 7 is more than num_heads 6"),
+        ({"keep_heads": 2, "mode": "soft"}, r"is 'soft'; it should be structural or masked"),
+        ({}, r"compression 'prune_heads': .*keep_heads"),
+        ({"keep_heads": 2, "keep": 1}, r"compression 'prune_heads': .*'keep'"),
     ],
 )
 def test_options_that_do_not_fit_are_input_errors(options, message):
     _, model = trained()
     with pytest.raises(InputError, match=message):
-        apply_operations(model, [{"name": "prune_heads", **options}])
+        compress(model, [{"name": "prune_heads", **options}])
 
 
-def test_unknown_operation_is_an_input_error_with_the_known_ones():
+def test_unknown_compression_is_an_input_error_with_the_known_ones():
     with pytest.raises(InputError, match=r"'squeeze' is unknown; known: prune_heads, int8"):
         COMPRESSION.build({"name": "squeeze"})
 
@@ -113,7 +113,7 @@ def test_attention_without_separable_heads_cannot_be_pruned(variant, name):
 def test_int8_weights_are_within_half_a_step_of_float32():
     _, model = trained()
     original = {n: m.weight.clone() for n, m in model.named_modules() if hasattr(m, "in_features")}
-    quantized = flat_tensors(apply_operations(model, [{"name": "int8_weight_only"}]))
+    quantized = flat_tensors(compress(model, [{"name": "int8_weight_only"}]))
     assert original
     for name, weight in original.items():
         integers, scale = quantized[f"{name}.weight.qdata"], quantized[f"{name}.weight.scale"]
@@ -127,14 +127,14 @@ def test_int8_leaves_the_flags_of_the_compiler_as_they_were():
     """They are of the whole process: another variant's timings should not know of them."""
     _, model = trained()
     before = inductor_config.get_config_copy()
-    apply_operations(model, [{"name": "int8_weight_only"}])
+    compress(model, [{"name": "int8_weight_only"}])
     assert inductor_config.get_config_copy() == before
 
 
 def test_int8_leaves_everything_but_linear_weights_as_it_was():
     _, model = trained()
     before = flat_tensors(copy.deepcopy(model))
-    after = flat_tensors(apply_operations(model, [{"name": "int8_weight_only"}]))
+    after = flat_tensors(compress(model, [{"name": "int8_weight_only"}]))
     same = before.keys() & after.keys()
     assert all(torch.equal(before[name], after[name]) for name in same)
     assert {"label_embedder.weight", "patch_embedder.weight", "position_embedding"} <= same
@@ -152,7 +152,7 @@ OPERATIONS = [
 @pytest.mark.parametrize("operations", OPERATIONS, ids=str)
 def test_checkpoint_restores_the_outputs_bit_for_bit(operations, tmp_path):
     structure, model = trained()
-    model = apply_operations(model, operations).eval()
+    model = compress(model, operations).eval()
     save_variant(tmp_path / "checkpoint.safetensors", model, structure, operations, {})
     loaded = load_variant(tmp_path / "checkpoint.safetensors")
     assert not loaded.training
@@ -168,9 +168,9 @@ def test_compressing_a_compressed_parent_stacks_the_operations(tmp_path):
         (*paths[:2], pruning),
         (*paths[1:], {"name": "int8_weight_only"}),
     ):
-        compress(parent, child, "child", 0, [operation], {})
+        script.compress(parent, child, "child", 0, [operation], {})
     metadata = read_metadata(paths[2])
     assert metadata["operations"] == [pruning, {"name": "int8_weight_only"}]
     assert list(metadata["origin"]["inputs"].values()) == [sha256_of(paths[1])]
-    expected = apply_operations(model, metadata["operations"])
+    expected = compress(model, metadata["operations"])
     assert torch.equal(outputs(load_variant(paths[2])), outputs(expected))

@@ -1,0 +1,79 @@
+# What the rules are made from, where it depends on the study or on a row.
+
+
+def runs(name, variants=None):
+    """A file of each seed of each variant."""
+    variants = STUDY.variants if variants is None else variants
+    return [LAYOUT.run(name, each, seed) for each in variants for seed in STUDY.seeds]
+
+
+def variants(name):
+    return [LAYOUT.variant(name, each) for each in STUDY.variants]
+
+
+def cut_images(wildcards):
+    """The image folder, where the study makes it itself; a user's folder is only read.
+
+    What it holds is in a file beside, by digest: the time stamp of a folder says nothing.
+    """
+    if not STEPS["cut_photos"].needed(STUDY):
+        return {}
+    files = output_of("cut_photos")
+    return {"images": ancient(files["images"]), "cut": files["cut"]}
+
+
+def trained_autoencoder(wildcards):
+    """The autoencoder's files, where they are the study's or lie in a folder."""
+    if not AUTOENCODER["train"] and not Path(AUTOENCODER["source"]).is_dir():
+        return {}
+    files = output_of("train_autoencoder")
+    return {"weights": files["weights"], "model_config": files["model_config"]}
+
+
+def extractor_graph(wildcards):
+    """The frozen graph, where the extractor is one; the user's own is checked before any job."""
+    if not GRAPH:
+        return {}
+    if not config["inception_graph_url"]:
+        check_own_graph()
+    return {"graph": GRAPH}
+
+
+@functools.cache
+def check_own_graph():
+    try:
+        check_graph(GRAPH, EXTRACTOR.get("md5", GRAPH_MD5))
+    except InputError as error:
+        raise WorkflowError(f"config: extractors: {error}") from None
+
+
+def checkpoint_of(relative):
+    """The weights of the variant that `relative(variant)` names, with the same seed."""
+    return lambda wildcards: LAYOUT.run(
+        "checkpoint.safetensors", relative(wildcards.variant), wildcards.seed
+    )
+
+
+def teacher_checkpoint(wildcards):
+    has_teacher = STUDY.teacher(wildcards.variant)
+    return {"teacher": checkpoint_of(STUDY.teacher)(wildcards)} if has_teacher else {}
+
+
+def base_checkpoint(wildcards):
+    """Of the variant that this one's latency is compared with, if there is one."""
+    base = STUDY.parent(wildcards.variant)
+    return {"base_checkpoint": runs("checkpoint.safetensors", [base])[0]} if base else {}
+
+
+def shards(wildcards):
+    wanted = len(gather.samples("{scatteritem}"))
+    try:
+        names = shard_names(STUDY, wildcards.variant, wildcards.seed, wanted)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    files = output_of("sample_shard")
+    return {
+        name: [files[output].format(**wildcards, scatteritem=shard) for shard in names]
+        for name, output in (("shards", "images"), ("shard_reports", "report"))
+        if names
+    }

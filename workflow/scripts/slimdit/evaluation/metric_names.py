@@ -1,0 +1,56 @@
+"""What the metrics are called: in quality.json, in the tables' columns, and in print."""
+
+from dataclasses import dataclass, fields
+
+OVER_SETS = "_std_over_sets"
+DISTANCE_PARTS = ("", "_float32_mean", "_corrected", "_standard_error", OVER_SETS)
+# Metrics of quality.json, each with what else is known of it.
+METRICS = {
+    "fd": DISTANCE_PARTS,
+    "sfd": DISTANCE_PARTS,
+    "kid": ("", "_std"),
+    "precision": ("",),
+    "recall": ("",),
+    "density": ("",),
+    "coverage": ("",),
+    "classifier_score": ("", "_std", "_corrected"),
+    "class_accuracy": ("",),
+    "nearest_train_distance_ratio": ("",),
+    "fraction_closer_than_held_out": ("",),
+}
+
+
+@dataclass(frozen=True)
+class MetricNames:
+    """Columns and printed names of the metrics that are called by their feature extractor."""
+
+    fd_column: str = "fd"
+    sfd_column: str = "sfd"
+    fd_label: str = "FD"
+    sfd_label: str = "sFD"
+    score_column: str = "classifier_score"
+    score_label: str = "Classifier score"
+
+    @classmethod
+    def of(cls, extractor: dict) -> "MetricNames":
+        """Those that an extractor's description gives, as it stands in quality.json."""
+        return cls(**{each.name: extractor[each.name] for each in fields(cls)})
+
+    @property
+    def is_fid(self) -> bool:
+        """Whether the Fréchet distance may be called FID: it is of the Inception graph of 2015."""
+        return self.fd_column == "fid"
+
+    def column(self, metric: str) -> str:
+        """The column of a metric of quality.json."""
+        own = {"fd": self.fd_column, "sfd": self.sfd_column, "classifier_score": self.score_column}
+        return own.get(metric, metric)
+
+    @property
+    def quality_columns(self) -> dict[str, str]:
+        """Columns of the tables to the names of their metrics in quality.json."""
+        return {
+            f"{self.column(metric)}{part}": f"{metric}{part}"
+            for metric, parts in METRICS.items()
+            for part in parts
+        }

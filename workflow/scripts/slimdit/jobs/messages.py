@@ -1,0 +1,25 @@
+"""Messages of packages that mean nothing to whoever runs a study."""
+
+import logging
+import re
+import warnings
+
+# By the logger that they come from. All else that it has to say is heard.
+LOGGED = {
+    # torchao registers its types as an older torch wanted them.
+    "torch.utils._pytree": "is an Enum subclass and is now natively supported",
+    # diffusers asks for types that torchao no longer has; no autoencoder here needs them.
+    "diffusers.quantizers.torchao.torchao_quantizer": "Unable to import `torchao` Tensor objects",
+    # Autoencoders are small: loading them in one go is right.
+    "diffusers.models.modeling_utils": "`accelerate` was not found in the environment",
+}
+# torch.compile keeps no graph of a quantized model for the next process.
+WARNED = ("does not implement _stable_hash_for_caching",)
+
+
+def hide_meaningless() -> None:
+    """From here on these messages of this process are neither shown nor logged."""
+    for name, text in LOGGED.items():
+        logging.getLogger(name).addFilter(lambda record, text=text: text not in record.getMessage())
+    for text in WARNED:
+        warnings.filterwarnings("ignore", message=f".*{re.escape(text)}")

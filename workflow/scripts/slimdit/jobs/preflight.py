@@ -1,0 +1,35 @@
+"""What is checked before the first job, of the command line and the folder; nothing is changed."""
+
+from collections.abc import Mapping
+
+from slimdit.core.errors import InputError
+from slimdit.storage.folders import check_replaceable
+
+
+def check_gpus(limits: Mapping, overwrites: Mapping[str, Mapping]) -> None:
+    """Raises InputError where --set-resources asks for more GPUs than --resources has: Snakemake
+    would cut the number without a word.
+
+    limits: the resources of the whole run by name; on a cluster there is no "gpu". overwrites:
+    those of each rule that is named on the command line.
+    """
+    limit = getattr(limits.get("gpu"), "value", None)
+    for rule, resources in overwrites.items():
+        wanted = getattr(resources.get("gpu"), "value", None)
+        if limit is not None and isinstance(wanted, int) and wanted > limit:
+            raise InputError(
+                f"--set-resources {rule}:gpu={wanted}, but --resources gpu={limit} would cut it; "
+                f"ask for --resources gpu={wanted} or more."
+            )
+
+
+def check_image_folder(data: Mapping) -> None:
+    """Raises InputError where the study would make its image folder in the place of another's.
+
+    Snakemake deletes the folder before the job that makes it.
+    """
+    if data["photos"]:
+        try:
+            check_replaceable(data["images"], "data.images")
+        except InputError as error:
+            raise InputError(f"config: {error}") from None

@@ -1,0 +1,39 @@
+"""What the model's other rooms may ask of a block's attention and MLP, whichever they are."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+AUTOCAST_LAYERS = (nn.Linear, nn.Conv2d)
+
+
+class Component(nn.Module):
+    """The attention or the MLP of a block; a component overrides what does not hold for it."""
+
+    def token_layers(self) -> Iterator[tuple[str, nn.Linear]]:
+        """The linear layers that every token goes through, with their names in the component."""
+        return linear_layers(self)
+
+    def idle_params(self) -> int:
+        """How many parameters a token does not meet."""
+        return 0
+
+    def autocast_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that autocast, or the component, converts in every pass."""
+        return autocast_parameters(self)
+
+
+def linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+    return ((name, each) for name, each in module.named_modules() if isinstance(each, nn.Linear))
+
+
+def autocast_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    """Of the module's linear layers and convolutions, and what its components say of themselves.
+
+    Quantized layers are of a type of their own: they stay as they are.
+    """
+    if type(module) in AUTOCAST_LAYERS:
+        yield from module.parameters(recurse=False)
+    for child in module.children():
+        is_component = isinstance(child, Component)
+        yield from child.autocast_parameters() if is_component else autocast_parameters(child)

@@ -1,0 +1,151 @@
+"""The columns of the results table: the CSV, the Markdown table and the comparison with the paper
+all come from this one list. Another column is one entry here, and its value in `results`."""
+
+import math
+from dataclasses import dataclass
+
+from slimdit.evaluation.metric_names import MetricNames
+
+MODES = ("eager", "compiled")
+OVER_BASE = "latency_over_base"  # the latency over the parent's, both timed interleaved
+DIFFERENCE = "fd_difference"  # of the Fréchet distances of pooled features, less the parent's
+DIFFERENCE_PARTS = ("", "_low", "_high", "_significant", "_paired")
+OVER_SEEDS = "_std_over_seeds"
+CHANGE = "_change_percent"
+
+LOWER, HIGHER = "↓", "↑"
+Unit = tuple[str, float]
+MILLIONS = (("M", 1e6),)
+MEGABYTES = (("MB", 1e6),)
+BYTES = (("GB", 1e9), *MEGABYTES)
+MACS = (("GMACs", 1e9), ("MMACs", 1e6))
+PERCENT = (("%", 0.01),)
+
+# What stands where there is no value, and why.
+NOT_MEASURED = "not measured"
+NOT_REPORTED = "not reported"  # by the paper
+NONE = "none"  # there is no parent, or no such term of the loss
+UNDEFINED = "undefined"  # a change from zero
+NOISE = "~"  # behind a change within the noise
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the results table.
+
+    name: in the DataFrame and in the CSV.
+    heading: in the Markdown table, which has only the columns with one; {unit} is the unit's name.
+    better: LOWER or HIGHER, empty where neither is.
+    units: that may be printed, the largest first, which is the paper's.
+    paper: name of the paper's column.
+    changes: whether the change against the parent is given.
+    significant: name of the column that is false where the change is within the noise.
+    needs_parent: whether a row without a parent cannot have a value.
+    beside: name of the column that is printed in square brackets where its value differs.
+
+    Where the DataFrame has the columns <name>_std_over_seeds or <name>_q25 and <name>_q75, they
+    are printed with the value.
+    """
+
+    name: str
+    heading: str = ""
+    better: str = ""
+    units: tuple[Unit, ...] = (("", 1.0),)
+    paper: str | None = None
+    changes: bool = False
+    significant: str | None = None
+    needs_parent: bool = False
+    beside: str | None = None
+
+    def unit(self, largest: float) -> Unit:
+        """That in which values up to `largest` are printed."""
+        return next((unit for unit in self.units if largest >= unit[1] / 10), self.units[-1])
+
+
+# MSE + VB at the end of training, the terms that every variant's loss has; not in the CSV.
+DIFFUSION_LOSS = Column("diffusion_loss", paper="final_loss")
+
+
+def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
+    """In order; the headings of distances say of how many samples they are (0: not known)."""
+    params = ("Params (M) [active]", LOWER, MILLIONS, "total_params_million")
+    memory = ("Peak memory ({unit})", LOWER, BYTES, "peak_memory_gb")
+    return [
+        Column("total_params", *params, changes=True, beside="active_params"),
+        Column("active_params", "", LOWER, MILLIONS, "active_params_million", changes=True),
+        Column("weight_bytes", "Size (MB)", LOWER, MEGABYTES, changes=True),
+        Column("peak_memory_bytes", *memory, changes=True),
+        Column("peak_memory_kind"),
+        *_quality_columns(names, num_samples),
+        *(Column(f"{DIFFERENCE}{part}", needs_parent=True) for part in DIFFERENCE_PARTS),
+        Column("macs", "{unit}", LOWER, MACS, "gmacs", changes=True),
+        Column("speed_batch_size"),
+        *(column for mode in MODES for column in _time_columns(mode)),
+        *(column for mode in MODES for column in _over_base_columns(mode)),
+        *(Column(f"{part}_{mode}") for mode in MODES for part in ("fraction_of_peak", "bound")),
+        *(Column(f"energy_j_per_image_{mode}") for mode in MODES),
+        Column("sampler_images_per_s", "Sampler (images/s)", HIGHER),
+    ]
+
+
+def _quality_columns(names: MetricNames, num_samples: int) -> list[Column]:
+    """Every metric of quality.json; those without an entry here are in the CSV alone."""
+    fd, sfd = (with_count(label, num_samples) for label in (names.fd_label, names.sfd_label))
+    noise = f"{DIFFERENCE}_significant"
+    printed = [
+        Column(names.fd_column, fd, LOWER, paper="fid", changes=True, significant=noise),
+        Column(names.sfd_column, sfd, LOWER, paper="sfid", changes=True),
+        Column("kid", "KID", LOWER),
+        Column("precision", "Precision", HIGHER),
+        Column("recall", "Recall", HIGHER),
+        Column("density", "Density", HIGHER),
+        Column("coverage", "Coverage", HIGHER),
+        Column("class_accuracy", "Class accuracy (%)", HIGHER, PERCENT),
+    ]
+    by_name = {column.name: column for column in printed}
+    return [by_name.get(name, Column(name)) for name in names.quality_columns]
+
+
+def _time_columns(mode: str) -> list[Column]:
+    paper = "iterations_per_s" if mode == "compiled" else None
+    return [
+        *(Column(f"latency_ms{part}_{mode}") for part in ("", "_q25", "_q75")),
+        Column(f"iterations_per_s_{mode}", f"Throughput, {mode} (it/s)", HIGHER, paper=paper),
+        Column(f"images_per_s_{mode}"),
+    ]
+
+
+def _over_base_columns(mode: str) -> list[Column]:
+    name, heading = f"{OVER_BASE}_{mode}", f"Latency / parent's, {mode}"
+    noise = f"{name}_significant"
+    parts = (f"{name}_q25", f"{name}_q75", noise)
+    return [
+        Column(name, heading, LOWER, significant=noise, needs_parent=True),
+        *(Column(part, needs_parent=True) for part in parts),
+    ]
+
+
+def number(value: float, like: float | None = None) -> str:
+    """About three significant digits, as the paper prints them: 131.9, 22.9, 6.07, 0.267.
+
+    `like`: the number whose decimals to use, as for a standard deviation beside its mean.
+    """
+    size = abs(value if like is None else like)
+    if size >= 1000:
+        decimals = 0
+    elif size >= 10:
+        decimals = 1
+    elif size >= 1 or size == 0:
+        decimals = 2
+    else:
+        decimals = 2 - math.floor(math.log10(size))
+    return f"{value:.{decimals}f}"
+
+
+def with_count(label: str, num_samples: int) -> str:
+    """A distance's name with its number of samples: FID -> FID-10K, FD (Net) -> FD-650 (Net)."""
+    if not num_samples:
+        return label
+    count = f"{num_samples // 1000}K" if num_samples % 1000 == 0 else str(num_samples)
+    name, space, rest = label.partition(" ")
+    return f"{name}-{count}{space}{rest}"
