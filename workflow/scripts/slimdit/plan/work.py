@@ -39,7 +39,7 @@ class StudyWork:
         self.num_train = classes * most
         self.num_held_out = classes * self.data["held_out_per_class"]
         self.num_reference = classes * self.data["reference_per_class"]
-        # Training images that a sample's nearest is looked for among; the reference is part of them.
+        # Training images that samples are compared with one by one, the reference among them.
         wanted = classes * study.evaluation["memorization_per_class"]
         self.num_searched = max(self.num_reference, min(wanted, self.num_train))
         options = dict(study.evaluation["extractor"])
