@@ -3,11 +3,12 @@
     python benchmarks/frechet.py --out frechet.json
     python benchmarks/frechet.py --num-images 60 --num-features 96 --num-runs 2 --out smoke.json
 
-Features are seeded: rectified random mixtures of normal numbers. Each run times every method once,
-in turn, so that a change of the machine's load meets all of them. Writes and prints JSON.
+Features are seeded: rectified random mixtures of normal numbers. The methods are timed interleaved,
+so that a change of the machine's load meets all of them. Writes and prints JSON.
 """
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 from slimdit.core.randomness import stream
 from slimdit.evaluation.metrics import frechet_distance, frechet_distance_from_statistics
 from slimdit.jobs.provenance import origin
+from slimdit.profiling.latency import time_in_turns
 from slimdit.storage.files import write_json
 
 NUM_LATENTS = 256
@@ -50,12 +52,10 @@ def main() -> None:
 def measure(num_images: int, num_features: int, num_runs: int, seed: int) -> dict:
     """Seconds and value of every method on two sets of features (num_images, num_features)."""
     a, b = (synthetic_features(num_images, num_features, seed, side) for side in range(2))
-    seconds, values = {name: [] for name in METHODS}, {}
-    for _ in range(num_runs):
-        for name, method in METHODS.items():
-            started = time.perf_counter()
-            values[name] = float(method(a, b))
-            seconds[name].append(time.perf_counter() - started)
+    calls = {name: functools.partial(method, a, b) for name, method in METHODS.items()}
+    values = {name: float(call()) for name, call in calls.items()}
+    times_s = time_in_turns(list(calls.values()), 0, num_runs, time.perf_counter)
+    seconds = dict(zip(calls, times_s, strict=True))
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     return {
         "num_images": num_images,

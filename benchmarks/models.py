@@ -1,21 +1,23 @@
-"""The models of the paper's study, with weights that hide no term."""
+"""The models of a study, with weights that hide no term, and latents for them."""
+
+from pathlib import Path
 
 import torch
+from latent_cache import write_latent_cache
 
 from slimdit.core.randomness import stream
+from slimdit.data.latents import LatentCache
 from slimdit.models.build import build_model, compress
 from slimdit.models.dit import DiT
-from slimdit.study.load import configured_study
+from slimdit.study.study import Study
 
-STUDY = configured_study(["configs/imagenet200.yaml"])
 BATCH_SIZE = 8
-HIDDEN_SIZE = STUDY.structure("S2-base")["hidden_size"]
 STD = 0.02  # of weights that start at zero
 
 
-def trained_model(variant: str) -> DiT:
+def trained_model(study: Study, variant: str) -> DiT:
     """The model that `variant` is derived from, or is."""
-    model = build_model(STUDY.structure(variant), seed=0)
+    model = build_model(study.structure(variant), seed=0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not parameter.any():
@@ -24,6 +26,20 @@ def trained_model(variant: str) -> DiT:
     return model
 
 
-def made_model(variant: str, device: torch.device) -> DiT:
+def made_model(study: Study, variant: str, device: torch.device) -> DiT:
     """`variant` with its operations, ready for inference on the device."""
-    return compress(trained_model(variant), STUDY.operations(variant)).to(device).eval()
+    model = compress(trained_model(study, variant), study.operations(variant))
+    return model.to(device).eval()
+
+
+def random_latents(study: Study, folder: str | Path, num_images: int) -> LatentCache:
+    """A cache in the folder that the study's models can be trained on."""
+    structure = study.structure("S2-base")
+    paths = write_latent_cache(
+        Path(folder),
+        num_images,
+        channels=structure["in_channels"],
+        side=structure["input_size"],
+        num_classes=structure["num_classes"],
+    )
+    return LatentCache(*paths)

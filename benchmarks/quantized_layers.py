@@ -1,14 +1,13 @@
-"""How many times as fast each linear layer of S/2 is with its weight quantized, compiled.
+"""How many times as fast each linear layer of S2-base is with its weight quantized, compiled.
 
     python benchmarks/quantized_layers.py --out quantized-layers.json
-    python benchmarks/quantized_layers.py --batch-sizes 1 --num-runs 2 --out smoke.json
+    python benchmarks/quantized_layers.py --config tests/tiny.yaml --num-runs 2 --out smoke.json
 
-Each size of layer has the rows that it sees in one pass of a batch: 256 tokens an image, or one.
-It is timed in turns as it is, as what autocast to bfloat16 makes of it, and quantized, with inputs
-in float32 or, on CUDA, under that autocast. Run in the checkout. Writes and prints JSON.
+Each size of layer has the rows that it sees in one pass of a batch: its tokens, or one an image.
+It is timed as it is, as what autocast to bfloat16 makes of it, and quantized, interleaved, with
+inputs in float32 or, on CUDA, under that autocast. Run in the checkout. Writes and prints JSON.
 """
 
-import argparse
 import functools
 import json
 import statistics
@@ -21,15 +20,16 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
+from command_line import study_and_parser
+
 from slimdit.compute.devices import device
-from slimdit.compute.precision import chosen_dtype
+from slimdit.compute.precision import autocast, chosen_dtype, name_of
 from slimdit.core.randomness import stream
 from slimdit.jobs.provenance import origin
 from slimdit.models.build import build_model
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.compression.quantization import QuantizedLinear
 from slimdit.profiling.latency import clock_s, time_in_turns
-from slimdit.status.__main__ import read_study
 from slimdit.storage.files import write_json
 
 OPERATIONS = ("int8_weight_only", "int8_dynamic", "fp8_dynamic")
@@ -38,18 +38,30 @@ SHORTEST_S = 0.01  # of what is timed at once: a layer as often as that takes
 
 
 def main() -> None:
-    arguments, on = parsed_arguments(), device()
+    study, parser = study_and_parser(__doc__.split("\n\n")[0])
+    structure = study.structure("S2-base")
+    layers = list(distinct_layers(structure, batch_size=1).values())
+    parser.add_argument("--layer", nargs="+", choices=layers, default=layers, metavar="NAME")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--num-runs", type=int, default=15)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments, on = parser.parse_args(), device()
     torch.set_float32_matmul_precision("high")
-    width = base_structure()["hidden_size"]
-    is_half = chosen_dtype(arguments.precision, width, on) == torch.bfloat16
+    dtype = chosen_dtype(arguments.precision, structure["hidden_size"], on)
     cases = [
-        {"batch_size": batch_size, "first_layer": name, **measure(*sizes, arguments, is_half, on)}
+        {
+            "batch_size": batch_size,
+            "first_layer": name,
+            **measure(*sizes, arguments.num_runs, dtype, on),
+        }
         for batch_size in arguments.batch_sizes
-        for sizes, name in distinct_layers(batch_size).items()
+        for sizes, name in distinct_layers(structure, batch_size).items()
+        if name in arguments.layer
     ]
     result = {
         "cases": cases,
-        "precision": "bfloat16" if is_half else "float32",
+        "precision": name_of(dtype),
         "num_runs": arguments.num_runs,
         "origin": origin(),
     }
@@ -57,11 +69,7 @@ def main() -> None:
     print(json.dumps(result, indent=1, sort_keys=True))
 
 
-def base_structure() -> dict:
-    return read_study(["configs/imagenet200.yaml"]).structure("S2-base")
-
-
-def distinct_layers(batch_size: int) -> dict[tuple[int, int, int], str]:
+def distinct_layers(structure: dict, batch_size: int) -> dict[tuple[int, int, int], str]:
     """(rows, in_features, out_features) of the linear layers in one pass of a batch, and the first
     layer of each."""
     found: dict[tuple[int, int, int], str] = {}
@@ -71,7 +79,7 @@ def distinct_layers(batch_size: int) -> dict[tuple[int, int, int], str]:
         found.setdefault(sizes, name)
 
     with torch.device("meta"), torch.inference_mode():
-        model = build_model(base_structure())
+        model = build_model(structure)
         for name, layer in model.named_modules():
             if isinstance(layer, nn.Linear):
                 layer.register_forward_hook(functools.partial(note, name=name))
@@ -81,7 +89,12 @@ def distinct_layers(batch_size: int) -> dict[tuple[int, int, int], str]:
 
 
 def measure(
-    rows: int, in_features: int, out_features: int, arguments, is_half: bool, on: torch.device
+    rows: int,
+    in_features: int,
+    out_features: int,
+    num_runs: int,
+    dtype: torch.dtype,
+    on: torch.device,
 ) -> dict:
     """Milliseconds of each form of a layer, and how many times as fast as the plain one it is."""
     torch.compiler.reset()
@@ -90,13 +103,13 @@ def measure(
         for what, count in (("x", rows), ("weight", out_features))
     )
     calls = {
-        name: compiled(layer, x, is_half or name == "bfloat16")
+        name: compiled(layer, x, torch.bfloat16 if name == "bfloat16" else dtype)
         for name, layer in forms(weight, on).items()
     }
     repeats = {name: repeats_of(call, on) for name, call in calls.items()}
     timed = [repeated(call, repeats[name]) for name, call in calls.items()]
     now_s = functools.partial(clock_s, on)
-    times_s = time_in_turns(timed, WARMUP_RUNS, arguments.num_runs, now_s)
+    times_s = time_in_turns(timed, WARMUP_RUNS, num_runs, now_s)
     times_ms = {
         name: [1e3 * wall_s / repeats[name] for wall_s in walls_s]
         for name, walls_s in zip(calls, times_s, strict=True)
@@ -131,10 +144,10 @@ def linear(weight: Tensor) -> nn.Linear:
     return layer
 
 
-def compiled(layer: nn.Linear, x: Tensor, is_half: bool) -> Callable[[], None]:
+def compiled(layer: nn.Linear, x: Tensor, dtype: torch.dtype) -> Callable[[], None]:
     @functools.partial(torch.compile, fullgraph=True, dynamic=False)
     def forward(x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=is_half):
+        with autocast(x.device, dtype):
             return layer(x)
 
     @torch.inference_mode()
@@ -157,15 +170,6 @@ def repeated(call: Callable[[], None], count: int) -> Callable[[], None]:
             call()
 
     return run
-
-
-def parsed_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
-    parser.add_argument("--num-runs", type=int, default=15)
-    parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two ways to the same result, timed in turns: how many times as fast one is."""
+"""Two ways to the same result, timed interleaved: how many times as fast one is."""
 
 import functools
 import statistics
@@ -14,7 +14,7 @@ from slimdit.profiling.roofline import measured_peaks
 
 NUM_STARTS = 5  # of programs in processes of their own
 TOLERANCE = 1e-4  # of float32
-ROUNDED = 2e-2  # of products of bfloat16 or int8
+ROUNDED = 2e-2  # of matrix multiplications in bfloat16 or int8
 
 
 def speedup(
@@ -32,7 +32,7 @@ def speedup(
 
 
 def speedup_apart(reference: Side, ours: Side, num_runs: int, tolerance: float) -> dict:
-    """`speedup` of programs in processes of their own, in turns all the same.
+    """`speedup` of programs in processes of their own, interleaved all the same.
 
     They are started several times: where their memory comes to lie is chance, and can cost a third
     of a plain program's time. Has "largest_difference" of what they give, too; raises ValueError
@@ -63,7 +63,7 @@ def _ratios(reference_s: list[float], ours_s: list[float]) -> dict:
     }
 
 
-def products_alone(macs: int, dtype: torch.dtype, device: torch.device, reference_s: float) -> dict:
+def matmuls_alone(macs: int, dtype: torch.dtype, device: torch.device, reference_s: float) -> dict:
     """What the multiply-accumulates of `ours` would take at the peak that is measured on this
     machine now, and the speedup that is if nothing else took time."""
     products_s = macs / measured_peaks(device, dtype).macs_per_s

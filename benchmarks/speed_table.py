@@ -1,41 +1,47 @@
-"""The speed of every variant of the paper's study beside its base's, before anything is trained.
+"""The speed of every variant of a study beside its base's, before anything is trained.
 
     python benchmarks/speed_table.py
     python benchmarks/speed_table.py --batch-sizes 8 --variant S2-base S2-shallow --out smoke.json
 
-Each variant is measured as the rule measure_speed does, in a process of its own, with made-up
-weights: what a pass takes does not depend on them, but that made-up routers share tokens out nearly
-evenly. Prints a table and writes JSON.
+Each variant is measured as the rule measure_speed does, in a process of its own, with random
+weights: what a pass takes does not depend on them, but that random routers share tokens out nearly
+evenly. Prints a table and writes JSON. Run in the checkout.
 """
 
-import argparse
 import json
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
+sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
-from measurements import default_path
-from models import STUDY, trained_model
+import torch
+from command_line import default_path, study_and_parser
+from models import made_model
 from sides import in_own_process
 
 from measure_speed import measure_speed
 from slimdit.compute.allocator import keep_freed_memory
 from slimdit.core.errors import InputError
 from slimdit.jobs.provenance import conditions, origin
-from slimdit.models.build import compress
 from slimdit.models.checkpoint import save_variant
 from slimdit.storage.files import read_json, write_json
+from slimdit.study.study import Study
 
 MODES = ("eager", "compiled")
 
 
 def main() -> None:
-    arguments = parsed_arguments()
+    study, parser = study_and_parser(__doc__.split("\n\n")[0])
+    variants = list(study.variants)
+    parser.add_argument("--variant", nargs="+", choices=variants, default=variants, metavar="NAME")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8, 64, 256])
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
     where_from, rows = origin(), {}
     out = arguments.out or default_path("speed", where_from["device"])
-    options = STUDY.config["speed"] | {
+    options = study.config["speed"] | {
         f"{mode}_batch_sizes": arguments.batch_sizes for mode in MODES
     }
     print(
@@ -43,7 +49,7 @@ def main() -> None:
     )
     for variant in arguments.variant:
         try:
-            rows[variant] = in_own_process(measured, variant, options)
+            rows[variant] = in_own_process(measured, study, variant, options)
         except InputError as error:
             rows[variant] = {"not_measured": str(error)}
             print(f"{variant:16}{error}", flush=True)
@@ -53,15 +59,15 @@ def main() -> None:
     print(f"\nWritten to {out}.")
 
 
-def measured(variant: str, options: dict) -> dict:
+def measured(study: Study, variant: str, options: dict) -> dict:
     """What measure_speed says of the variant and its parent, without where it comes from."""
     keep_freed_memory()
-    parent = STUDY.parent(variant)
+    parent = study.parent(variant)
     with tempfile.TemporaryDirectory() as folder:
         speed, *checkpoints = (Path(folder) / name for name in ("speed.json", "own", "base"))
         for name, path in zip((variant, parent), checkpoints, strict=True):
             if name:
-                save_made_up(name, path)
+                save_random(study, name, path)
         own, base = checkpoints
         measure_speed(
             own, speed, variant, parent, json.dumps(options), "benchmark", base if parent else None
@@ -70,25 +76,16 @@ def measured(variant: str, options: dict) -> dict:
     return {key: value for key, value in report.items() if key != "origin"}
 
 
-def save_made_up(variant: str, path: Path) -> None:
-    operations = STUDY.operations(variant)
-    model = compress(trained_model(variant), operations)
-    save_variant(path, model, STUDY.structure(variant), operations, conditions(seed=0))
+def save_random(study: Study, variant: str, path: Path) -> None:
+    model = made_model(study, variant, torch.device("cpu"))
+    structure, operations = study.structure(variant), study.operations(variant)
+    save_variant(path, model, structure, operations, conditions(seed=0))
 
 
 def line(variant: str, each: dict) -> str:
     ratio = "" if each["latency_over_base"] is None else f"{each['latency_over_base']:.3f}"
     numbers = f"{each['batch_size']:>6}{each['latency_ms']:>10.2f}{each['images_per_s']:>10.1f}"
     return f"{variant:16}{each['mode']:9}{numbers}{ratio:>9}   {each['bound']}"
-
-
-def parsed_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    variants = list(STUDY.variants)
-    parser.add_argument("--variant", nargs="+", choices=variants, default=variants, metavar="NAME")
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8, 64, 256])
-    parser.add_argument("--out", type=Path)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""A project as a user has it after `make study`: a base and its student, and a pruned row of weights
-alone."""
+"""A project after `make study`: a base row, its student, and the weights of a pruned row."""
 
 import shutil
 import subprocess

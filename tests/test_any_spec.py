@@ -1,7 +1,6 @@
 """What holds for every valid config: built, counted, stored, trained and sampled."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +9,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from latent_cache import write_latent_cache
 from subjects import ROOT, random_tensor, randomized
 from valid_specs import ATTENTIONS, last_row, overlays, study_of
 
-from slimdit.data.latents import LatentBatches
+from slimdit.data.latents import LatentBatches, LatentCache
 from slimdit.diffusion.latent_sampler import Generator, labels_for
 from slimdit.models import ops
 from slimdit.models.build import build_model, compress, empty_model
@@ -191,19 +191,20 @@ def hyperparameters(training: dict) -> Hyperparameters:
     return Hyperparameters(**identity(training))
 
 
-def made_up_batches(structure: dict, hyper: Hyperparameters) -> LatentBatches:
-    side, channels, count = structure["input_size"], structure["in_channels"], 7
-    moments = random_tensor("moments", count, 2, 2, channels, side, side, dtype=torch.float16)
-    cache = SimpleNamespace(
-        moments=moments.abs().numpy(),
-        labels=np.arange(count) % structure["num_classes"],
-        manifest={"shift": [0.5] * channels, "scale": [1.5] * channels},
+def batches_of(structure: dict, hyper: Hyperparameters, folder) -> LatentBatches:
+    paths = write_latent_cache(
+        folder,
+        num_images=7,
+        channels=structure["in_channels"],
+        side=structure["input_size"],
+        num_classes=structure["num_classes"],
     )
-    return LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed=0, device=CPU)
+    flip = hyper.horizontal_flip
+    return LatentBatches(LatentCache(*paths), hyper.batch_size, flip, seed=0, device=CPU)
 
 
 @any_spec
-def test_a_training_step_reaches_every_weight_and_stays_finite(attention, data):
+def test_a_training_step_reaches_every_weight_and_stays_finite(attention, data, tmp_path):
     study, variant = drawn(data, attention)
     root = study.root(variant)
     teacher_name, distill = study.teacher(root), study.block(root).get("distill", {})
@@ -213,7 +214,7 @@ def test_a_training_step_reaches_every_weight_and_stays_finite(attention, data):
     run = Run(
         model, TERMS, hyper.learning_rate, hyper.ema_decay, hyper.weight_decay, hyper.adam_betas
     )
-    batches = made_up_batches(structure, hyper)
+    batches = batches_of(structure, hyper, tmp_path)
     objective = Objective(model, hyper, batches, 0, teacher, distill.get("alpha", 0.0))
     terms, expert_loads = objective(0)
 

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from made_latents import write_cache
+from models import random_latents
 from plain.latent_files import LatentFiles
 from ratios import TOLERANCE, speedup_apart
 from sides import Side
 
 from slimdit.data.latents import MEAN, LatentBatches
+from slimdit.study.study import Study
 
 NUM_IMAGES, BATCH_SIZE = 2048, 256
 
 
-def latent_batches(num_runs: int, device: torch.device) -> dict:
+def latent_batches(study: Study, num_runs: int, device: torch.device) -> dict:
     """An epoch of what is stored, to the device, from files that the system holds in memory.
 
     The files hold one latent an image; the array holds mean and deviation of the image and of its
@@ -23,8 +24,8 @@ def latent_batches(num_runs: int, device: torch.device) -> dict:
     """
     with tempfile.TemporaryDirectory() as folder:
         result = speedup_apart(
-            Side(from_files, folder, device, is_job=False),
-            Side(from_array, folder, device, is_job=True),
+            Side(from_files, study, folder, device, is_job=False),
+            Side(from_array, study, folder, device, is_job=True),
             num_runs,
             TOLERANCE,
         )
@@ -36,15 +37,17 @@ def latent_batches(num_runs: int, device: torch.device) -> dict:
     }
 
 
-def epoch(folder: str, device: torch.device) -> tuple[LatentBatches, list[np.ndarray]]:
-    """Made-up latents, and the positions in them that the batches hold."""
-    cache = write_cache(Path(tempfile.mkdtemp(dir=folder)), NUM_IMAGES)
+def epoch(
+    study: Study, folder: str, device: torch.device
+) -> tuple[LatentBatches, list[np.ndarray]]:
+    """Random latents, and the positions in them that the batches hold."""
+    cache = random_latents(study, tempfile.mkdtemp(dir=folder), NUM_IMAGES)
     batches = LatentBatches(cache, BATCH_SIZE, False, 0, device)
     return batches, [batches.rows(step) for step in range(NUM_IMAGES // BATCH_SIZE)]
 
 
-def from_files(folder: str, device: torch.device):
-    batches, rows_of_batches = epoch(folder, device)
+def from_files(study: Study, folder: str, device: torch.device):
+    batches, rows_of_batches = epoch(study, folder, device)
     files = LatentFiles(Path(tempfile.mkdtemp(dir=folder)))
     files.write(batches.moments[:, 0, MEAN].cpu().numpy(), batches.labels.cpu().numpy())
 
@@ -56,8 +59,8 @@ def from_files(folder: str, device: torch.device):
     return run
 
 
-def from_array(folder: str, device: torch.device):
-    batches, rows_of_batches = epoch(folder, device)
+def from_array(study: Study, folder: str, device: torch.device):
+    batches, rows_of_batches = epoch(study, folder, device)
     flips = np.zeros(BATCH_SIZE, dtype=np.int64)
 
     def run():

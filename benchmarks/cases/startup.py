@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from made_latents import write_cache
-from models import STUDY
+from models import random_latents
 
-from slimdit.study.study import identity
+from slimdit.study.study import Study, identity
 
 ROOT = Path(__file__).parents[2]
 TRAIN = "import json, sys; from train import train; train(**json.load(open(sys.argv[1])))"
@@ -24,26 +23,24 @@ TRAIN = "import json, sys; from train import train; train(**json.load(open(sys.a
 def dry_run(num_runs: int, device: torch.device) -> dict:
     """`snakemake -n` of the whole study imagenet200 in a fresh checkout."""
     with tempfile.TemporaryDirectory() as folder:
-        checkout = Path(folder) / "checkout"
-        unneeded = shutil.ignore_patterns(".*", "results", "data", "__pycache__")
-        shutil.copytree(ROOT, checkout, ignore=unneeded)
+        copy_study(Path(folder))
         command = [Path(sys.executable).with_name("snakemake"), "-n"]
         command += ["--configfile", "configs/imagenet200.yaml"]
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
         def run():
-            subprocess.run(command, cwd=checkout, check=True, **silent)
+            subprocess.run(command, cwd=folder, check=True, **silent)
 
         return waiting("a dry run of imagenet200", run, num_runs)
 
 
-def job_start(num_runs: int, device: torch.device) -> dict:
+def job_start(study: Study, num_runs: int, device: torch.device) -> dict:
     """A training of one step of XS4-base, from the start of its process to its end."""
-    structure = STUDY.structure("XS4-base") | {"depth": 1, "hidden_size": 32}
-    training = identity(STUDY.training("XS4-base")) | {"steps": 1, "batch_size": 2}
+    structure = study.structure("XS4-base") | {"depth": 1, "hidden_size": 32}
+    training = identity(study.training("XS4-base")) | {"steps": 1, "batch_size": 2}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        write_cache(folder, 16)
+        random_latents(study, folder, 16)
         arguments = {
             "latents": "latents.npy",
             "latents_manifest": "latents.json",
@@ -70,6 +67,14 @@ def job_start(num_runs: int, device: torch.device) -> dict:
             shutil.rmtree(folder / "state", ignore_errors=True)
 
         return waiting("a training of one step, the whole process", start, num_runs)
+
+
+def copy_study(folder: Path) -> None:
+    """What Snakemake reads of a checkout."""
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("configs", "profiles", "workflow"):
+        shutil.copytree(ROOT / name, folder / name)
 
 
 def waiting(what: str, action: Callable[[], object], num_runs: int) -> dict:

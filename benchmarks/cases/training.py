@@ -1,61 +1,59 @@
 """A step of training: batch, loss, gradients, optimizer, moving average."""
 
 import tempfile
-from pathlib import Path
 
 import numpy as np
 import torch
-from made_latents import write_cache
-from models import BATCH_SIZE, STUDY, trained_model
+from models import BATCH_SIZE, random_latents, trained_model
 from plain.diffusion import PlainDiffusion
 from plain.training import PlainTraining
 from plain.transformer import PlainTransformer
-from ratios import products_alone, speedup_apart, tolerance_of
+from ratios import matmuls_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.compute.precision import name_of
 from slimdit.data.latents import LatentBatches
 from slimdit.profiling.cost import count_macs
-from slimdit.study.study import identity
+from slimdit.study.study import Study, identity
 from slimdit.training.loop import Run
 from slimdit.training.objective import TERMS, Hyperparameters, Objective
 
-PASSES = 3  # a forward pass, and the products of its two gradients
+PASSES = 3  # a forward pass, and the matrix multiplications of its two gradients
 
 
-def training_step(dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
+def training_step(study: Study, dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
     """S2-base in `dtype`, compiled, fused and drawn anew, against one operation after the other
     in float32.
 
     The loss and the patch embedder's gradient in the first step are compared.
     """
     result = speedup_apart(
-        Side(plain_steps, device, is_job=False),
-        Side(compiled_steps, dtype, device, is_job=True),
+        Side(plain_steps, study, device, is_job=False),
+        Side(compiled_steps, study, dtype, device, is_job=True),
         num_runs,
         tolerance_of(dtype),
     )
-    macs = PASSES * BATCH_SIZE * count_macs(trained_model("S2-base").to(device))
+    macs = PASSES * BATCH_SIZE * count_macs(trained_model(study, "S2-base").to(device))
     return {
         "what": f"a step of S2-base in {name_of(dtype)} against a plain one in float32",
         "batch_size": BATCH_SIZE,
         "dtype": name_of(dtype),
         **result,
-        **products_alone(macs, dtype, device, result["reference_s"]),
+        **matmuls_alone(macs, dtype, device, result["reference_s"]),
     }
 
 
-def objective(dtype: torch.dtype, compiling: str, device: torch.device) -> Objective:
+def objective(study: Study, dtype: torch.dtype, compiling: str, device: torch.device) -> Objective:
     options = {"batch_size": BATCH_SIZE, "precision": name_of(dtype), "compile": compiling}
-    hyper = Hyperparameters(**identity(STUDY.training("S2-base")) | options)
-    model = trained_model("S2-base").to(device).train()
+    hyper = Hyperparameters(**identity(study.training("S2-base")) | options)
+    model = trained_model(study, "S2-base").to(device).train()
     with tempfile.TemporaryDirectory() as folder:
-        batches = LatentBatches(write_cache(Path(folder), 64), BATCH_SIZE, True, 0, device)
+        batches = LatentBatches(random_latents(study, folder, 64), BATCH_SIZE, True, 0, device)
     return Objective(model, hyper, batches, seed=0)
 
 
-def compiled_steps(dtype: torch.dtype, device: torch.device):
-    ours = objective(dtype, "on", device)
+def compiled_steps(study: Study, dtype: torch.dtype, device: torch.device):
+    ours = objective(study, dtype, "on", device)
     run = Run(ours.model, TERMS, ours.hyper.learning_rate, ours.hyper.ema_decay)
     gradient = ours.model.patch_embedder.weight
 
@@ -68,9 +66,9 @@ def compiled_steps(dtype: torch.dtype, device: torch.device):
     return step
 
 
-def plain_steps(device: torch.device):
+def plain_steps(study: Study, device: torch.device):
     """Steps on latents of the first batch; gives its loss and gradient with the study's draws."""
-    first = objective(torch.float32, "off", device)
+    first = objective(study, torch.float32, "off", device)
     hyper, batch = first.hyper, first.batch(0)
     plain = PlainTraining(
         PlainTransformer(first.model),

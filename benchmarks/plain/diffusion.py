@@ -63,7 +63,7 @@ class PlainDiffusion:
         log_variance = fraction * at(self.log_beta, k)
         return x0, mean, log_variance + (1 - fraction) * at(self.log_variance, k)
 
-    def noised(self, x0: Tensor, k: Tensor, eps: Tensor) -> Tensor:
+    def add_noise(self, x0: Tensor, k: Tensor, eps: Tensor) -> Tensor:
         return at(self.root, k) * x0 + at(self.noise_root, k) * eps
 
     def loss(self, output: Tensor, x0: Tensor, xt: Tensor, k: Tensor, eps: Tensor) -> Tensor:

@@ -39,5 +39,5 @@ class PlainTraining:
         return loss.item()
 
     def loss(self, x0: Tensor, k: Tensor, eps: Tensor, y: Tensor) -> Tensor:
-        xt = self.diffusion.noised(x0, k, eps)
+        xt = self.diffusion.add_noise(x0, k, eps)
         return self.diffusion.loss(self.model(xt, self.diffusion.timesteps(k), y), x0, xt, k, eps)

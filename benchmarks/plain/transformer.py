@@ -1,7 +1,8 @@
 """DiT as its repositories run it: a module for each thing, one operation after the other.
 
-Attention is two products and a softmax, every block has a modulation of its own, and experts take
-their tokens in a loop. (Where timm picks its fused attention, theirs is faster than this one.)
+Attention is two matrix multiplications and a softmax, every block has a modulation of its own, and
+experts take their tokens in a loop. (Where timm picks its fused attention, theirs is faster than
+this one.)
 """
 
 import copy
@@ -87,7 +88,7 @@ class PlainMlp(nn.Module):
 
 
 class PlainMixture(nn.Module):
-    """Each expert in turn takes the tokens that chose it."""
+    """Each expert takes the tokens that chose it, one expert after the other."""
 
     def __init__(self, mixture: MixtureOfExperts):
         super().__init__()

@@ -11,8 +11,7 @@ from pathlib import Path
 from slimdit.core.errors import InputError
 from slimdit.data.sources import image_source
 from slimdit.jobs.provenance import read_origin
-from slimdit.reporting.results import read_rows, read_study
-from slimdit.reporting.tables import architecture_tables, study_tables
+from slimdit.reporting.tables import tables_again
 from slimdit.storage.files import read_csv, read_json, sha256_of
 from slimdit.study.jobs import jobs_of
 from slimdit.study.layout import RESULTS
@@ -59,14 +58,14 @@ class Verification:
                     self.read(path)
         if self.record and self.is_as_recorded(self.folder / SUBSET):
             self.read_images()
+        other_tables = list(self.differing_tables()) if self.record else []
         for path, digests in sorted(self.recorded.items()):
-            if wrong := [sha256 for sha256 in digests if sha256 != self.sha256(path)]:
+            found = self.sha256(path)
+            wrong = [sha256 for sha256 in digests if sha256 != found]
+            if wrong and path not in other_tables:
                 names = ", ".join(digests[wrong[0]][:MOST_NAMES])
-                found = self.sha256(path)
                 has = f"has sha256 {found[:DIGITS]}" if found else "is missing or cannot be read"
                 self.add(path, f"{has}, but {wrong[0][:DIGITS]} is recorded in {names}")
-        if self.record:
-            self.check_tables()
 
     def sha256(self, path: Path) -> str:
         """Of the file, or an empty text where it cannot be read."""
@@ -130,8 +129,8 @@ class Verification:
         except Exception as error:
             self.add(subset, f"is not a table of images ({error!r})")
 
-    def check_tables(self) -> None:
-        """Whether the settings of all files are the record's, and give the tables again."""
+    def differing_tables(self) -> Iterator[Path]:
+        """Check the settings of all files, and that they give the tables; yields other tables."""
         study = Study(self.record["config"])
         for job in jobs_of(study):
             record = Path(job.record or "")
@@ -141,20 +140,21 @@ class Verification:
             origin = self.origins.get(path)
             if origin and origin["recipe"]["settings"] != job.settings:
                 self.add(path, f"was made with other settings than the config in {RECORD}")
-        inputs = self.origins[self.folder / RECORD]["inputs"]
-        files = [self.normal((self.folder / RECORD).parent / name) for name in inputs]
+        record = self.folder / RECORD
+        files = [self.normal(record.parent / name) for name in self.origins[record]["inputs"]]
         if not all(map(self.is_as_recorded, files)):
             self.not_checked.append("tables (not all that they are made from matches)")
             return
         try:
             made = tables_again(self.record, files)
         except Exception as error:
-            self.add(self.folder / RECORD, f"and its files give no tables ({error!r})")
+            self.add(record, f"and its files give no tables ({error!r})")
             return
         for name, text in made.items():
-            path = self.folder / "tables" / name
+            path = record.with_name(name)
             if path.is_file() and path.read_bytes() != text.encode():
                 self.add(path, _first_difference(path.read_text(errors="replace"), text))
+                yield path
 
     def lines(self) -> Iterator[str]:
         """The problems, the notes, and a line of totals."""
@@ -167,20 +167,6 @@ class Verification:
             yield f"note: files made by code that was not committed as it was: {dirty}."
         totals = f"{len(self.found)} files checked, {len(self.problems)} problems"
         yield f"{totals}; not checked: {', '.join(self.not_checked) or 'none'}"
-
-
-def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
-    """The tables' texts by name, made from the JSON files that they were made from."""
-    named = defaultdict(list)
-    for path in files:
-        named[path.name].append(str(path))
-    rows = read_rows(record["rows"])
-    kinds = ("architecture", "speed", "quality", "training", "difference", "samples")
-    paths = {kind: named[f"{kind}.json"] for kind in kinds}
-    study = read_study(rows, speed_batch_size=record["speed_batch_size"], **paths)
-    paper, autoencoders = record["paper"], map(read_json, named["autoencoder.json"])
-    texts = study_tables(study, paper, autoencoders)
-    return texts | architecture_tables(rows, paths["architecture"], paper)
 
 
 def _sha256_of_image(source, name: str) -> str:

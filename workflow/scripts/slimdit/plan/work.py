@@ -42,9 +42,6 @@ class StudyWork:
         # Training images that samples are compared with one by one, the reference among them.
         wanted = classes * study.evaluation["memorization_per_class"]
         self.num_searched = max(self.num_reference, min(wanted, self.num_train))
-        options = dict(study.evaluation["extractor"])
-        extractor = EXTRACTORS[options.pop("name")]
-        self.feature_dims = extractor.feature_dims(self.data["image_size"], **options)
         self.image_bytes = 3 * self.data["image_size"] ** 2
 
     def of(self, planned: PlannedJob) -> JobWork:
@@ -142,21 +139,21 @@ class StudyWork:
             units["compile"] = compiled
         return JobWork(units=units)
 
+    @functools.cached_property
+    def feature_dims(self) -> tuple[int, int]:
+        """Dimensions of the pooled and the spatial features of an image."""
+        options = dict(self.study.evaluation["extractor"])
+        return EXTRACTORS[options.pop("name")].feature_dims(self.data["image_size"], **options)
+
     @functools.cache  # noqa: B019
     def _model_bytes(self, variant: str) -> tuple[int, int]:
         """Of the stored weights, and of the trained ones among them in float32."""
-        import torch
-
-        from slimdit.models.build import build_model, compress
+        from slimdit.models.build import compress, empty_model
         from slimdit.profiling.cost import weight_bytes
 
-        with torch.device("meta"):
-            model = build_model(self.study.structure(variant))
+        model = empty_model(self.study.structure(variant))
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * FLOAT_BYTES
-        operations = self.study.operations(variant)
-        if operations:
-            model = compress(model.to_empty(device="cpu"), operations)
-        return weight_bytes(model), trained
+        return weight_bytes(compress(model, self.study.operations(variant))), trained
 
     def _num_sampled(self, variant: str) -> int:
         """Images of all sets."""

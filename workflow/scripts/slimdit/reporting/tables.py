@@ -1,13 +1,15 @@
 """The texts of a study's tables, by the names of their files."""
 
+from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 from slimdit.jobs.provenance import origin
 from slimdit.reporting.csv_tables import architecture_csv, paper_csv, table1_csv, table2_csv
 from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
-from slimdit.reporting.results import Row, StudyResults, read_study
-from slimdit.storage.files import sha256_of, write_json
+from slimdit.reporting.results import Row, StudyResults, read_rows, read_study
+from slimdit.storage.files import read_json, sha256_of, write_json
 from slimdit.study.paper_values import PaperValues
 
 
@@ -59,3 +61,17 @@ def record(study_json, files, tables, config, rows, paper, speed_batch_size, rec
             ),
         },
     )
+
+
+def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
+    """The tables' texts by name, made from the JSON files that they were made from."""
+    named = defaultdict(list)
+    for path in files:
+        named[path.name].append(str(path))
+    rows = read_rows(record["rows"])
+    kinds = ("architecture", "speed", "quality", "training", "difference", "samples")
+    paths = {kind: named[f"{kind}.json"] for kind in kinds}
+    study = read_study(rows, speed_batch_size=record["speed_batch_size"], **paths)
+    paper, autoencoders = record["paper"], map(read_json, named["autoencoder.json"])
+    texts = study_tables(study, paper, autoencoders)
+    return texts | architecture_tables(rows, paths["architecture"], paper)

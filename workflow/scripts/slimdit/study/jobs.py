@@ -4,11 +4,25 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from slimdit.core.canonical import canonical
+from slimdit.core.canonical import canonical, fingerprint
 from slimdit.core.code_digest import definition_digests
 from slimdit.study.layout import SEED, VARIANT
 from slimdit.study.steps import STEPS
 from slimdit.study.study import Study
+
+
+class Recipe(dict):
+    """What a step's result is a function of, besides its input files and the seed: settings, and
+    the definitions of its code by their digests.
+
+    Shown by a digest of it, which is what Snakemake compares and prints of a param.
+    """
+
+    def __repr__(self) -> str:
+        return f"recipe {fingerprint(self)}"
+
+    def __reduce__(self):
+        return dict, (dict(self),)  # scripts get plain JSON values
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class Job:
         return settings(self.study, self.step, self.variant)
 
     @property
-    def recipe(self) -> dict:
+    def recipe(self) -> Recipe:
         return recipe(self.study, self.step, self.variant)
 
     @property
@@ -73,15 +87,13 @@ def settings(study: Study, step: str, variant: str | None) -> dict:
     return canonical({name: of(study, variant) for name, of in STEPS[step].settings.items()})
 
 
-def recipe(study: Study, step: str, variant: str | None) -> dict:
-    """What a step's result is a function of, besides its input files and the seed: settings, and
-    the definitions of its code by their digests. Another one is a reason to rerun."""
+def recipe(study: Study, step: str, variant: str | None) -> Recipe:
     used = STEPS[step].components(study, variant)
-    return {
-        "definitions": _definitions(step, frozenset((k, frozenset(v)) for k, v in used.items())),
-        "settings": settings(study, step, variant),
-        "step": step,
-    }
+    return Recipe(
+        definitions=_definitions(step, frozenset((k, frozenset(v)) for k, v in used.items())),
+        settings=settings(study, step, variant),
+        step=step,
+    )
 
 
 def state_of(study: Study, step: str) -> str | None:
