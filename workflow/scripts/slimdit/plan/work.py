@@ -39,8 +39,8 @@ class StudyWork:
         self.num_train = classes * most
         self.num_held_out = classes * self.data["held_out_per_class"]
         self.num_reference = classes * self.data["reference_per_class"]
-        # Training images among which copies are looked for, the reference among them.
-        wanted = classes * study.evaluation["copies_per_class"]
+        # Training images that samples are compared with one by one, the reference among them.
+        wanted = classes * study.evaluation["memorization_per_class"]
         self.num_searched = max(self.num_reference, min(wanted, self.num_train))
         self.image_bytes = 3 * self.data["image_size"] ** 2
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from slimdit.core.errors import InputError
 from slimdit.core.text import duration
 from slimdit.jobs.heartbeat import FAILED, FINISHED, NAME, RUNNING, TERMINATED, Heartbeat
+from slimdit.jobs.job_log import last_error
 from slimdit.storage.files import read_json
 from slimdit.study.jobs import Job
 
@@ -17,8 +18,6 @@ WAITING, STALLED, STOPPED, DONE = "waiting", "stalled", "stopped", "done"
 FRESH_S = 120.0  # longer than clients of a network file system take for news
 FIRST_UPDATES_S = 600.0  # before its second update a job may be compiling
 INTERVALS = 3  # between updates, that may pass without one
-TAIL_BYTES = 65536  # of a log
-RECORD = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) ", re.MULTILINE)
 SAVED = re.compile(r"\w+-(\d{8})-[0-9a-f]{16}\.safetensors")
 PART = re.compile(r"(\d+-of-\d+)(\.json)?")
 LONG_STEPS = (
@@ -95,7 +94,7 @@ def job_status(job: LongJob, now_s: float) -> JobStatus:
     at_work_again = is_fresh and beat.state == RUNNING
     if all(path.exists() for path in job.outputs) and not at_work_again:
         return _done(job)
-    if words := _last_error(job.log):
+    if words := last_error(job.log):
         return _seen(job, beat, FAILED, words)
     if not beat:
         return _unseen(job, now_s)
@@ -189,20 +188,6 @@ def _modified_s(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _last_error(log: Path) -> str:
-    """The last line of a log that ends with an error, or nothing."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            tail = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    records = list(RECORD.finditer(tail))
-    if not records or records[-1][1] != "ERROR":
-        return ""
-    return tail[records[-1].end() :].strip().rsplit("\n", 1)[-1]
 
 
 def _numbers_of(report: Path) -> dict[str, int | float]:
