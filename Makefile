@@ -67,7 +67,7 @@ lint: setup-dev
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-# Our paths against plain ones, variants against their base, in turns: half an hour.
+# Our paths against plain ones, variants against their base, interleaved: half an hour.
 bench: setup
 	$(BIN)/python benchmarks/run.py
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 from slimdit.core.randomness import stream
 from slimdit.evaluation.metrics import frechet_distance, frechet_distance_from_statistics
 from slimdit.jobs.provenance import origin
-from slimdit.profiling.latency import time_in_turns
+from slimdit.profiling.latency import interleaved_times_s
 from slimdit.storage.files import write_json
 
 NUM_LATENTS = 256
@@ -54,7 +54,7 @@ def measure(num_images: int, num_features: int, num_runs: int, seed: int) -> dic
     a, b = (synthetic_features(num_images, num_features, seed, side) for side in range(2))
     calls = {name: functools.partial(method, a, b) for name, method in METHODS.items()}
     values = {name: float(call()) for name, call in calls.items()}
-    times_s = time_in_turns(list(calls.values()), 0, num_runs, time.perf_counter)
+    times_s = interleaved_times_s(list(calls.values()), 0, num_runs, time.perf_counter)
     seconds = dict(zip(calls, times_s, strict=True))
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     return {

@@ -29,7 +29,7 @@ from slimdit.jobs.provenance import origin
 from slimdit.models.build import build_model
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.compression.quantization import QuantizedLinear
-from slimdit.profiling.latency import clock_s, time_in_turns
+from slimdit.profiling.latency import clock_s, interleaved_times_s
 from slimdit.storage.files import write_json
 
 OPERATIONS = ("int8_weight_only", "int8_dynamic", "fp8_dynamic")
@@ -109,7 +109,7 @@ def measure(
     repeats = {name: repeats_of(call, on) for name, call in calls.items()}
     timed = [repeated(call, repeats[name]) for name, call in calls.items()]
     now_s = functools.partial(clock_s, on)
-    times_s = time_in_turns(timed, WARMUP_RUNS, num_runs, now_s)
+    times_s = interleaved_times_s(timed, WARMUP_RUNS, num_runs, now_s)
     times_ms = {
         name: [1e3 * wall_s / repeats[name] for wall_s in walls_s]
         for name, walls_s in zip(calls, times_s, strict=True)
@@ -160,7 +160,7 @@ def compiled(layer: nn.Linear, x: Tensor, dtype: torch.dtype) -> Callable[[], No
 
 def repeats_of(call: Callable[[], None], on: torch.device) -> int:
     now_s = functools.partial(clock_s, on)
-    (times_s,) = time_in_turns([call], WARMUP_RUNS, 3, now_s)
+    (times_s,) = interleaved_times_s([call], WARMUP_RUNS, 3, now_s)
     return max(1, round(SHORTEST_S / min(times_s)))
 
 

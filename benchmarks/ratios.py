@@ -9,7 +9,7 @@ import torch
 from sides import Side
 from torch import Tensor
 
-from slimdit.profiling.latency import clock_s, in_turns, time_in_turns
+from slimdit.profiling.latency import clock_s, interleaved, interleaved_times_s
 from slimdit.profiling.roofline import measured_peaks
 
 NUM_STARTS = 5  # of programs in processes of their own
@@ -28,7 +28,7 @@ def speedup(
     Each run has both once; one run of both goes before. Times are in seconds.
     """
     now_s = functools.partial(clock_s, device)
-    return _ratios(*time_in_turns((reference, ours), 1, num_runs, now_s))
+    return _ratios(*interleaved_times_s((reference, ours), 1, num_runs, now_s))
 
 
 def speedup_apart(reference: Side, ours: Side, num_runs: int, tolerance: float) -> dict:
@@ -42,7 +42,7 @@ def speedup_apart(reference: Side, ours: Side, num_runs: int, tolerance: float) 
     for runs in np.array_split(np.arange(num_runs), min(NUM_STARTS, num_runs)):
         with reference, ours:
             errors.append(equal_outputs(reference.outputs(), ours.outputs(), tolerance))
-            theirs_s, own_s = in_turns((reference.seconds, ours.seconds), 1, len(runs))
+            theirs_s, own_s = interleaved((reference.seconds, ours.seconds), 1, len(runs))
         reference_s += theirs_s
         ours_s += own_s
     found = _ratios(reference_s, ours_s)

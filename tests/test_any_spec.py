@@ -14,7 +14,7 @@ from subjects import ROOT, random_tensor, randomized
 from valid_specs import ATTENTIONS, last_row, overlays, study_of
 
 from slimdit.data.latents import LatentBatches, LatentCache
-from slimdit.diffusion.latent_sampler import Generator, labels_for
+from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
 from slimdit.models import ops
 from slimdit.models.build import build_model, compress, empty_model
 from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
@@ -143,7 +143,7 @@ def test_costs_depend_on_neither_weights_nor_kernels(attention, data):
 @any_spec
 def test_pruning_costs_nothing_and_masking_and_quantizing_change_no_count(attention, data):
     study, variant = drawn(data, attention)
-    model = built(study, study.root(variant))
+    model = built(study, study.trained_ancestor(variant))
     heads = study.structure(variant)["num_heads"]
     for operation in study.operations(variant):
         before = total_params(model), count_macs(model)
@@ -206,7 +206,7 @@ def batches_of(structure: dict, hyper: Hyperparameters, folder) -> LatentBatches
 @any_spec
 def test_a_training_step_reaches_every_weight_and_stays_finite(attention, data, tmp_path):
     study, variant = drawn(data, attention)
-    root = study.root(variant)
+    root = study.trained_ancestor(variant)
     teacher_name, distill = study.teacher(root), study.block(root).get("distill", {})
     structure, hyper = study.structure(root), hyperparameters(study.training(root))
     teacher = teacher_name and built(study, teacher_name, std=0.2).requires_grad_(False)
@@ -233,9 +233,9 @@ def test_a_training_step_reaches_every_weight_and_stays_finite(attention, data, 
 def test_sampled_images_are_finite_and_do_not_depend_on_their_batch(attention, data):
     study, variant = drawn(data, attention)
     sampling = study.sampling(variant)
-    num_timesteps = study.training(study.root(variant))["num_timesteps"]
+    num_timesteps = study.training(study.trained_ancestor(variant))["num_timesteps"]
     model = built(study, variant)
-    generator = Generator(model, sampling, num_timesteps, CPU)
+    generator = LatentSampler(model, sampling, num_timesteps, CPU)
     labels = labels_for(2, model.num_classes, sampling["labels"], sampling["seed"])
     together = generator.latents(np.arange(2), labels)
     alone = [generator.latents(np.array([i]), labels[i : i + 1]) for i in range(2)]

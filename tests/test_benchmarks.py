@@ -58,7 +58,7 @@ def test_plain_loss_is_the_sum_of_the_diffusions_losses():
     output = torch.cat([output, output.flip(0)], dim=1)
     k = torch.tensor([0, 500, 999])
     ours, plain = Diffusion(1000).double(), PlainDiffusion(1000, np.arange(1000))
-    xt = ours.noised(x0, k, eps)
+    xt = ours.add_noise(x0, k, eps)
     torch.testing.assert_close(plain.add_noise(x0, k, eps), xt)
     expected = sum(ours.losses(output, x0, xt, k, eps)).mean()
     torch.testing.assert_close(plain.loss(output, x0, xt, k, eps), expected)

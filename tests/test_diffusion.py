@@ -69,12 +69,12 @@ def test_noised_latents_keep_unit_variance(diffusion, batch):
     )
     scale = torch.tensor(np.sqrt(ALPHA_BAR[k]), dtype=torch.float32).view(-1, 1, 1, 1)
     expected = scale * x0 + (1 - scale.double() ** 2).sqrt().float() * eps
-    torch.testing.assert_close(diffusion.noised(x0, k, eps), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(diffusion.add_noise(x0, k, eps), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_true_noise_gives_back_x0(diffusion, batch):
     x0, k, eps = batch
-    restored = diffusion.predicted_x0(diffusion.noised(x0, k, eps), k, eps)
+    restored = diffusion.predicted_x0(diffusion.add_noise(x0, k, eps), k, eps)
     torch.testing.assert_close(restored, x0, rtol=0, atol=2e-4)
 
 
@@ -96,7 +96,7 @@ def test_perfect_prediction_has_no_loss_but_the_likelihood(diffusion, batch):
     """The posterior's own variance (v = -1) makes the divergence zero at k > 0."""
     x0, k, eps = batch
     output = torch.cat([eps, -torch.ones_like(eps)], dim=1)
-    mse, vb = diffusion.losses(output, x0, diffusion.noised(x0, k, eps), k, eps)
+    mse, vb = diffusion.losses(output, x0, diffusion.add_noise(x0, k, eps), k, eps)
     assert mse.tolist() == [0, 0, 0, 0]
     torch.testing.assert_close(vb[1:], torch.zeros(3), rtol=0, atol=1e-5)
 
@@ -127,7 +127,7 @@ def numpy_bound(output, x0, xt, k):
 
 def test_losses_equal_an_independent_derivation(diffusion, batch):
     x0, k, eps = batch
-    xt = diffusion.noised(x0, k, eps)
+    xt = diffusion.add_noise(x0, k, eps)
     output = torch.cat([eps, torch.zeros_like(eps)], 1) + 0.1 * random_tensor(
         "output", 4, 6, *SHAPE[1:]
     )
@@ -141,7 +141,7 @@ def test_losses_equal_an_independent_derivation(diffusion, batch):
 def test_bound_teaches_the_variance_alone(diffusion, batch):
     x0, k, eps = batch
     output = random_tensor("output", 4, 6, *SHAPE[1:]).float().requires_grad_()
-    _, vb = diffusion.losses(output, x0, diffusion.noised(x0, k, eps), k, eps)
+    _, vb = diffusion.losses(output, x0, diffusion.add_noise(x0, k, eps), k, eps)
     (gradient,) = torch.autograd.grad(vb.sum(), output)
     assert gradient[:, :3].abs().sum() == 0
     assert gradient[:, 3:].flatten(1).abs().sum(1).gt(0).all()

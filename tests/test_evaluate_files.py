@@ -69,7 +69,7 @@ def run(*arguments, out):
 
 
 def test_features_that_are_kept_are_computed_once(files, tmp_path, monkeypatch):
-    arguments = (files / "real.npz", files / "made.npz", "--keep", tmp_path / "kept")
+    arguments = (files / "real.npz", files / "made.npz", "--cache-dir", tmp_path / "kept")
     first = run(*arguments, out=files / "first.json")
     num_computed = []
     compute = EfficientNetLite0.batch_features
@@ -82,7 +82,7 @@ def test_features_that_are_kept_are_computed_once(files, tmp_path, monkeypatch):
     assert run(*arguments, out=files / "second.json")["metrics"] == first["metrics"]
     assert set(num_computed) == {1}  # which only says how many features there are
     file = files / "real.npz"
-    assert evaluate.main([*map(str, arguments[:2]), "--keep", str(file)]) == 1
+    assert evaluate.main([*map(str, arguments[:2]), "--cache-dir", str(file)]) == 1
 
 
 def test_files_have_the_metrics_of_their_features(files, sets, extractor, capsys):

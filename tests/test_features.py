@@ -91,14 +91,14 @@ def test_kept_features_are_not_computed_again(extractor, tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(extractor), "batch_features", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        extractor.features(images, 2, keep=kept)
-    again = extractor.features(images, 2, keep=kept)
+        extractor.features(images, 2, cache_dir=kept)
+    again = extractor.features(images, 2, cache_dir=kept)
     assert batches == [1, 2, 2, 2, 1, 2, 1]
     for name in whole:
         np.testing.assert_array_equal(again[name], whole[name])
-    extractor.features(images, 2, keep=kept)
+    extractor.features(images, 2, cache_dir=kept)
     assert batches[7:] == [1]
-    extractor.features(images[::-1], 2, keep=kept)
+    extractor.features(images[::-1], 2, cache_dir=kept)
     assert batches[8:] == [1, 2, 2, 2, 1]
 
 

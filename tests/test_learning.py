@@ -10,12 +10,12 @@ from subjects import PHOTOS
 
 from slimdit.core.randomness import stream
 from slimdit.data.latents import MEAN, LatentBatches, LatentCache
-from slimdit.diffusion.latent_sampler import Generator, labels_for
+from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
 from slimdit.models.build import build_model
 from slimdit.study.study import identity
 from slimdit.training.loop import Run, fit
 from slimdit.training.objective import TERMS, Hyperparameters, Objective
-from slimdit.training.resume_checkpoints import States
+from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
 CPU = torch.device("cpu")
 SEED = 0
@@ -78,12 +78,12 @@ def learned(tmp_path_factory):
     model = build_model(STRUCTURE, SEED).train()
     run = Run(model, TERMS, HYPER.learning_rate, HYPER.ema_decay, 0.0, HYPER.adam_betas)
     objective = Objective(model, HYPER, batches, SEED)
-    states = States(folder / "states", "learning")
+    states = ResumeCheckpoints(folder / "states", "learning")
     fit(run, HYPER.steps, objective, states, HYPER.log_every_steps, HYPER.steps)
 
     last_mse = mse_of_next_steps(objective)
     average = run.averaged_model()
-    generator = Generator(average, SAMPLING, HYPER.num_timesteps, CPU)
+    generator = LatentSampler(average, SAMPLING, HYPER.num_timesteps, CPU)
     samples = generator.latents(np.arange(NUM_SAMPLES), LABELS).numpy()
     return Learned(last_mse, mse_of_next_steps(objective), samples)
 

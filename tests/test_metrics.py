@@ -17,10 +17,10 @@ from slimdit.evaluation.metrics import (
     frechet_distance,
     frechet_distance_from_statistics,
     inception_score,
-    kernel_distance,
+    kernel_inception_distance,
     linear_probe,
     manifold_metrics,
-    memorisation,
+    memorization,
     precision_recall,
 )
 from slimdit.evaluation.metrics.groups import balanced_groups
@@ -357,7 +357,7 @@ def test_bad_probabilities_are_refused():
 
 def test_kernel_distance_is_unbiased_between_halves_of_one_distribution():
     distances = [
-        kernel_distance(normal(f"a{i}", 60, 8), normal(f"b{i}", 60, 8), 1, 60, seed=0)[0]
+        kernel_inception_distance(normal(f"a{i}", 60, 8), normal(f"b{i}", 60, 8), 1, 60, seed=0)[0]
         for i in range(200)
     ]
     standard_error = np.std(distances) / np.sqrt(len(distances))
@@ -371,7 +371,7 @@ def test_kernel_distance_of_whole_sets_is_the_sum_over_pairs():
     pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
     within = np.mean([kernel(i, j, x, x) for x in (a, b) for i, j in pairs]) * 2
     between = np.mean([kernel(i, j, a, b) for i in range(5) for j in range(5)])
-    mean, std = kernel_distance(a, b, num_subsets=3, subset_size=1000, seed=0)
+    mean, std = kernel_inception_distance(a, b, num_subsets=3, subset_size=1000, seed=0)
     assert mean == pytest.approx(within - between * 2)
     assert std == pytest.approx(0, abs=1e-12)
 
@@ -386,16 +386,16 @@ def test_kernel_distance_is_the_mean_over_random_subsets(num_a, num_b, size):
     for i in range(5):
         random = stream(7, "kid-subset", i)
         subsets = [x[random.choice(len(x), drawn, replace=False)] for x in sets]
-        distances.append(kernel_distance(*subsets, 1, drawn, seed=0)[0])
+        distances.append(kernel_inception_distance(*subsets, 1, drawn, seed=0)[0])
     expected = (np.mean(distances), np.std(distances))
-    assert kernel_distance(*sets, 5, size, seed=7) == pytest.approx(expected, rel=1e-9)
+    assert kernel_inception_distance(*sets, 5, size, seed=7) == pytest.approx(expected, rel=1e-9)
 
 
 def test_kernel_distance_depends_on_the_seed_alone():
     a, b = normal("a", 100, 4), normal("b", 90, 4) + 0.5
-    distance = kernel_distance(a, b, 10, 30, seed=1)
-    assert distance == kernel_distance(a, b, 10, 30, seed=1)
-    assert distance != kernel_distance(a, b, 10, 30, seed=2)
+    distance = kernel_inception_distance(a, b, 10, 30, seed=1)
+    assert distance == kernel_inception_distance(a, b, 10, 30, seed=1)
+    assert distance != kernel_inception_distance(a, b, 10, 30, seed=2)
     assert distance[0] > 0 and distance[1] > 0
 
 
@@ -498,30 +498,30 @@ def test_copies_of_an_image_have_balls_without_extent():
     assert (metrics.precision, metrics.recall) == (1.0, 1 / 51)
 
 
-def test_memorisation_of_new_images_and_of_copies():
+def test_memorization_of_new_images_and_of_copies():
     train, held_out, new = normal("t", 400, 5), normal("h", 400, 5), normal("n", 400, 5)
-    as_new = memorisation(train, new, held_out)
+    as_new = memorization(train, new, held_out)
     assert as_new.median_distance_ratio == pytest.approx(1.0, abs=0.1)
     assert as_new.fraction_closer_than_held_out == pytest.approx(0.05, abs=0.03)
-    assert memorisation(train, train[:100], held_out) == (0.0, 1.0)
-    half = memorisation(train, np.vstack([train[:200] + 1e-6, new[:200]]), held_out)
+    assert memorization(train, train[:100], held_out) == (0.0, 1.0)
+    half = memorization(train, np.vstack([train[:200] + 1e-6, new[:200]]), held_out)
     assert half.fraction_closer_than_held_out == pytest.approx(0.525, abs=0.02)
     assert half.median_distance_ratio < as_new.median_distance_ratio
 
 
-def test_memorisation_of_known_layouts():
+def test_memorization_of_known_layouts():
     train, held_out = np.array([[0.0], [10.0]]), np.array([[2.0], [12.0]])
     samples = np.array([[1.0], [11.0], [7.0], [1.0], [12.0]])  # the last as close as held-out ones
-    assert memorisation(train, samples, held_out) == (0.5, 3 / 5)
+    assert memorization(train, samples, held_out) == (0.5, 3 / 5)
 
 
 def test_held_out_images_of_the_training_set_are_refused():
     train = normal("train", 40, 3)
     held_out = np.vstack([normal("held_out", 30, 3), train[:4]])
     with pytest.raises(InputError, match="has images of train, 4 of 34"):
-        memorisation(train, normal("samples", 10, 3), held_out)
+        memorization(train, normal("samples", 10, 3), held_out)
     with pytest.raises(InputError, match="train has 3 features and held_out has 2"):
-        memorisation(train, normal("samples", 10, 3), held_out[:, :2])
+        memorization(train, normal("samples", 10, 3), held_out[:, :2])
 
 
 def test_probe_reads_classes_that_a_line_separates():
@@ -549,16 +549,16 @@ BAD = {
     ("metric", "names"),
     [
         (frechet_distance, ("features_a", "features_b")),
-        (lambda a, b: kernel_distance(a, b, 2, 2, 0), ("features_a", "features_b")),
+        (lambda a, b: kernel_inception_distance(a, b, 2, 2, 0), ("features_a", "features_b")),
         (lambda a, b: precision_recall(a, b, 1), ("reference", "samples")),
         (lambda a, b: manifold_metrics(a, b, 1), ("reference", "samples")),
         (lambda a, b: density_coverage(a, b, 1), ("reference", "samples")),
-        (lambda a, b: memorisation(a, b, a), ("train", "samples")),
+        (lambda a, b: memorization(a, b, a), ("train", "samples")),
         (lambda a, b: PreparedReference(a).distance(b), ("reference", "features")),
     ],
     ids=[
         *("frechet", "kernel", "precision_recall", "manifold", "density_coverage"),
-        *("memorisation", "prepared"),
+        *("memorization", "prepared"),
     ],
 )
 def test_bad_features_are_refused_by_their_name(metric, names, message):
@@ -587,9 +587,9 @@ def test_bad_options_are_refused():
     with pytest.raises(InputError, match="it should be 1 to 5"):
         precision_recall(GOOD, GOOD, neighbours=6)
     with pytest.raises(InputError, match="0 subsets"):
-        kernel_distance(GOOD, GOOD, 0, 2, seed=0)
+        kernel_inception_distance(GOOD, GOOD, 0, 2, seed=0)
     with pytest.raises(InputError, match="1 images"):
-        kernel_distance(GOOD, GOOD, 1, 1, seed=0)
+        kernel_inception_distance(GOOD, GOOD, 1, 1, seed=0)
     with pytest.raises(InputError, match="with 6 images it should be 1 to 5"):
         precision_recall(GOOD, GOOD, neighbours=0)
 

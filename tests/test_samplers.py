@@ -9,7 +9,7 @@ from subjects import random_tensor, randomized
 from torch import nn
 
 from slimdit.core.errors import InputError
-from slimdit.diffusion.latent_sampler import Generator, labels_for
+from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
 from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.sample_files import joined
 from slimdit.diffusion.samplers import SAMPLERS
@@ -107,7 +107,7 @@ class PointMass(nn.Module):
 def test_perfect_predictor_of_one_image_samples_that_image(sampler, steps):
     x0 = random_tensor("x0", 3, 2, 2).float()
     options = SAMPLING | {"sampler": sampler, "steps": steps}
-    latents = Generator(PointMass(x0), options, T, CPU).latents(np.arange(2), np.zeros(2, int))
+    latents = LatentSampler(PointMass(x0), options, T, CPU).latents(np.arange(2), np.zeros(2, int))
     torch.testing.assert_close(latents, x0.expand(2, -1, -1, -1), rtol=0, atol=1e-3)
 
 
@@ -118,7 +118,7 @@ def model(structure):
 
 @pytest.mark.parametrize("options", [{}, {"sampler": "ddpm"}, {"options": {"eta": 1.0}}])
 def test_image_is_the_same_in_any_batch_and_order(model, options):
-    generator = Generator(model, SAMPLING | options, T, CPU)
+    generator = LatentSampler(model, SAMPLING | options, T, CPU)
     labels = np.array([0, 1, 2])
     together = generator.latents(np.arange(3), labels)
     backwards = generator.latents(np.arange(3)[::-1].copy(), labels[::-1].copy()).flip(0)
@@ -131,8 +131,8 @@ def test_image_is_the_same_in_any_batch_and_order(model, options):
 @pytest.mark.parametrize("options", [{}, {"sampler": "ddpm", "guidance_scale": 1.0}])
 def test_compiled_step_is_one_graph_and_samples_the_same_images(model, options):
     """Fewer images are sampled by the graph of more."""
-    eager = Generator(model, SAMPLING | options, T, CPU)
-    compiled = Generator(model, SAMPLING | options | {"compile": "on"}, T, CPU)
+    eager = LatentSampler(model, SAMPLING | options, T, CPU)
+    compiled = LatentSampler(model, SAMPLING | options | {"compile": "on"}, T, CPU)
     torch._dynamo.utils.counters.clear()
     for count in (3, 1):
         indices, labels = np.arange(count), np.arange(count) % 3
@@ -143,14 +143,16 @@ def test_compiled_step_is_one_graph_and_samples_the_same_images(model, options):
 
 def test_bfloat16_samples_nearly_the_same_images_in_float32(model):
     indices, labels = np.arange(2), np.array([0, 2])
-    exact = Generator(model, SAMPLING, T, CPU).latents(indices, labels)
-    half = Generator(model, SAMPLING | {"precision": "bfloat16"}, T, CPU).latents(indices, labels)
+    exact = LatentSampler(model, SAMPLING, T, CPU).latents(indices, labels)
+    half = LatentSampler(model, SAMPLING | {"precision": "bfloat16"}, T, CPU).latents(
+        indices, labels
+    )
     assert half.dtype == torch.float32
     assert 0 < (half - exact).norm() / exact.norm() < 0.05
 
 
 def test_prompts_start_from_noise_of_their_own(model):
-    generator, index, label = Generator(model, SAMPLING, T, CPU), np.array([0]), np.array([0])
+    generator, index, label = LatentSampler(model, SAMPLING, T, CPU), np.array([0]), np.array([0])
     image, prompt = (generator.latents(index, label, name) for name in ("image", "prompt"))
     assert not torch.allclose(image, prompt)
 
@@ -176,7 +178,7 @@ def guided(generator, x, t, y):
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1.5, 4.0])
 def test_guidance_goes_from_the_null_prediction_through_the_class(model, guided_inputs, scale):
-    generator = Generator(model, SAMPLING | {"guidance_scale": scale}, T, CPU)
+    generator = LatentSampler(model, SAMPLING | {"guidance_scale": scale}, T, CPU)
     conditional, unconditional, variance = outputs(model, *guided_inputs)
     eps, v = guided(generator, *guided_inputs)
     torch.testing.assert_close(eps, unconditional + scale * (conditional - unconditional))
@@ -185,7 +187,7 @@ def test_guidance_goes_from_the_null_prediction_through_the_class(model, guided_
 
 def test_guidance_of_three_channels_leaves_the_fourth_conditional(model, guided_inputs):
     options = SAMPLING | {"guided_channels": 3, "guidance_scale": 4.0}
-    eps, _ = guided(Generator(model, options, T, CPU), *guided_inputs)
+    eps, _ = guided(LatentSampler(model, options, T, CPU), *guided_inputs)
     conditional, unconditional, _ = outputs(model, *guided_inputs)
     torch.testing.assert_close(eps[:, 3], conditional[:, 3])
     expected = unconditional + 4.0 * (conditional - unconditional)
@@ -194,7 +196,7 @@ def test_guidance_of_three_channels_leaves_the_fourth_conditional(model, guided_
 
 def test_more_guided_channels_than_the_latent_has_is_an_input_error(model):
     with pytest.raises(InputError, match=r"sampling\.guided_channels 5"):
-        Generator(model, SAMPLING | {"guided_channels": 5}, T, CPU)
+        LatentSampler(model, SAMPLING | {"guided_channels": 5}, T, CPU)
 
 
 def test_balanced_labels_take_turns():

@@ -18,10 +18,10 @@ from slimdit.profiling.energy import EnergyCounter, energy_counter, joules_per_c
 from slimdit.profiling.latency import (
     compiled,
     forward,
+    interleaved_times_s,
     latency,
     latency_over_base,
     random_inputs,
-    time_in_turns,
 )
 from slimdit.profiling.peak_memory import peak_memory
 from slimdit.profiling.roofline import Peaks, Work, least_work, measured_peaks, roofline
@@ -49,7 +49,7 @@ class Clock:
 def test_models_take_turns_and_every_second_round_runs_backwards():
     called = []
     calls = [functools.partial(called.append, name) for name in "ab"]
-    times_s = time_in_turns(calls, warmup=1, timed=3, now_s=lambda: 0.0)
+    times_s = interleaved_times_s(calls, warmup=1, timed=3, now_s=lambda: 0.0)
     assert "".join(called) == "abbaabba"
     assert [len(each) for each in times_s] == [3, 3]
 
@@ -57,7 +57,7 @@ def test_models_take_turns_and_every_second_round_runs_backwards():
 def test_warmup_is_not_timed_and_each_call_gets_its_own_seconds():
     clock, walls = Clock(), iter([9, 9, 3, 1, 2, 4])  # ab ba ab
     calls = [lambda: clock.call(next(walls))] * 2
-    assert time_in_turns(calls, warmup=1, timed=2, now_s=clock) == [[1, 2], [3, 4]]
+    assert interleaved_times_s(calls, warmup=1, timed=2, now_s=clock) == [[1, 2], [3, 4]]
 
 
 def test_what_slows_the_machine_down_cancels_in_the_ratio():
@@ -69,7 +69,7 @@ def test_what_slows_the_machine_down_cancels_in_the_ratio():
         clock.call(wall_s * drift[0])
 
     calls = [functools.partial(call, wall_s) for wall_s in (0.8, 1.0)]
-    own_s, base_s = time_in_turns(calls, 0, 50, clock)
+    own_s, base_s = interleaved_times_s(calls, 0, 50, clock)
     assert max(own_s) > 3 * min(own_s)
     ratio = latency_over_base(own_s, base_s)
     assert ratio["latency_over_base"] == pytest.approx(0.8, rel=0.01)

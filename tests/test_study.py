@@ -155,13 +155,13 @@ def test_operations_add_up_along_the_chain(config):
     chained = {"from": "S2-prune-3", "apply": [{"name": "int8_weight_only"}]}
     study = Study(with_variant(config, chained))
     assert [o["name"] for o in study.operations("new")] == ["prune_heads", "int8_weight_only"]
-    assert (study.root("new"), study.parent("new")) == ("S2-base", "S2-prune-3")
+    assert (study.trained_ancestor("new"), study.parent("new")) == ("S2-base", "S2-prune-3")
     assert study.structure("new") == study.structure("S2-base")
 
 
 def test_derived_variant_may_come_from_a_distilled_one(config):
     study = Study(with_variant(config, {"from": "KD-XS2", "apply": [{"name": "int8_weight_only"}]}))
-    assert study.root("new") == "KD-XS2"
+    assert study.trained_ancestor("new") == "KD-XS2"
     assert (study.teacher("KD-XS2"), study.teacher("new")) == ("S2-base", None)
 
 

@@ -23,7 +23,7 @@ from slimdit.study.study import identity
 from slimdit.training import loop
 from slimdit.training.history import expert_load, final_terms
 from slimdit.training.objective import TERMS, Hyperparameters, Objective
-from slimdit.training.resume_checkpoints import States
+from slimdit.training.resume_checkpoints import ResumeCheckpoints
 from train import train
 
 CPU = torch.device("cpu")
@@ -239,7 +239,7 @@ def teacher(tmp_path):
 
 def fitted(model, objective, tmp_path, steps=4):
     run = loop.Run(model, TERMS, 1e-3, 0.5)
-    loop.fit(run, steps, objective, States(tmp_path, "key"), 1, 100)
+    loop.fit(run, steps, objective, ResumeCheckpoints(tmp_path, "key"), 1, 100)
     return run
 
 
@@ -338,7 +338,7 @@ def test_moving_average_follows_its_formula(objective, tmp_path):
     name = "final_layer.linear.weight"
     expected = run.average[name].clone()
     for step in range(3):
-        loop.fit(run, step + 1, losses, States(tmp_path, "key"), 1, 100)
+        loop.fit(run, step + 1, losses, ResumeCheckpoints(tmp_path, "key"), 1, 100)
         expected = 0.9 * expected + 0.1 * run.parameters[name].detach()
     torch.testing.assert_close(run.average[name], expected)
     assert expected.abs().sum() > 0
@@ -349,7 +349,7 @@ def test_logged_losses_are_means_of_their_interval(objective, tmp_path):
     for log_every_steps in (1, 2):
         model, losses = objective("MoE-S2-8E2A")
         run = loop.Run(model, TERMS, 1e-3, 0.9)
-        loop.fit(run, 4, losses, States(tmp_path, "key"), log_every_steps, 100)
+        loop.fit(run, 4, losses, ResumeCheckpoints(tmp_path, "key"), log_every_steps, 100)
         logs[log_every_steps] = [entry["loss"] for entry in run.history]
     singles = logs[1]
     assert logs[2] == pytest.approx([sum(singles[:2]) / 2, sum(singles[2:]) / 2], rel=1e-5)

@@ -9,7 +9,7 @@ from ratios import ROUNDED, matmuls_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.compute.precision import name_of
-from slimdit.diffusion.latent_sampler import Generator, noise_for
+from slimdit.diffusion.latent_sampler import LatentSampler, noise_for
 from slimdit.diffusion.process import respaced_timesteps
 from slimdit.models.dit import DiT
 from slimdit.profiling.cost import count_macs
@@ -68,7 +68,7 @@ def against_plain(
 def study_sampler(study: Study, variant: str, dtype: torch.dtype, device: torch.device):
     model = made_model(study, variant, device)
     sampling = SAMPLING | {"precision": name_of(dtype)}
-    generator = Generator(model, sampling, num_timesteps(study), device)
+    generator = LatentSampler(model, sampling, num_timesteps(study), device)
     return lambda: [generator.latents(INDICES, labels_of(model))]
 
 

@@ -39,7 +39,7 @@ def train(
     from slimdit.training.history import expert_load, final_terms
     from slimdit.training.loop import Run, fit
     from slimdit.training.objective import TERMS, Hyperparameters, Objective
-    from slimdit.training.resume_checkpoints import States
+    from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
     started_s = time.monotonic()
     hyper = Hyperparameters(**training)
@@ -61,7 +61,7 @@ def train(
             *inputs.values(),
         ]
     )
-    states = States(state, key)
+    states = ResumeCheckpoints(state, key)
     torch.set_float32_matmul_precision("high")
     model = build_model(structure, seed).to(on)
     run = Run(

@@ -47,11 +47,11 @@ def train_autoencoder(
         peak_signal_to_noise,
     )
     from slimdit.training.loop import Run, fit
-    from slimdit.training.resume_checkpoints import States
+    from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
     options = training
     key = fingerprint([recipe, arithmetic(), sha256_of(subset)])
-    states = States(state, key)
+    states = ResumeCheckpoints(state, key)
     on = device()
     train_pictures, held_out_pictures = (
         load_split(subset, split, images_root, image_size) for split in ("train", "held_out")

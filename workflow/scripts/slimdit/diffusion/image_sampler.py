@@ -12,7 +12,7 @@ from slimdit.storage.files import read_json, sha256_of
 class ImageSampler:
     """Image i of a run depends on (seed, i, its label) alone.
 
-    sampling: what `Generator` takes, and {"num_samples", "num_sets", "labels", "batch_size"}:
+    sampling: what `LatentSampler` takes, and {"num_samples", "num_sets", "labels", "batch_size"}:
     `num_sets` sets of the same labels from other noise, one set after the other.
 
     Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents;
@@ -25,7 +25,7 @@ class ImageSampler:
         from slimdit.compute.devices import device, on_cuda
         from slimdit.compute.precision import name_of
         from slimdit.data.autoencoders import load_autoencoder, weights_file
-        from slimdit.diffusion.latent_sampler import Generator, labels_for
+        from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
         from slimdit.jobs.provenance import arithmetic
         from slimdit.models.checkpoint import load_variant
 
@@ -33,12 +33,12 @@ class ImageSampler:
         on = device()
         torch.set_float32_matmul_precision("high")
         model = load_variant(checkpoint, on)
-        self.generator = Generator(model, self.options, num_timesteps, on)
+        self.latent_sampler = LatentSampler(model, self.options, num_timesteps, on)
         self.autoencoder = load_autoencoder(source, revision, on)
         if on_cuda(self.options["compile"], "on", on):
             self.autoencoder.decoder.compile(dynamic=True)
         # bfloat16 has fewer digits than an image's eight bits.
-        is_half = on.type == "cuda" and self.generator.dtype != torch.float32
+        is_half = on.type == "cuda" and self.latent_sampler.dtype != torch.float32
         self.decoder_dtype = torch.float16 if is_half else torch.float32
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
@@ -49,7 +49,7 @@ class ImageSampler:
         )
         self.num_images = len(self.labels) * self.options["num_sets"]
         files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
-        self.precision_name = name_of(self.generator.dtype)
+        self.precision_name = name_of(self.latent_sampler.dtype)
         self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *files]
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
@@ -60,7 +60,7 @@ class ImageSampler:
         """The images that `images` gives, as a function to be called when they are needed."""
         from slimdit.data.autoencoders import start_decoding
 
-        z = self.generator.latents(indices, labels, stream)
+        z = self.latent_sampler.latents(indices, labels, stream)
         return start_decoding(
             self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
         )
@@ -80,7 +80,7 @@ class ImageSampler:
         def make(start, stop):
             indices = np.arange(rows[start], rows[stop - 1] + 1)
             images = self.started(indices, self.labels[indices % len(self.labels)])
-            return images if self.generator.device.type == "cuda" else images()
+            return images if self.latent_sampler.device.type == "cuda" else images()
 
         todo, started_s = len(rows) - array.done, time.monotonic()
         array.fill(make, self.options["batch_size"], "sample", "image")

@@ -34,7 +34,7 @@ def noise_for(
     return np.stack(draws)
 
 
-class Generator:
+class LatentSampler:
     """Samples latents from a model.
 
     Args:

@@ -68,7 +68,7 @@ class Diffusion(nn.Module):
         """The named coefficient at steps k (B,), shaped (B, 1, 1, 1)."""
         return getattr(self, name)[k].view(-1, 1, 1, 1)
 
-    def noised(self, x0: Tensor, k: Tensor, eps: Tensor) -> Tensor:
+    def add_noise(self, x0: Tensor, k: Tensor, eps: Tensor) -> Tensor:
         """sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps."""
         return self.at("sqrt_alpha_bar", k) * x0 + self.at("sqrt_one_minus_alpha_bar", k) * eps
 

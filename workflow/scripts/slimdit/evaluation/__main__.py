@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         out = None if options.out is None else _checked_out(options.out)
-        if options.keep is not None:
-            _make_folder(Path(options.keep), "--keep")
+        if options.cache_dir is not None:
+            _make_folder(Path(options.cache_dir), "--cache-dir")
         result = evaluate(**{k: v for k, v in vars(options).items() if k != "out"})
         if out is None:
             json.dump(result, sys.stdout, indent=1, sort_keys=True, allow_nan=False)
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         help="crop and resize the images of folders to this many pixels squared",
     )
     result.add_argument(
-        "--keep",
+        "--cache-dir",
         metavar="FOLDER",
         help="keep features in this folder: a reference is computed once, a killed run goes on",
     )
@@ -89,14 +89,14 @@ def evaluate(
     extractor_options: list[tuple[str, object]],
     batch_size: int,
     image_size: int | None,
-    keep: str | Path | None = None,
+    cache_dir: str | Path | None = None,
     **measures: int,
 ) -> dict:
     """Metrics of two image sets and where they come from, as JSON values.
 
     `metrics` are named as in a study's tables. `sources` says what of the reference each compares
     the samples with: its statistics, where it has some, for the distance of that kind of features,
-    or its images. Without images it gives those distances alone. keep: folder of features that
+    or its images. Without images it gives those distances alone. cache_dir: folder of features that
     are not computed again. measures: those of `quality`. Raises InputError for bad files before
     the extractor is built.
     """
@@ -106,11 +106,11 @@ def evaluate(
     built = _built(extractor, dict(extractor_options))
     _check_features(built, real, made)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    of_samples = _features(built, made, batch_size, "samples", keep)
+    of_samples = _features(built, made, batch_size, "samples", cache_dir)
     metrics, sources = {}, {}
     if real.images is not None:
         of_samples["probabilities"] = built.class_probabilities(of_samples["pooled"])
-        of_reference = _features(built, real, batch_size, "reference", keep)
+        of_reference = _features(built, real, batch_size, "reference", cache_dir)
         metrics = quality(of_reference, of_samples, **measures)
         sources = {
             name: OF_SAMPLES if name.startswith("classifier_score") else OF_IMAGES
@@ -149,8 +149,8 @@ def table(result: dict) -> str:
     )
 
 
-def _features(extractor, images: ImageSet, batch_size: int, description: str, keep) -> dict:
-    features = extractor.features(images.images, batch_size, f"{description} features", keep)
+def _features(extractor, images: ImageSet, batch_size: int, description: str, cache_dir) -> dict:
+    features = extractor.features(images.images, batch_size, f"{description} features", cache_dir)
     return features if images.labels is None else {**features, "labels": images.labels}
 
 

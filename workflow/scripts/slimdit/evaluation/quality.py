@@ -8,9 +8,9 @@ from slimdit.evaluation.metrics import (
     frechet_distance,
     frechet_distance_spread,
     inception_score,
-    kernel_distance,
+    kernel_inception_distance,
     manifold_metrics,
-    memorisation,
+    memorization,
 )
 
 MEASURES = ("neighbours", "kid_subsets", "kid_subset_size", "score_split_size", "seed")
@@ -47,7 +47,7 @@ def quality(
             f"{name}_standard_error": spread.standard_error,
         }
     real, made = reference["pooled"], samples["pooled"]
-    metrics["kid"], metrics["kid_std"] = kernel_distance(
+    metrics["kid"], metrics["kid_std"] = kernel_inception_distance(
         real, made, kid_subsets, kid_subset_size, seed
     )
     metrics |= manifold_metrics(real, made, neighbours)._asdict()
@@ -59,7 +59,7 @@ def quality(
             "classifier_score_corrected": score.corrected,
         }
     if "train_pooled" in reference:
-        copies = memorisation(reference["train_pooled"], made, reference["held_out_pooled"])
+        copies = memorization(reference["train_pooled"], made, reference["held_out_pooled"])
         metrics |= {
             "nearest_train_distance_ratio": copies.median_distance_ratio,
             "fraction_closer_than_held_out": copies.fraction_closer_than_held_out,

@@ -100,7 +100,7 @@ def _is_made_from(study: Study, job: Job, other: Job) -> bool:
         return True
     rows = [job.variant] if job.step != other.step else []
     if job.step in ("train", "compress"):
-        rows.append(study.edge(job.variant))
+        rows.append(study.depends_on(job.variant))
     elif job.step in ("compare", "measure_speed"):
         rows.append(study.parent(job.variant))
     return other.variant in rows and job.seed in (None, other.seed)

@@ -138,18 +138,17 @@ def time_train(study: Study, device, variant: str) -> Rate:
 
 def time_denoise(study: Study, device, variant: str) -> Rate:
     """A step of the sampler."""
-    from slimdit.diffusion.latent_sampler import Generator
 
     torch.set_float32_matmul_precision("high")
     model, sampling = made_up_model(study, variant), study.sampling(variant)
     # Not padded: a batch is as large as it is asked for.
     options = sampling | {"steps": NUM_STEPS, "batch_size": 1}
-    num_timesteps = study.training(study.root(variant))["num_timesteps"]
-    generator = Generator(model, options, num_timesteps, device)
+    num_timesteps = study.training(study.trained_ancestor(variant))["num_timesteps"]
+    latent_sampler = LatentSampler(model, options, num_timesteps, device)
 
     def call_with(size):
         indices = np.arange(size)
-        return lambda: generator.latents(indices, indices % model.num_classes)
+        return lambda: latent_sampler.latents(indices, indices % model.num_classes)
 
     rate = image_rate(call_with, sampling["batch_size"], device)
     return Rate(rate.unit_s / NUM_STEPS, rate.once_s, rate.note)

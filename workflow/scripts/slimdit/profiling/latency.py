@@ -1,6 +1,6 @@
 """How long a pass through a model takes, on the device that measures it.
 
-Models that are compared are timed in turns, so that whatever slows the machine down meets both.
+Models that are compared are timed interleaved, so that whatever slows the machine down meets both.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ AUTOTUNED = "max-autotune-no-cudagraphs"
 DEFAULT = "default"
 
 
-def time_in_turns(
+def interleaved_times_s(
     calls: Sequence[Callable[[], object]], warmup: int, timed: int, now_s: Callable[[], float]
 ) -> list[list[float]]:
-    """Seconds of `timed` rounds of each call, after `warmup` rounds; as `in_turns` goes."""
+    """Seconds of `timed` rounds of each call, after `warmup` rounds; as `interleaved` goes."""
 
     def timer(call: Callable[[], object]) -> Callable[[], float]:
         def seconds() -> float:
@@ -36,10 +36,12 @@ def time_in_turns(
 
         return seconds
 
-    return in_turns([timer(call) for call in calls], warmup, timed)
+    return interleaved([timer(call) for call in calls], warmup, timed)
 
 
-def in_turns(timers: Sequence[Callable[[], float]], warmup: int, timed: int) -> list[list[float]]:
+def interleaved(
+    timers: Sequence[Callable[[], float]], warmup: int, timed: int
+) -> list[list[float]]:
     """What `timed` rounds of each timer give, after `warmup` rounds.
 
     A round has every timer once; every second round runs backwards, so that none always comes

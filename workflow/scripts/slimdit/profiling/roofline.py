@@ -17,7 +17,7 @@ from slimdit.profiling.latency import clock_s
 PEAK_S = 0.5  # of repeating what is measured; the fastest counts
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
 COPY_BYTES = {"cpu": 2**28, "cuda": 2**30}
-WORTH_NAMING = 0.25  # share of a peak from which on it is what bounds a pass
+WORTH_NAMING = 0.25  # fraction of a peak from which on it is what bounds a pass
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from slimdit.profiling.latency import (
     clock_s,
     compiled,
     forward,
+    interleaved_times_s,
     latency,
     latency_over_base,
     random_inputs,
-    time_in_turns,
 )
 from slimdit.profiling.roofline import Peaks, least_work, roofline
 
@@ -76,7 +76,7 @@ class SpeedTrials:
                 programs, (compile_mode, *_) = zip(*made, strict=True)
             calls = [functools.partial(forward, each, inputs, dtype) for each in programs]
             warmup, timed = (self.options[f"{kind}_iterations"] for kind in ("warmup", "timed"))
-            own_s, *base_s = time_in_turns(calls, warmup, timed, clock)
+            own_s, *base_s = interleaved_times_s(calls, warmup, timed, clock)
             is_largest = batch_size == max(self.options[f"{mode}_batch_sizes"])
             energy_j = None
             if self.counter and is_largest:

@@ -100,7 +100,9 @@ IMAGES = {
 SAMPLING = {
     "sampling": Study.sampling,
     # Of the training of the weights that are sampled.
-    "num_timesteps": lambda study, variant: study.training(study.root(variant))["num_timesteps"],
+    "num_timesteps": lambda study, variant: study.training(study.trained_ancestor(variant))[
+        "num_timesteps"
+    ],
     "source": config_value("autoencoder", "source"),
     "revision": config_value("autoencoder", "revision"),
 }

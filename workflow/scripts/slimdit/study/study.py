@@ -1,6 +1,6 @@
 """A study's config resolved into what each of its rows is: torch-free, used by the Snakefile.
 
-A variant is the base except for a component (`attention`, `mlp`), a lesson (`distill`),
+A variant is the base except for a component (`attention`, `mlp`), a distillation (`distill`),
 compressions of a trained parent (`from`, `apply`), or a way of sampling; `training` overrides the
 study's.
 """
@@ -72,7 +72,7 @@ class Study:
     def block(self, variant: str) -> dict:
         return self.variants[variant]
 
-    def root(self, variant: str) -> str:
+    def trained_ancestor(self, variant: str) -> str:
         """The trained variant that `variant` is, or is derived from."""
         while "from" in self.block(variant):
             variant = self.block(variant)["from"]
@@ -81,8 +81,8 @@ class Study:
     def teacher(self, variant: str) -> str | None:
         return self.block(variant).get("distill", {}).get("teacher")
 
-    def edge(self, variant: str) -> str | None:
-        """The variant that this one is made from, by compressions or lessons."""
+    def depends_on(self, variant: str) -> str | None:
+        """The variant that this one is made from, by compression or distillation."""
         return self.block(variant).get("from") or self.teacher(variant)
 
     def operations(self, variant: str) -> list[dict]:
@@ -94,7 +94,7 @@ class Study:
 
     def structure(self, variant: str) -> dict:
         """The architecture that is trained: what a model is built from."""
-        block = self.block(self.root(variant))
+        block = self.block(self.trained_ancestor(variant))
         data, autoencoder = self.config["data"], self.config["autoencoder"]
         return {
             **self.config["backbones"][block["backbone"]],

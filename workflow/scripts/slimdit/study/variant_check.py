@@ -61,7 +61,7 @@ def _problems(study) -> Iterator[str]:
 def _rests_on(wrong: set[str], study, variant: str) -> bool:
     """Every cycle has a wrong variant in it, so that this ends."""
     while variant is not None and variant not in wrong:
-        variant = study.edge(variant)
+        variant = study.depends_on(variant)
     return variant is not None
 
 
@@ -117,7 +117,7 @@ def _edge_problems(study, variant: str) -> Iterator[str]:
     """Of the variant's own edge, and of a cycle that it is in."""
     key = "from" if "from" in study.block(variant) else "distill.teacher"
     where, chain = f"variants.{variant}.{key}", [variant]
-    while (target := study.edge(chain[-1])) is not None:
+    while (target := study.depends_on(chain[-1])) is not None:
         if target not in study.variants:
             if len(chain) == 1:
                 yield unknown(where, target, study.variants)
@@ -185,7 +185,7 @@ def _teacher_problems(study, variant: str) -> Iterator[str]:
     if teacher is None:
         return
     own = study.training(variant)["num_timesteps"]
-    its = study.training(study.root(teacher))["num_timesteps"]
+    its = study.training(study.trained_ancestor(teacher))["num_timesteps"]
     if own != its:
         yield (
             f"variants.{variant}.distill.teacher {teacher} was trained with {its} timesteps and "
@@ -237,7 +237,11 @@ def _misfits(
 
 def _setting_problems(study, variant: str) -> Iterator[str]:
     """Of numbers that others limit, each named where it is set."""
-    sampling, root, structure = study.sampling(variant), study.root(variant), _sizes(study, variant)
+    sampling, root, structure = (
+        study.sampling(variant),
+        study.trained_ancestor(variant),
+        _sizes(study, variant),
+    )
     patch_size = f"variants.{root}.patch_size"
     steps, guided = (_place(study, variant, "sampling", key) for key in SAMPLING_SIZES)
     timesteps = _place(study, root, "training", "num_timesteps")

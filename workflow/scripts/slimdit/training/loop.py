@@ -17,7 +17,7 @@ from slimdit.compute.out_of_memory import is_out_of_memory
 from slimdit.compute.process_group import Processes
 from slimdit.core.errors import InputError
 from slimdit.jobs.progress import Progress
-from slimdit.training.resume_checkpoints import States
+from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Run:
         self.window.add(terms, expert_loads)
         self.step += 1
 
-    def check_finite(self, states: States) -> None:
+    def check_finite(self, states: ResumeCheckpoints) -> None:
         """Raise InputError for weights that are not finite: the last loss came before them."""
         weights = [*self.parameters.values(), *self.average.values()]
         if not torch.stack([weight.isfinite().all() for weight in weights]).all():
@@ -152,7 +152,7 @@ def fit(
     run: Run,
     steps: int,
     gradients: Callable[[int], tuple[Tensor, Tensor | None]],
-    states: States,
+    states: ResumeCheckpoints,
     log_every_steps: int,
     save_every_steps: int,
     on_log: Callable[[dict], None] = lambda entry: None,
@@ -213,13 +213,13 @@ def memory_for(step: int, remedy: str) -> Iterator:
         raise InputError(f"Step {step + 1} does not fit in memory; {remedy}.") from None
 
 
-def check_finite(entry: dict, interval_steps: int, states: States) -> None:
+def check_finite(entry: dict, interval_steps: int, states: ResumeCheckpoints) -> None:
     if not np.isfinite(entry["loss"]):
         what = f"The loss is {entry['loss']} within the {interval_steps} steps"
         raise _not_finite(what, entry["step"], states)
 
 
-def _not_finite(what: str, step: int, states: States) -> InputError:
+def _not_finite(what: str, step: int, states: ResumeCheckpoints) -> InputError:
     return InputError(
         f"{what} before step {step}; the last good state is kept in {states.folder}. Try a smaller "
         "training.learning_rate, or training.precision: float32."

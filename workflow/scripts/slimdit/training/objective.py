@@ -96,12 +96,12 @@ class Objective:
         total = torch.zeros(len(TERMS), device=self.device)
         for rows in self.parts:
             part = batch.part(rows)
-            share = self.share(part)
+            fraction = self.fraction(part)
             with self.processes.without_exchange(self.model, rows is not self.parts[-1]):
                 terms, loads = self.losses(part, loads)
                 # Exchanged gradients are means over the processes.
-                (terms[0] * (share * self.processes.size)).backward()
-            total += terms.detach() * share
+                (terms[0] * (fraction * self.processes.size)).backward()
+            total += terms.detach() * fraction
         return self.processes.sum(total), loads
 
     def losses(self, batch: Batch, loads: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -113,7 +113,7 @@ class Objective:
         balance = mse.new_zeros(())
         if self.routes_tokens:
             if loads is None:
-                loads = self.processes.sum(expert_loads(prediction) * self.share(batch))
+                loads = self.processes.sum(expert_loads(prediction) * self.fraction(batch))
             losses = [r.balance_loss(f) for r, f in zip(prediction.routings, loads, strict=True)]
             balance = torch.stack(losses).sum()
 
@@ -125,10 +125,10 @@ class Objective:
     def loads(self, batch: Batch) -> Tensor:
         """Expert loads of the whole batch, (L, E): the balance loss of a part needs them."""
         parts = [batch.part(rows) for rows in self.parts]
-        loads = [expert_loads(self.prediction(part)) * self.share(part) for part in parts]
+        loads = [expert_loads(self.prediction(part)) * self.fraction(part) for part in parts]
         return self.processes.sum(torch.stack(loads).sum(0))
 
-    def share(self, part: Batch) -> float:
+    def fraction(self, part: Batch) -> float:
         """Of the whole batch."""
         return len(part.y) / self.hyper.batch_size
 
@@ -140,7 +140,7 @@ class Objective:
         """The whole batch, the same in every process."""
         x0, labels = self.batches(step)  # (B, C, H, W), (B,)
         k, eps, y = self.draws(step, x0.shape, labels)
-        return Batch(x0, self.diffusion.noised(x0, k, eps), k, eps, y)
+        return Batch(x0, self.diffusion.add_noise(x0, k, eps), k, eps, y)
 
     def draws(self, step: int, shape, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Timesteps (B,), noise (B, C, H, W), and labels with some dropped to the null class."""

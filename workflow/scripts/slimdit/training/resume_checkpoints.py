@@ -1,4 +1,4 @@
-"""States of a run on disk: the newest two, so that a damaged one costs little."""
+"""ResumeCheckpoints of a run on disk: the newest two, so that a damaged one costs little."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ DIGITS = 16  # of the checksum
 log = logging.getLogger(__name__)
 
 
-class States:
+class ResumeCheckpoints:
     """Files `<folder>/<key>-<step>-<checksum>.safetensors` of one run.
 
     `key` says what the run is a function of: states of another run are never continued, and kept.

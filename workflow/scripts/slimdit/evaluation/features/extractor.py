@@ -75,11 +75,11 @@ class Extractor(ABC):
         images: np.ndarray,
         batch_size: int,
         description: str = "features",
-        keep: str | Path | None = None,
+        cache_dir: str | Path | None = None,
     ) -> dict[str, np.ndarray]:
         """Features of uint8 images (N, H, W, 3): {"pooled": (N, D), "spatial": (N, S)} float32.
 
-        Image i has the same features in any batch, to rounding. keep: a folder that batches are
+        Image i has the same features in any batch, to rounding. cache_dir: a folder that batches are
         written to as they come, so that a killed process goes on there and what is done is not
         computed again, as long as images, extractor, code, library versions and device are the
         same. Raises InputError for images of another shape or type, and for none.
@@ -100,7 +100,7 @@ class Extractor(ABC):
 
         num_pooled, num_spatial = (values.shape[1] for values in batch(0, 1))
         with contextlib.ExitStack() as stack:
-            folder = keep or stack.enter_context(tempfile.TemporaryDirectory())
+            folder = cache_dir or stack.enter_context(tempfile.TemporaryDirectory())
             shape = (len(images), num_pooled + num_spatial)
             array = ResumableArray(folder, self._key(images), shape, np.float32)
             array.fill(

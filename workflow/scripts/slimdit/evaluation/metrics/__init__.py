@@ -12,8 +12,8 @@ from slimdit.evaluation.metrics.frechet import (
     frechet_distance_from_statistics,
 )
 from slimdit.evaluation.metrics.inception_score import InceptionScore, inception_score
-from slimdit.evaluation.metrics.kid import kernel_distance
-from slimdit.evaluation.metrics.memorization import Memorisation, memorisation
+from slimdit.evaluation.metrics.kid import kernel_inception_distance
+from slimdit.evaluation.metrics.memorization import Memorization, memorization
 from slimdit.evaluation.metrics.moments import Moments
 from slimdit.evaluation.metrics.precision_recall import (
     Manifold,
@@ -38,7 +38,7 @@ __all__ = [
     "ExtrapolatedDistance",
     "InceptionScore",
     "Manifold",
-    "Memorisation",
+    "Memorization",
     "Moments",
     "PreparedReference",
     "class_accuracy",
@@ -51,10 +51,10 @@ __all__ = [
     "frechet_distance_spread",
     "inception_score",
     "independent_difference",
-    "kernel_distance",
+    "kernel_inception_distance",
     "linear_probe",
     "manifold_metrics",
-    "memorisation",
+    "memorization",
     "paired_difference",
     "precision_recall",
 ]

@@ -7,7 +7,7 @@ from slimdit.core.randomness import stream
 from slimdit.evaluation.metrics.checks import checked_pair
 
 
-def kernel_distance(
+def kernel_inception_distance(
     features_a: np.ndarray,
     features_b: np.ndarray,
     num_subsets: int,

@@ -11,12 +11,12 @@ from slimdit.evaluation.metrics.neighbours import nearest_distances
 CLOSE_QUANTILE = 0.05  # of the held-out images' distances
 
 
-class Memorisation(NamedTuple):
+class Memorization(NamedTuple):
     median_distance_ratio: float
     fraction_closer_than_held_out: float
 
 
-def memorisation(train: np.ndarray, samples: np.ndarray, held_out: np.ndarray) -> Memorisation:
+def memorization(train: np.ndarray, samples: np.ndarray, held_out: np.ndarray) -> Memorization:
     """How much closer samples lie to their nearest training image than unseen real images do.
 
     median_distance_ratio: median distance of samples (M, D) to their nearest of train (N, D), over
@@ -38,7 +38,7 @@ def memorisation(train: np.ndarray, samples: np.ndarray, held_out: np.ndarray) -
             f"held_out has images of train, {(held_out_distances == 0).sum()} of "
             f"{len(held_out)}; the two should be disjoint."
         )
-    return Memorisation(
+    return Memorization(
         float(np.median(distances) / np.median(held_out_distances)),
         float((distances < close).mean()),
     )
