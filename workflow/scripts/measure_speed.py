@@ -1,4 +1,4 @@
-"""Measure a variant's latency, interleaved with its base's, and what it takes in memory and energy."""
+"""Measure a variant's latency, interleaved with its base's, its memory and its energy."""
 
 
 def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_checkpoint=None):

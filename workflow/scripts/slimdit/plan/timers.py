@@ -138,6 +138,7 @@ def time_train(study: Study, device, variant: str) -> Rate:
 
 def time_denoise(study: Study, device, variant: str) -> Rate:
     """A step of the sampler."""
+    from slimdit.diffusion.latent_sampler import LatentSampler
 
     torch.set_float32_matmul_precision("high")
     model, sampling = made_up_model(study, variant), study.sampling(variant)

@@ -79,8 +79,8 @@ class Extractor(ABC):
     ) -> dict[str, np.ndarray]:
         """Features of uint8 images (N, H, W, 3): {"pooled": (N, D), "spatial": (N, S)} float32.
 
-        Image i has the same features in any batch, to rounding. cache_dir: a folder that batches are
-        written to as they come, so that a killed process goes on there and what is done is not
+        Image i has the same features in any batch, to rounding. cache_dir: a folder that batches
+        are written to as they come, so that a killed process goes on there and what is done is not
         computed again, as long as images, extractor, code, library versions and device are the
         same. Raises InputError for images of another shape or type, and for none.
         """

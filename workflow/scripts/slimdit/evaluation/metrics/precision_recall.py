@@ -25,8 +25,8 @@ class Manifold(NamedTuple):
 def manifold_metrics(reference: np.ndarray, samples: np.ndarray, neighbours: int) -> Manifold:
     """Precision, recall, density and coverage, from one pass over each matrix of distances.
 
-    Precision: fraction of samples (M, D) in any ball of the reference (N, D); recall: fraction of the
-    reference in any ball of the samples (Kynkäänniemi et al., 2019). Density: number of the
+    Precision: fraction of samples (M, D) in any ball of the reference (N, D); recall: fraction of
+    the reference in any ball of the samples (Kynkäänniemi et al., 2019). Density: number of the
     reference's balls that a sample is in, over `neighbours`; coverage: fraction of the reference's
     balls with a sample in them (Naeem et al., 2020).
     """
