@@ -1,7 +1,7 @@
 """What a study will cost: its jobs, its bytes, and hours from rates measured or recorded."""
 
+import dataclasses
 import itertools
-import json
 import re
 import shutil
 import subprocess
@@ -16,10 +16,10 @@ from slimdit.core.errors import InputError
 from slimdit.plan import __main__ as plan
 from slimdit.plan.jobs import OF_ALL_CORES, OF_GPU, PlannedJob, planned_jobs
 from slimdit.plan.makespan import makespan_s
-from slimdit.plan.rates import Rate, Rates, measured, model_of, recorded
-from slimdit.plan.timers import TIMERS, image_rate
-from slimdit.plan.work import StudyWork
-from slimdit.storage.files import read_json, write_json
+from slimdit.plan.rates import Rates, measured, rate_name, recorded
+from slimdit.plan.timers import TIMERS, image_s
+from slimdit.plan.work import START_S, work_of
+from slimdit.storage.files import write_json
 from slimdit.study.jobs import Job
 from slimdit.study.load import configured_study
 from slimdit.study.study import Study
@@ -27,7 +27,6 @@ from slimdit.study.study import Study
 TINY = [str(ROOT / "tests/tiny.yaml")]
 STUDY = Study(load_config("tests/tiny.yaml"))
 H100 = {"device": "NVIDIA H100", "processor": "a CPU", "commit": "0123456789abcdef"}
-H100 |= {"load_average": 0.1, "cores": 16}
 CPU = torch.device("cpu")
 
 
@@ -42,9 +41,8 @@ def jobs(tmp_path_factory):
 @pytest.fixture
 def at_a_second(jobs):
     """Rates of a GPU on which everything that the tiny study needs takes a second."""
-    units = (name for job in jobs for name in StudyWork(STUDY).of(job).units)
-    models = {variant: model_of(STUDY, variant) for variant in STUDY.variants}
-    return Rates(H100, models, {name: Rate(1.0) for name in ("start", *units)})
+    units = (unit for job in jobs for unit in work_of(STUDY, job).units)
+    return Rates(H100, {rate_name(STUDY, unit): 1.0 for unit in units})
 
 
 @pytest.fixture
@@ -57,11 +55,6 @@ def folder(tmp_path, monkeypatch):
 def with_config(folder):
     shutil.copy(ROOT / "config.yaml", folder)
     return folder
-
-
-def cost_of(jobs, rates):
-    work_of = StudyWork(STUDY).of
-    return [plan.cost_of(job, work_of(job), STUDY, rates) for job in jobs]
 
 
 def test_jobs_are_those_of_a_dry_run(jobs, folder):
@@ -106,10 +99,10 @@ def test_jobs_wait_for_what_they_are_made_from(jobs, job, expected):
 def test_the_papers_study_is_planned_without_its_images(folder):
     (folder / "workflow").symlink_to(ROOT / "workflow")  # the paper's values
     overlay = str(ROOT / "configs/imagenet200.yaml")
-    work_of, amounts = StudyWork(IMAGENET200).of, Counter()
+    amounts = Counter()
     for job in planned_jobs(configured_study([overlay]), [overlay]):
         if job.rule in ("select_subset", "encode_latents", "train"):
-            amounts[job.rule] += work_of(job).amount
+            amounts[job.rule] += work_of(IMAGENET200, job).amount
     steps = sum(IMAGENET200.training(row)["steps"] for row in IMAGENET200.trained)
     assert amounts == {
         "select_subset": 200 * 655,
@@ -148,11 +141,10 @@ def test_jobs_without_a_gpu_share_the_cores():
 
 
 def test_a_sharded_samplings_work_is_that_of_one_job_and_its_prompts(jobs):
-    work_of = StudyWork(STUDY).of
     its = [job for job in jobs if job.job.variant == "S4-base" and job.job.step == "sample"]
-    whole = work_of(PlannedJob(its[0].job))
-    parts = [work_of(job) for job in its if job.shard]
-    (rest,) = (work_of(job) for job in its if not job.shard)
+    whole = work_of(STUDY, PlannedJob(its[0].job))
+    parts = [work_of(STUDY, job) for job in its if job.shard]
+    (rest,) = (work_of(STUDY, job) for job in its if not job.shard)
     assert sorted(part.amount for part in parts) == [3, 3, 6]  # 4 batches of images
     assert (rest.amount, rest.files) == (0, whole.files)
     totals = Counter()
@@ -172,60 +164,52 @@ def test_slow_moments_do_not_make_a_batch_slow(slow, monkeypatch):
 
         return call
 
-    rate = image_rate(call_with, 16, CPU)
-    assert 16 * rate.unit_s == pytest.approx(0.05 + 0.02 * 16, 0.4)  # scaled from fewer images
+    assert 16 * image_s(call_with, 16, CPU) == pytest.approx(
+        0.05 + 0.02 * 16, 0.4
+    )  # scaled from fewer images
 
 
-def test_each_timer_measures_and_what_it_measured_is_read_again(tmp_path):
-    names = {what: f"{what} S4-base" if what in ("train", "denoise") else what for what in TIMERS}
-    del names["compile"]  # which takes as long as all others
-    rates = measured(STUDY, dict.fromkeys(names.values(), 1))
-    assert all(rate.unit_s > 0 for rate in rates.rates.values())
-    rates.save(tmp_path / "rates.json")
-    again = recorded(tmp_path / "rates.json")
-    assert (again.rates, again.models) == (rates.rates, rates.models)
-    assert {"versions", "time"} <= read_json(tmp_path / "rates.json")["origin"].keys()
+def test_each_timer_measures_and_what_it_measured_is_read_again(folder):
+    units = [f"{what} S4-base" if what in ("train", "denoise") else what for what in TIMERS]
+    rates = measured(STUDY, dict.fromkeys(units, 1))
+    assert len(rates.seconds) == len(TIMERS)
+    assert all(seconds > 0 for seconds in rates.seconds.values())
+    write_json("rates.json", dataclasses.asdict(rates))
+    assert recorded("rates.json") == rates
+    assert {"versions", "time"} <= rates.origin.keys()
 
 
-def test_recorded_rates_are_used_and_named(at_a_second, folder):
-    at_a_second.save("h100.json")
-    text = plan.plan(TINY, measurements="h100.json")
-    assert "Measured on NVIDIA H100 at commit 0123456 (h100.json)." in text
+def test_recorded_rates_are_used_and_named(at_a_second, folder, capsys):
+    write_json("h100.json", dataclasses.asdict(at_a_second))
+    assert plan.main(["--configfile", *TINY, "--measurements", "h100.json"]) == 0
+    text = capsys.readouterr().out
+    assert "Measured on NVIDIA H100 at commit 0123456." in text
     (train,) = re.findall(r"^train .*$", text, re.MULTILINE)
-    cells = train.split()  # rule, jobs, work, disk, hours, longest job
-    assert cells[1:4] == ["13", "52", "steps"]
-    assert cells[-3:] == [f"{(4 * 52 + 13) / 3600:.2f}", "17", "s"]
-    assert "GPU-hours" in text and "Makespan: 1 GPU " in text
+    _, number, steps, _, *_, hours = train.split()  # rule, jobs, work, disk, hours
+    assert (number, steps) == ("13", "52")
+    assert hours == f"{(4 * 52 + 13 * START_S) / 3600:.2f}"
+    assert "GPU-hours" in text and "Makespan on GPUs: 1: " in text
 
 
-@pytest.mark.parametrize("name", ["train Q-S2", "train S2-shallow"])
-def test_a_rate_that_is_not_recorded_is_named(at_a_second, name):
-    models = at_a_second.models | {"S2-shallow": []}  # as it was
-    rates = Rates(H100, models, at_a_second.rates, "h100.json")
-    assert rates.of(STUDY, "train S2-base").unit_s == 1.0
-    with pytest.raises(InputError, match=rf"h100\.json has no {name} as the study needs it"):
-        rates.of(STUDY, name)
-
-
-@pytest.mark.parametrize("content", [[], {}, {"origin": H100, "models": {}, "rates": [1]}])
-def test_a_file_of_something_else_is_an_input_error(content, tmp_path):
-    write_json(tmp_path / "other.json", content)
-    with pytest.raises(InputError, match=r"other\.json does not hold measurements of a plan"):
-        recorded(tmp_path / "other.json")
+def test_a_rate_that_is_not_recorded_is_named(at_a_second):
+    config = load_config("tests/tiny.yaml")
+    config["variants"]["S2-base"] |= {"patch_size": 4}
+    assert at_a_second.of(STUDY, "train S2-base") == 1.0
+    with pytest.raises(InputError, match=r"no train S2-base \w+, which the study needs"):
+        at_a_second.of(Study(config), "train S2-base")
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"unit_s": "fast"}, {"unit_s": float("nan")}, {"once_s": -2.0}, {"unit": "a step"}],
+    "content",
+    [
+        *([], {}, {"origin": H100, "seconds": [1]}, {"origin": {}, "seconds": {}}),
+        *({"origin": H100, "seconds": {"decode": seconds}} for seconds in (-2.0, None, [1])),
+    ],
 )
-def test_a_measurement_of_another_kind_is_an_input_error(at_a_second, tmp_path, change):
-    path = tmp_path / "h100.json"
-    at_a_second.save(path)
-    content = read_json(path)
-    content["rates"]["decode"] |= change
-    path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"h100\.json does not hold"):
-        recorded(path)
+def test_a_file_of_something_else_is_an_input_error(content, folder):
+    write_json("other.json", content)
+    with pytest.raises(InputError, match=r"other\.json does not hold measurements of a plan"):
+        recorded("other.json")
 
 
 @pytest.mark.parametrize(
@@ -243,16 +227,10 @@ def test_what_cannot_be_measured_is_said(jobs, at_a_second):
     config = load_config("tests/tiny.yaml")
     config["evaluation"]["extractor"] = "inception-2015"
     config["extractors"]["inception-2015"] = {"graph": "none.pb", "backend": "torch"}
-    missing = measured(Study(config), {"features": 1}).rates
-    rates = Rates(H100, at_a_second.models, at_a_second.rates | missing)
-    text = plan.report("tiny", cost_of(jobs, rates), rates, cores=1)
-    assert "- features: not measured, make_reference and evaluate (+) without; none.pb" in text
+    missing = measured(Study(config), {"features": 1}).seconds
+    rates = Rates(H100, at_a_second.seconds | missing)
+    costs = [plan.cost_of(job, work_of(STUDY, job), STUDY, rates) for job in jobs]
+    text = plan.report("tiny", costs, rates, cores=1)
+    assert "- features: not measured, + is without; none.pb" in text
     (evaluate,) = re.findall(r"^evaluate .*$", text, re.MULTILINE)
     assert evaluate.endswith("+")
-
-
-@pytest.mark.parametrize(("load", "is_said"), [(0.3, False), (12.0, True)])
-def test_a_busy_machine_is_said(jobs, at_a_second, load, is_said):
-    rates = Rates(H100 | {"load_average": load}, at_a_second.models, at_a_second.rates)
-    text = plan.report("tiny", cost_of(jobs, rates), rates, cores=1)
-    assert ("the machine was busy (load 12.0 on 16 cores)" in text) == is_said

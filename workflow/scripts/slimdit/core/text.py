@@ -16,16 +16,7 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def aligned(rows: Sequence[Sequence[str]], numbers: bool = False) -> list[str]:
-    """Lines of columns of equal width, two spaces apart; numbers: all but the first column end
-    flush right."""
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns of equal width, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def cell(text: str, position: int) -> str:
-        width = widths[position]
-        return text.rjust(width) if numbers and position else text.ljust(width)
-
-    return [
-        "  ".join(cell(text, position) for position, text in enumerate(row)).rstrip()
-        for row in rows
-    ]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

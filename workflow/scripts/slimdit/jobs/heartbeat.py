@@ -16,21 +16,19 @@ class Heartbeat:
     """Where a process stands with `total` units of work, `per_s` of them a second.
 
     interval_s: the longest time between two updates; None before the second one.
-    shown: values as they are printed, such as {"loss": "0.1234"}. time: UTC, ISO 8601.
+    shown: values as they are printed, such as {"loss": "0.1234"}.
     """
 
     description: str
     state: str
     done: int
     total: int
-    unit: str
     per_s: float
     interval_s: float | None
     shown: dict
     host: str
     pid: int
     slurm_job_id: str | None
-    time: str
 
     def write(self, folder: str | Path) -> None:
         """Replace the file in a job's state folder.

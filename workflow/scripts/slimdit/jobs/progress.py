@@ -6,7 +6,6 @@ import socket
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
@@ -58,10 +57,8 @@ class Progress:
     def __exit__(self, kind, error, trace) -> None:
         self.bar.close()
         self._line()
-        if error is None:
-            self._beat(FINISHED)
-        else:
-            self._beat(FAILED if isinstance(error, Exception) else TERMINATED)
+        ended = FAILED if isinstance(error, Exception) else TERMINATED
+        self._beat(FINISHED if error is None else ended)
 
     def update(self, count: int = 1, **shown) -> None:
         self.done += count
@@ -92,28 +89,17 @@ class Progress:
             state=how,
             done=self.done,
             total=self.total,
-            unit=self.unit,
             per_s=self.per_s,
             interval_s=self.interval_s,
             shown=self.shown,
             host=socket.gethostname(),
             pid=os.getpid(),
             slurm_job_id=os.environ.get("SLURM_JOB_ID"),
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
         ).write(self.state)
 
     def _line(self) -> None:
         self.last_line_s = time.monotonic()
         left_s = (self.total - self.done) / self.per_s if self.per_s else float("nan")
         shown = "".join(f", {name} {value}" for name, value in self.shown.items())
-        log.info(
-            "%s: %d/%d %s, %.3g %s/s, %.0f s left%s",
-            self.description,
-            self.done,
-            self.total,
-            self.unit,
-            self.per_s,
-            self.unit,
-            left_s,
-            shown,
-        )
+        done, speed = f"{self.done}/{self.total} {self.unit}", f"{self.per_s:.3g} {self.unit}/s"
+        log.info(f"{self.description}: {done}, {speed}, {left_s:.0f} s left{shown}")

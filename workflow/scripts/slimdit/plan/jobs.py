@@ -60,15 +60,15 @@ def planned_jobs(study: Study, configfiles: list[str], num_shards: int = 1) -> l
     edges = re.findall(r"^\s*(\d+) -> (\d+)", graph, re.MULTILINE)
     feeds = {(rules[earlier], rules[later]) for earlier, later in edges}
 
-    def after(one: PlannedJob) -> tuple[int, ...]:
-        return tuple(
-            position
-            for position, other in enumerate(todo)
-            if (other.rule, one.rule) in feeds and _is_made_from(study, one.job, other.job)
-        )
-
     todo = list(_todo(study, pending, num_shards))
-    return [replace(one, after=after(one)) for one in todo]
+
+    def waits_for(one: PlannedJob, other: PlannedJob) -> bool:
+        return (other.rule, one.rule) in feeds and _is_made_from(study, one.job, other.job)
+
+    return [
+        replace(one, after=tuple(i for i, other in enumerate(todo) if waits_for(one, other)))
+        for one in todo
+    ]
 
 
 def _snakemake(*options: str) -> str:

@@ -1,5 +1,6 @@
 """How long jobs that wait for each other take on a number of devices."""
 
+import functools
 import heapq
 
 from slimdit.plan.jobs import PlannedJob
@@ -16,33 +17,27 @@ def makespan_s(jobs: list[PlannedJob], seconds: list[float], devices: int, cores
         for earlier in job.after:
             followers[earlier].append(position)
 
-    chains: dict[int, float] = {}
+    @functools.cache
+    def chain_s(position: int) -> float:
+        """From the start of a job to the end of all that wait for it."""
+        return seconds[position] + max(map(chain_s, followers[position]), default=0.0)
 
-    def chain(position: int) -> float:
-        """Seconds from the start of a job to the end of all that wait for it."""
-        if position not in chains:
-            behind = max(map(chain, followers[position]), default=0.0)
-            chains[position] = seconds[position] + behind
-        return chains[position]
-
+    waiting = sorted(range(len(jobs)), key=chain_s, reverse=True)
     free_devices, free_cores = devices, devices * cores
-    waits_for = [len(job.after) for job in jobs]
-    ready = [position for position, count in enumerate(waits_for) if not count]
     running: list[tuple[float, int]] = []
+    ended: set[int] = set()
     now_s = 0.0
-    while ready or running:
-        for position in sorted(ready, key=chain, reverse=True):
+    while waiting or running:
+        for position in tuple(waiting):
             job = jobs[position]
-            if job.threads(cores) <= free_cores and job.gpus <= free_devices:
+            is_free = job.threads(cores) <= free_cores and job.gpus <= free_devices
+            if is_free and ended.issuperset(job.after):
                 free_cores -= job.threads(cores)
                 free_devices -= job.gpus
-                ready.remove(position)
+                waiting.remove(position)
                 heapq.heappush(running, (now_s + seconds[position], position))
-        now_s, ended = heapq.heappop(running)
-        free_cores += jobs[ended].threads(cores)
-        free_devices += jobs[ended].gpus
-        for later in followers[ended]:
-            waits_for[later] -= 1
-            if not waits_for[later]:
-                ready.append(later)
+        now_s, position = heapq.heappop(running)
+        free_cores += jobs[position].threads(cores)
+        free_devices += jobs[position].gpus
+        ended.add(position)
     return now_s

@@ -1,15 +1,15 @@
 """What has become of a long job, from its files alone: torch-free, and nothing is written."""
 
-import math
 import os
 import re
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from slimdit.core.errors import InputError
 from slimdit.core.text import duration
-from slimdit.jobs.heartbeat import FAILED, FINISHED, NAME, RUNNING, TERMINATED, Heartbeat
+from slimdit.jobs.heartbeat import FAILED, NAME, RUNNING, TERMINATED, Heartbeat
 from slimdit.jobs.job_log import last_error
 from slimdit.storage.files import read_json
 from slimdit.study.jobs import Job
@@ -19,7 +19,6 @@ FRESH_S = 120.0  # longer than clients of a network file system take for news
 FIRST_UPDATES_S = 600.0  # before its second update a job may be compiling
 INTERVALS = 3  # between updates, that may pass without one
 SAVED = re.compile(r"\w+-(\d{8})-[0-9a-f]{16}\.safetensors")
-PART = re.compile(r"(\d+-of-\d+)(\.json)?")
 LONG_STEPS = (
     *("select_subset", "train_autoencoder", "encode_latents", "make_reference"),
     *("train", "sample", "evaluate", "compare", "measure_speed"),
@@ -28,16 +27,17 @@ LONG_STEPS = (
 
 @dataclass(frozen=True)
 class LongJob:
-    """A job that is watched, or a part of one.
+    """The files of a job that is watched, or of a part of one.
 
-    state: the folder of its heartbeat, None for a job that has none. outputs: the last one is its
-    report. total: units of work, None where the job alone knows.
+    state: the folder of its heartbeat, None for a job that has none. report: the output with its
+    numbers. total: units of work, None where the job alone knows.
     """
 
     name: str
     state: Path | None
     log: Path
     outputs: tuple[Path, ...]
+    report: Path | None = None
     total: int | None = None
 
 
@@ -65,60 +65,52 @@ def long_job(job: Job) -> LongJob:
         total = settings["training"]["steps"]
     elif "sampling" in settings:
         total = settings["sampling"]["num_samples"] * settings["sampling"]["num_sets"]
-    outputs = sorted(job.outputs.values(), key=lambda path: path == job.record)
-    state = job.state and Path(job.state)
-    return LongJob(job.name, state, Path(job.log), tuple(map(Path, outputs)), total)
+    outputs = tuple(map(Path, job.outputs.values()))
+    state, record = job.state and Path(job.state), job.record and Path(job.record)
+    return LongJob(job.name, state, Path(job.log), outputs, record, total)
 
 
-def parts_begun(job: LongJob) -> list[LongJob]:
-    """The jobs that share its work, as far as each has a folder or a report in its state."""
-    found = (PART.fullmatch(path.name) for path in job.state.glob("*-of-*")) if job.state else ()
-    names = {match[1] for match in found if match}
-    return [
-        LongJob(
-            f"{job.name}, part {name}",
-            job.state / name,
-            job.log.with_name(f"{job.log.stem}-{name}.log"),
-            (job.state / f"{name}.npy", job.state / f"{name}.json"),
-        )
-        for name in sorted(names, key=lambda each: (len(each), each))
-    ]
+def parts_begun(job: LongJob) -> Iterator[LongJob]:
+    """The jobs that share its work, as far as each has a log."""
+    logs = job.log.parent.glob(f"{job.log.stem}-*-of-*.log")
+    for log in sorted(logs, key=lambda path: (len(path.name), path)):
+        part = log.stem.removeprefix(f"{job.log.stem}-")
+        outputs = (job.state / f"{part}.npy", job.state / f"{part}.json")
+        yield LongJob(f"{job.name}, part {part}", job.state / part, log, outputs, outputs[1])
 
 
 def job_status(job: LongJob, now_s: float) -> JobStatus:
-    """now_s: seconds since 1970."""
+    """now_s: seconds since 1970. A job without a heartbeat runs while its log is fresh."""
     beat = job.state and Heartbeat.read(job.state)
-    ago_s = now_s - _modified_s(job.state / NAME) if beat else 0.0
+    ago_s = now_s - _modified_s(job.state / NAME if beat else job.log)
     has_ended = bool(beat) and (beat.state in (TERMINATED, FAILED) or _is_dead(beat))
-    is_fresh = bool(beat) and not has_ended and ago_s <= _patience_s(beat)
-    at_work_again = is_fresh and beat.state == RUNNING
+    is_alive = ago_s <= _patience_s(beat) and not has_ended
+    at_work_again = is_alive and bool(beat) and beat.state == RUNNING
+    last_sign = f"last sign {duration(max(0.0, ago_s))} ago"
     if all(path.exists() for path in job.outputs) and not at_work_again:
         return _done(job)
     if words := last_error(job.log):
         return _seen(job, beat, FAILED, words)
+    if is_alive:
+        is_named = not beat or beat.description in job.name
+        return _seen(job, beat, RUNNING, "" if is_named else beat.description)
     if not beat:
-        return _unseen(job, now_s)
+        return _seen(job, beat, WAITING, "")
     if beat.state == FAILED:
-        return _seen(job, beat, FAILED, f"{_ago(ago_s)}, without a word in {job.log}")
-    if has_ended:
-        how = "terminated" if beat.state == TERMINATED else "killed, last sign"
-        return _seen(job, beat, STOPPED, f"{how} {_ago(ago_s)}")
-    if is_fresh:
-        return _seen(job, beat, RUNNING, _at_work_on(job, beat, ago_s))
-    return _seen(job, beat, STALLED, f"last sign {_ago(ago_s)}")
+        return _seen(job, beat, FAILED, f"{last_sign}, without a word in {job.log}")
+    return _seen(job, beat, STOPPED if has_ended else STALLED, last_sign)
 
 
 def _done(job: LongJob) -> JobStatus:
-    said = _numbers_of(job.outputs[-1])
-    loss, wall_s = said.get("final_loss"), said.get("wall_s")
+    said = _numbers_of(job.report)
     return JobStatus(
         job.name,
         DONE,
         job.total,
         job.total,
-        "" if loss is None else f"{loss:.4f}",
+        f"{said['final_loss']:.4f}" if "final_loss" in said else "",
         said.get("steps_per_s", said.get("images_per_s")),
-        note="" if wall_s is None else f"wall time {duration(wall_s)}",
+        note=f"wall time {duration(said['wall_s'])}" if "wall_s" in said else "",
     )
 
 
@@ -126,39 +118,19 @@ def _seen(job: LongJob, beat: Heartbeat | None, state: str, note: str) -> JobSta
     """A job that may have left a heartbeat."""
     if not beat:
         return JobStatus(job.name, state, total=job.total, note=note)
-    left_s = (beat.total - beat.done) / beat.per_s if beat.per_s > 0 else math.inf
-    is_running = state == RUNNING
-    saved = None if is_running else _saved_step(job.state)
-    return JobStatus(
-        job.name,
-        state,
-        beat.done if saved is None else min(beat.done, saved),
-        beat.total,
-        str(beat.shown.get("loss", "")),
-        beat.per_s if is_running else None,
-        left_s if is_running and left_s < math.inf else None,
-        f"{beat.host} job {beat.slurm_job_id}" if beat.slurm_job_id else beat.host,
-        note,
-    )
+    done, per_s, left_s = beat.done, None, None
+    if state == RUNNING:
+        per_s = beat.per_s
+        left_s = (beat.total - done) / per_s if per_s > 0 else None
+    else:
+        done = min(done, _saved_step(job.state, done))
+    where = f"{beat.host} job {beat.slurm_job_id}" if beat.slurm_job_id else beat.host
+    loss = str(beat.shown.get("loss", ""))
+    return JobStatus(job.name, state, done, beat.total, loss, per_s, left_s, where, note)
 
 
-def _unseen(job: LongJob, now_s: float) -> JobStatus:
-    """A job without a heartbeat runs while its log is fresh."""
-    is_fresh = now_s - _modified_s(job.log) <= FIRST_UPDATES_S
-    return JobStatus(job.name, RUNNING if is_fresh else WAITING, total=job.total)
-
-
-def _at_work_on(job: LongJob, beat: Heartbeat, ago_s: float) -> str:
-    notes = [] if beat.description in job.name else [beat.description]
-    if beat.state == FINISHED:
-        notes.append("results to come")
-    if ago_s < -FRESH_S:
-        notes.append(f"its clock is {duration(-ago_s)} ahead")
-    return ", ".join(notes)
-
-
-def _patience_s(beat: Heartbeat) -> float:
-    if beat.interval_s is None:
+def _patience_s(beat: Heartbeat | None) -> float:
+    if not beat or beat.interval_s is None:
         return FIRST_UPDATES_S
     return max(FRESH_S, INTERVALS * beat.interval_s)
 
@@ -176,10 +148,10 @@ def _is_dead(beat: Heartbeat) -> bool:
     return False
 
 
-def _saved_step(folder: Path) -> int | None:
+def _saved_step(folder: Path, default: int) -> int:
     """Of the newest saved state of a training."""
-    found = [(path, match) for path in folder.iterdir() if (match := SAVED.fullmatch(path.name))]
-    return max(((_modified_s(path), int(match[1])) for path, match in found), default=(0, None))[1]
+    saved = [path for path in folder.iterdir() if SAVED.fullmatch(path.name)]
+    return int(SAVED.fullmatch(max(saved, key=_modified_s).name)[1]) if saved else default
 
 
 def _modified_s(path: Path) -> float:
@@ -190,15 +162,11 @@ def _modified_s(path: Path) -> float:
         return 0.0
 
 
-def _numbers_of(report: Path) -> dict[str, int | float]:
+def _numbers_of(report: Path | None) -> dict[str, int | float]:
     """What a report says in numbers; nothing where it is no JSON file, or a damaged one."""
     try:
-        content = read_json(report) if report.suffix == ".json" else {}
+        content = read_json(report) if report and report.suffix == ".json" else {}
     except (InputError, OSError):
         return {}
     values = content.items() if isinstance(content, dict) else ()
     return {key: value for key, value in values if isinstance(value, int | float)}
-
-
-def _ago(seconds: float) -> str:
-    return f"{duration(max(0.0, seconds))} ago"
