@@ -18,7 +18,7 @@ from slimdit.plan.jobs import OF_ALL_CORES, OF_GPU, PlannedJob, planned_jobs
 from slimdit.plan.makespan import makespan_s
 from slimdit.plan.rates import Rates, measured, rate_name, recorded
 from slimdit.plan.timers import TIMERS, image_s
-from slimdit.plan.work import START_S, work_of
+from slimdit.plan.work import START_S, JobWork, work_of
 from slimdit.storage.files import write_json
 from slimdit.study.jobs import Job
 from slimdit.study.load import configured_study
@@ -140,7 +140,7 @@ def test_jobs_without_a_gpu_share_the_cores():
     assert makespan_s(jobs, [1.0] * 3, devices=1, cores=2) == 2.0
 
 
-def test_a_sharded_samplings_work_is_that_of_one_job_and_its_prompts(jobs):
+def test_a_sharded_samplings_work_is_that_of_one_job(jobs):
     its = [job for job in jobs if job.job.variant == "S4-base" and job.job.step == "sample"]
     whole = work_of(STUDY, PlannedJob(its[0].job))
     parts = [work_of(STUDY, job) for job in its if job.shard]
@@ -194,9 +194,10 @@ def test_recorded_rates_are_used_and_named(at_a_second, folder, capsys):
 def test_a_rate_that_is_not_recorded_is_named(at_a_second):
     config = load_config("tests/tiny.yaml")
     config["variants"]["S2-base"] |= {"patch_size": 4}
-    assert at_a_second.of(STUDY, "train S2-base") == 1.0
+    work = JobWork(units={"train S2-base": 2})
+    assert at_a_second.seconds_of(STUDY, work) == START_S + 2
     with pytest.raises(InputError, match=r"no train S2-base \w+, which the study needs"):
-        at_a_second.of(Study(config), "train S2-base")
+        at_a_second.seconds_of(Study(config), work)
 
 
 @pytest.mark.parametrize(
@@ -223,14 +224,14 @@ def test_a_bad_config_ends_in_a_sentence(folder, capsys, overlay, sentence):
     assert sentence in capsys.readouterr().err
 
 
-def test_what_cannot_be_measured_is_said(jobs, at_a_second):
+def test_what_cannot_be_measured_is_said(at_a_second, folder, capsys):
     config = load_config("tests/tiny.yaml")
     config["evaluation"]["extractor"] = "inception-2015"
     config["extractors"]["inception-2015"] = {"graph": "none.pb", "backend": "torch"}
     missing = measured(Study(config), {"features": 1}).seconds
     rates = Rates(H100, at_a_second.seconds | missing)
-    costs = [plan.cost_of(job, work_of(STUDY, job), STUDY, rates) for job in jobs]
-    text = plan.report("tiny", costs, rates, cores=1)
-    assert "- features: not measured, + is without; none.pb" in text
-    (evaluate,) = re.findall(r"^evaluate .*$", text, re.MULTILINE)
-    assert evaluate.endswith("+")
+    write_json("h100.json", dataclasses.asdict(rates))
+    assert plan.main(["--configfile", *TINY, "--measurements", "h100.json"]) == 0
+    assert (
+        "- features could not be measured, and is not counted: none.pb" in capsys.readouterr().out
+    )

@@ -63,13 +63,6 @@ def beat(job, age_s=1.0, **changes):
     set_age(job.state / heartbeat.NAME, age_s)
 
 
-def saved(job, step, age_s, key="key"):
-    job.state.mkdir(exist_ok=True)
-    path = job.state / f"{key}-{step:08d}-{'0' * 16}.safetensors"
-    path.touch()
-    set_age(path, age_s)
-
-
 @pytest.mark.parametrize(
     ("changes", "age_s", "state", "note"),
     [
@@ -159,15 +152,6 @@ def test_a_failure_is_in_the_words_of_the_log(tmp_path, log, words, has_beat):
         assert found.note == words
 
 
-def test_a_killed_training_stands_where_it_was_saved(tmp_path):
-    job = long_job(tmp_path)
-    saved(job, 300, age_s=40)
-    saved(job, 400, age_s=20)
-    saved(job, 450, age_s=9000, key="other")
-    beat(job, **HERE, pid=NO_PROCESS)
-    assert job_status(job, NOW_S).done == 400
-
-
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b"\xff", b"{}", b'{"state": "running"}']
@@ -253,8 +237,7 @@ def test_a_killed_training_is_stopped_and_then_done_with_all_its_events(tmp_path
     process.send_signal(kill)
     process.communicate(timeout=60)
     found = job_status(watched, time.time())
-    (newest, *_) = sorted(Path(arguments["state"]).glob("*.safetensors"), reverse=True)
-    assert (found.state, found.done) == ("stopped", int(newest.name.split("-")[1]))
+    assert found.state == "stopped" and 9 <= found.done < 60
     assert found.note.startswith("last sign")
     time.sleep(1)  # TensorBoard orders event files by the second
     train(**arguments)

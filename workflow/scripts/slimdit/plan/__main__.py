@@ -16,27 +16,26 @@ from slimdit.plan.rates import Rates, measured, recorded
 from slimdit.plan.work import COMPILE_S, START_S, JobWork, work_of
 from slimdit.storage.files import write_json
 from slimdit.study.load import configured_study
-from slimdit.study.study import Study
 
 DEVICES = (1, 4, 8)
 DIGITS = 7  # of a commit
 ASSUMED = f"""\
-- assumed: every class has as many images as it may have; a job starts in {START_S:.0f} s; a model
-  compiles in {COMPILE_S:.0f} s for each batch size whose speed is measured; a batch that is slow
-  on a CPU takes in proportion to a smaller one; a step of the autoencoder's training takes three
-  times its encoding and decoding; a pass that measures speed is one of the sampler.
-- not counted: small files; reading images, compiling what trains and samples, metrics of
-  features, cutting photographs, compression, comparisons, counts, tables and figures."""
+- assumed: nothing else ran while it was measured; every class has as many images as it may have;
+  a job starts in {START_S:.0f} s; a model compiles in {COMPILE_S:.0f} s for each batch size whose
+  speed is measured; a batch that is slow on a CPU takes in proportion to a smaller one; a step of
+  the autoencoder's training takes three times its encoding and decoding; a pass that measures
+  speed is one of the sampler.
+- not counted: small files; reading images, compiling what trains and samples, images of prompts,
+  metrics of features, cutting photographs, compression, comparisons, counts, tables and figures."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A job with its work and its seconds; unknown: why some are not among them, by unit."""
+    """A job with its work and the seconds that it takes."""
 
     job: PlannedJob
     work: JobWork
     seconds: float
-    unknown: dict[str, str]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,15 +70,8 @@ def plan(options: argparse.Namespace) -> str:
         rates = measured(study, wanted)
     if options.save:
         write_json(options.save, asdict(rates))
-    return report(study.name, [cost_of(*each, study, rates) for each in todo], rates, cores)
-
-
-def cost_of(job: PlannedJob, work: JobWork, study: Study, rates: Rates) -> Cost:
-    """Raises InputError for rates that lack one."""
-    found = {unit: rates.of(study, unit) for unit in work.units}
-    unknown = {unit: rate for unit, rate in found.items() if isinstance(rate, str)}
-    seconds = sum(work.units[unit] * found[unit] for unit in found.keys() - unknown.keys())
-    return Cost(job, work, work.fixed_s + seconds, unknown)
+    costs = [Cost(job, work, rates.seconds_of(study, work)) for job, work in todo]
+    return report(study.name, costs, rates, cores)
 
 
 def report(name: str, costs: list[Cost], rates: Rates, cores: int) -> str:
@@ -89,20 +81,20 @@ def report(name: str, costs: list[Cost], rates: Rates, cores: int) -> str:
         its = [cost for cost in costs if cost.job.rule == rule]
         amount = sum(cost.work.amount for cost in its)
         work = f"{amount:,} {'steps' if rule.startswith('train') else 'images'}" if amount else ""
-        more = " +" if any(cost.unknown for cost in its) else ""
-        rows.append((rule, f"{len(its):,}", work, _size(its), _hours(its) + more))
+        rows.append((rule, f"{len(its):,}", work, _size(its), _hours(its)))
 
     has_gpu = rates.origin["device"] != "cpu"
+    machine = rates.origin["device" if has_gpu else "processor"] or "a CPU"
     on_gpu = [cost for cost in costs if has_gpu and cost.job.gpus]
     on_cpu = [cost for cost in costs if not (has_gpu and cost.job.gpus)]
     longest = max(costs, key=lambda cost: cost.seconds)
     jobs, seconds = [cost.job for cost in costs], [cost.seconds for cost in costs]
     times = [f"{n}: {duration(makespan_s(jobs, seconds, n, cores))}" for n in DEVICES]
-    unknown = {unit: why for cost in costs for unit, why in cost.unknown.items()}
+    reasons = {name: why for name, why in rates.seconds.items() if isinstance(why, str)}
     return "\n".join(
         [
             f"Study {name}: {len(costs)} jobs to run.",
-            f"Measured on {rates.machine} at commit {(rates.origin['commit'] or '?')[:DIGITS]}.",
+            f"Measured on {machine} at commit {(rates.origin['commit'] or 'unknown')[:DIGITS]}.",
             "",
             *aligned(rows),
             "",
@@ -110,7 +102,10 @@ def report(name: str, costs: list[Cost], rates: Rates, cores: int) -> str:
             f"Longest job: {longest.job.name}, {duration(longest.seconds)}.",
             f"Makespan on {'GPUs' if has_gpu else 'machines'}: {', '.join(times)}.",
             "",
-            *(f"- {unit}: not measured, + is without; {why}." for unit, why in unknown.items()),
+            *(
+                f"- {name} could not be measured, and is not counted: {why}."
+                for name, why in reasons.items()
+            ),
             ASSUMED,
         ]
     )

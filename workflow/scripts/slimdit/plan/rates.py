@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
+from slimdit.plan.work import JobWork
 from slimdit.storage.files import read_json
 from slimdit.study.study import Study
 
@@ -21,20 +22,20 @@ class Rates:
     origin: dict
     seconds: dict[str, float | str]
 
-    @property
-    def machine(self) -> str:
-        is_cpu = self.origin["device"] == "cpu"
-        return self.origin["processor"] or "a CPU" if is_cpu else self.origin["device"]
-
-    def of(self, study: Study, unit: str) -> float | str:
-        """Raises InputError for a rate that is not here, or of another model than the study's."""
-        name = rate_name(study, unit)
-        if name not in self.seconds:
-            raise InputError(
-                f"The measurements have no {name}, which the study needs; measure anew, without "
-                "--measurements."
-            )
-        return self.seconds[name]
+    def seconds_of(self, study: Study, work: JobWork) -> float:
+        """Without what could not be measured; raises InputError for a rate that is not here, or of
+        another model than the study's."""
+        total_s = work.fixed_s
+        for unit, count in work.units.items():
+            name = rate_name(study, unit)
+            if name not in self.seconds:
+                raise InputError(
+                    f"The measurements have no {name}, which the study needs; measure anew, "
+                    "without --measurements."
+                )
+            rate = self.seconds[name]
+            total_s += 0.0 if isinstance(rate, str) else count * rate
+        return total_s
 
 
 def rate_name(study: Study, unit: str) -> str:

@@ -10,7 +10,6 @@ from slimdit.study.study import Study
 
 FLOAT_BYTES = 4
 STATE_COPIES = 4  # of each trained weight: itself, its average, two moments
-NUM_PROMPTS = 8  # where a config names none
 PASSES_OF_TRAINING = 3  # the one back counts twice
 START_S = 10.0
 COMPILE_S = 60.0
@@ -70,21 +69,20 @@ def work_of(study: Study, planned: PlannedJob) -> JobWork:
         case "compress":
             return JobWork(files={outputs["checkpoint"]: model_bytes(study, variant)[0]})
         case "sample" | "sample_shard":
-            sampling = study.sampling(variant)
-            all_images = sampling["num_samples"] * sampling["num_sets"]
+            sampling, count = study.sampling(variant), num_sampled(study, variant)
+            files = {}
             if planned.shard:
-                made = len(rows_of_shard(planned.shard, all_images, sampling["batch_size"]))
-                return JobWork(made, units=sampling_units(study, variant, made))
-            made = 0 if planned.num_shards else all_images
-            prompts = len(sampling["prompts"] or range(min(NUM_PROMPTS, data["num_classes"])))
-            files = {outputs["samples"]: all_images * image_bytes}
-            return JobWork(made, files, sampling_units(study, variant, made + prompts))
+                count = len(rows_of_shard(planned.shard, count, sampling["batch_size"]))
+            else:
+                files = {outputs["samples"]: count * image_bytes}
+            made = 0 if planned.num_shards else count
+            units = {f"denoise {variant}": sampling["steps"] * made, "decode": made}
+            return JobWork(made, files, units)
         case "evaluate":
-            sampling = study.sampling(variant)
-            count = sampling["num_samples"] * sampling["num_sets"]
+            count, kept = num_sampled(study, variant), study.sampling(variant)["num_samples"]
             pooled, spatial = feature_dims(study)
             files = {
-                outputs["features"]: sampling["num_samples"] * pooled * FLOAT_BYTES,
+                outputs["features"]: kept * pooled * FLOAT_BYTES,
                 state: count * (pooled + spatial) * FLOAT_BYTES,
             }
             return JobWork(count, files, {"features": count})
@@ -109,8 +107,10 @@ def num_images(study: Study) -> tuple[int, int]:
     return data["num_classes"] * most, data["num_classes"] * held_out
 
 
-def sampling_units(study: Study, variant: str, count: int) -> dict[str, float]:
-    return {f"denoise {variant}": study.sampling(variant)["steps"] * count, "decode": count}
+def num_sampled(study: Study, variant: str) -> int:
+    """Images of all sets."""
+    sampling = study.sampling(variant)
+    return sampling["num_samples"] * sampling["num_sets"]
 
 
 def feature_dims(study: Study) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """What has become of a long job, from its files alone: torch-free, and nothing is written."""
 
 import os
-import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ WAITING, STALLED, STOPPED, DONE = "waiting", "stalled", "stopped", "done"
 FRESH_S = 120.0  # longer than clients of a network file system take for news
 FIRST_UPDATES_S = 600.0  # before its second update a job may be compiling
 INTERVALS = 3  # between updates, that may pass without one
-SAVED = re.compile(r"\w+-(\d{8})-[0-9a-f]{16}\.safetensors")
 LONG_STEPS = (
     *("select_subset", "train_autoencoder", "encode_latents", "make_reference"),
     *("train", "sample", "evaluate", "compare", "measure_speed"),
@@ -118,15 +116,11 @@ def _seen(job: LongJob, beat: Heartbeat | None, state: str, note: str) -> JobSta
     """A job that may have left a heartbeat."""
     if not beat:
         return JobStatus(job.name, state, total=job.total, note=note)
-    done, per_s, left_s = beat.done, None, None
-    if state == RUNNING:
-        per_s = beat.per_s
-        left_s = (beat.total - done) / per_s if per_s > 0 else None
-    else:
-        done = min(done, _saved_step(job.state, done))
+    per_s = beat.per_s if state == RUNNING else None
+    left_s = (beat.total - beat.done) / per_s if per_s and per_s > 0 else None
     where = f"{beat.host} job {beat.slurm_job_id}" if beat.slurm_job_id else beat.host
     loss = str(beat.shown.get("loss", ""))
-    return JobStatus(job.name, state, done, beat.total, loss, per_s, left_s, where, note)
+    return JobStatus(job.name, state, beat.done, beat.total, loss, per_s, left_s, where, note)
 
 
 def _patience_s(beat: Heartbeat | None) -> float:
@@ -144,14 +138,8 @@ def _is_dead(beat: Heartbeat) -> bool:
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):  # another user's; no process's number
-        return False
+        pass
     return False
-
-
-def _saved_step(folder: Path, default: int) -> int:
-    """Of the newest saved state of a training."""
-    saved = [path for path in folder.iterdir() if SAVED.fullmatch(path.name)]
-    return int(SAVED.fullmatch(max(saved, key=_modified_s).name)[1]) if saved else default
 
 
 def _modified_s(path: Path) -> float:
