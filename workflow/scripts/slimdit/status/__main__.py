@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         study = configured_study(options.configfile)
         while options.watch:
-            print(CLEAR if sys.stdout.isatty() else "", report(study, time.time()), flush=True)
+            clear = CLEAR if sys.stdout.isatty() else ""
+            print(clear + report(study, time.time()), flush=True)
             time.sleep(max(SHORTEST_S, options.watch))
         print(report(study, time.time()))
     except InputError as error:
