@@ -18,9 +18,9 @@ def study_tables(
 ) -> dict[str, str]:
     """The tables of a finished study; those beside the paper's where there is one ({}: none)."""
     texts = {
-        "table1.csv": table1_csv(study, paper),
-        "table1.md": table1_markdown(study, paper, autoencoders),
-        "table2.csv": table2_csv(study, paper),
+        "table1.csv": table1_csv(study),
+        "table1.md": table1_markdown(study, autoencoders),
+        "table2.csv": table2_csv(study),
     }
     if paper:
         pairs = comparison(study, paper)
