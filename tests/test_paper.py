@@ -176,9 +176,7 @@ def test_what_one_side_lacks_is_named(files):
     assert list(records) == [(S2, "fid")]
     assert "| Q-S2 | not measured / 55.7 |" in text
     assert "Printed by the paper, but not measured here: sFID." in text
-    assert "Rows in the paper's table alone: S9." in text
-    _, text = files.beside({S2: {"fid": "22.9", "sfid": "38.7"}})
-    assert "Rows in this study alone: Q-S2." in text
+    assert "S9" not in text
 
 
 def test_a_paper_of_other_rows_is_no_table(files):

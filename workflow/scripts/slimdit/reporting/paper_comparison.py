@@ -64,21 +64,14 @@ def comparison(study: StudyResults, paper: PaperValues) -> pd.DataFrame:
         kind, (_, unit) = PAPER_COLUMNS[column.paper].kind, column.units[0]
         if kind == Kind.DISTANCE and study.quality and not study.names.is_fid:
             continue
-        for variant, value in study.table[column.name].items():
+        for variant, value in (study.table[column.name] / unit).items():
             if printed := paper.get(variant, {}).get(column.paper):
-                ours, theirs = value / unit, float(printed)
-                pairs.append(
-                    Pair(
-                        variant,
-                        column.paper,
-                        ours,
-                        printed,
-                        float(Decimal(str(ours)) - Decimal(printed)),
-                        100 * (ours - theirs) / theirs if theirs else np.inf,
-                        agreement(ours, printed, kind),
-                        is_comparable.get(kind, True),
-                    )
-                )
+                theirs = float(printed)
+                difference = float(Decimal(str(value)) - Decimal(printed))
+                percent = 100 * (value - theirs) / theirs if theirs else np.inf
+                same, comparable = agreement(value, printed, kind), is_comparable.get(kind, True)
+                found = (column.paper, value, printed, difference, percent, same, comparable)
+                pairs.append(Pair(variant, *found))
     return pd.DataFrame(pairs, columns=Pair._fields)
 
 
@@ -95,7 +88,7 @@ def agreement(ours: float, printed: str, kind: Kind) -> Agreement:
     return Agreement.NONE
 
 
-def paper_markdown(study: StudyResults, paper: PaperValues, pairs: pd.DataFrame) -> str:
+def paper_markdown(study: StudyResults, pairs: pd.DataFrame) -> str:
     """What can be compared, a table of it by column, and every cell of the columns that both have.
 
     pairs: as `comparison` gives them.
@@ -103,9 +96,8 @@ def paper_markdown(study: StudyResults, paper: PaperValues, pairs: pd.DataFrame)
     measured = pairs.dropna(subset="ours")
     if measured.empty:
         return "Nothing that the paper printed was measured here.\n"
-    sentences = list(_rows(study, paper))
     fids = measured[measured["column"] == "fid"].set_index("variant")
-    sentences += order(fids["ours"], fids["paper"].astype(float))
+    sentences = list(order(fids["ours"], fids["paper"].astype(float)))
     names = list(measured["column"].unique())
     sentences += _caveats(study, names)
     if without := [name for name in pairs["column"].unique() if name not in names]:
@@ -130,16 +122,6 @@ def order(ours: pd.Series, paper: pd.Series) -> Iterator[str]:
             f"The order of the rows by FID is not the paper's. {text}; {mover} moves "
             f"most, from the paper's rank {paper_ranks[mover]:g} to {ranks[mover]:g}."
         )
-
-
-def _rows(study: StudyResults, paper: PaperValues) -> Iterator[str]:
-    ours = list(study.table.index)
-    for title, variants in (
-        ("Rows in this study alone", [each for each in ours if each not in paper]),
-        ("Rows in the paper's table alone", [each for each in paper if each not in ours]),
-    ):
-        if variants:
-            yield f"{title}: {', '.join(variants)}."
 
 
 def _caveats(study: StudyResults, names: list[str]) -> Iterator[str]:

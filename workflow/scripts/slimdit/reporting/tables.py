@@ -25,7 +25,7 @@ def study_tables(
     if paper:
         pairs = comparison(study, paper)
         texts["paper.csv"] = paper_csv(pairs)
-        texts["paper.md"] = paper_markdown(study, paper, pairs)
+        texts["paper.md"] = paper_markdown(study, pairs)
     return texts
 
 
@@ -36,7 +36,7 @@ def architecture_tables(
     counted = read_study(rows, architecture, [], [], [], speed_batch_size=0)
     texts = {"architecture.csv": architecture_csv(counted)}
     if paper:
-        texts["architecture_paper.md"] = paper_markdown(counted, paper, comparison(counted, paper))
+        texts["architecture_paper.md"] = paper_markdown(counted, comparison(counted, paper))
     return texts
 
 
