@@ -6,13 +6,7 @@ import numpy as np
 import pandas as pd
 
 from slimdit.evaluation.metric_names import OVER_SETS
-from slimdit.reporting.columns import (
-    CHANGE,
-    NONE,
-    NOT_MEASURED,
-    OVER_SEEDS,
-    UNDEFINED,
-)
+from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, OVER_SEEDS, UNDEFINED
 from slimdit.reporting.results import COSTS, StudyResults, over_seeds
 
 TERMS = ("loss", "mse", "vb", "distillation", "balance")

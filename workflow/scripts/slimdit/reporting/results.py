@@ -23,6 +23,7 @@ from slimdit.storage.files import read_json
 COSTS = ("total_params", "active_params", "macs", "weight_bytes")
 SPEEDS = ("latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s")
 SPEEDS += ("fraction_of_peak", "bound")
+FILES = ("architecture", "speed", "quality", "training", "difference", "samples")
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
     "cpu_peak_rss_growth": "growth of peak resident memory on the CPU",
@@ -74,23 +75,13 @@ def read_rows(rows: list[dict]) -> list[Row]:
     return [Row(**row) for row in rows]
 
 
-def read_study(
-    rows: list[Row],
-    architecture: list[str],
-    speed: list[str],
-    quality: list[str],
-    training: list[str],
-    speed_batch_size: int,
-    difference: Sequence[str] = (),
-    samples: Sequence[str] = (),
-) -> StudyResults:
-    """Read every JSON file of a study; all but `rows` and the batch size are lists of paths.
+def read_study(rows: list[Row], speed_batch_size: int, **paths: list[str]) -> StudyResults:
+    """Read every JSON file of a study; `paths` has lists of them by FILES, none where it has none.
 
     Raises InputError for quality files that cannot be compared.
     """
     costs, speeds, qualities, trainings, differences, sampled = (
-        read_files(paths, rows)
-        for paths in (architecture, speed, quality, training, difference, samples)
+        read_files(paths.get(name, []), rows) for name in FILES
     )
     names, num_samples = metric_names(qualities)
     columns = table_columns(names, num_samples)

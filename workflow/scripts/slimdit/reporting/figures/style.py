@@ -83,6 +83,15 @@ def grid_of_panels(
     return plt.subplots(*shape, squeeze=False, sharex=sharex, figsize=size, gridspec_kw=grid)
 
 
+def axes_at(
+    figure: Figure, left_inch: float, bottom_inch: float, width_inch: float, height_inch: float
+):
+    """Axes at a place of the figure that is given in inches."""
+    total_inch, up_inch = figure.get_size_inches()
+    place = (left_inch / total_inch, bottom_inch / up_inch)
+    return figure.add_axes((*place, width_inch / total_inch, height_inch / up_inch))
+
+
 def message(text: str) -> Figure:
     """A figure that says why there is nothing to draw."""
     figure = plt.figure(figsize=(PAGE_WIDTH_INCH, 1.0))
