@@ -47,9 +47,10 @@ def _speed(study: StudyResults) -> Iterator[str]:
             f"{study.speed_batch_size}, {_distinct(each['dtype'] for each in timed)}, "
             f"{_distinct(each['warmup_iterations'] for each in timed)} warm-up and "
             f"{_distinct(each['timed_iterations'] for each in timed)} timed iterations, of which "
-            "the median is given; an iteration is one pass of the batch through the model. "
-            f"Peak memory, in eager mode: {_distinct(study.peak_memory_kinds)}."
+            "the median is given; an iteration is one pass of the batch through the model."
         )
+    if study.peak_memory_kinds:
+        yield f"Peak memory, in eager mode: {_distinct(study.peak_memory_kinds)}."
     if modes := _distinct(filter(None, (each.get("compile_mode") for each in timed))):
         yield f"Compiled: torch.compile's mode {modes}."
     if missing := at_batch_size("not_measured"):
