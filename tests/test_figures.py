@@ -5,14 +5,11 @@ import pandas as pd
 import pytest
 
 from figures import figures
-from slimdit.core.errors import InputError
 from slimdit.reporting.figures.differences import overlay
-from slimdit.reporting.figures.losses import moving_mean
+from slimdit.reporting.figures.losses import smoothed
 from slimdit.reporting.figures.pareto import pareto_figure, pareto_front
 from slimdit.reporting.figures.savings import savings_figure
-from slimdit.reporting.figures.study_figures import read_prompts
 from slimdit.reporting.figures.style import styled
-from slimdit.reporting.results import Row
 from slimdit.storage.files import read_json, write_csv, write_json, write_npz
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
@@ -134,24 +131,6 @@ def test_a_study_without_times_and_costs_can_be_drawn(tmp_path):
     assert all(map(len, draw(arguments, tmp_path / "figures").values()))
 
 
-def test_losses_must_go_with_training(tmp_path):
-    arguments = write_study(tmp_path / "study", SMALL)
-    arguments["losses"].pop()
-    with pytest.raises(InputError, match=r"one losses\.csv per"):
-        draw(arguments, tmp_path / "figures")
-
-
-def test_prompts_must_be_one_per_row_and_the_same(tmp_path):
-    rows = [Row(name, "group") for name in ("a", "b")]
-    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
-    for path, name in zip(paths, ("cat", "dog"), strict=True):
-        write_npz(path, arr_0=np.zeros((1, 2, 2, 3), np.uint8), names=np.array([name]))
-    with pytest.raises(InputError, match="one per row"):
-        read_prompts(rows, paths[:1])
-    with pytest.raises(InputError, match="other prompts"):
-        read_prompts(rows, paths)
-
-
 def test_magenta_is_where_images_differ_and_nowhere_else():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 200, (2, 16, 16, 3), dtype=np.uint8)
@@ -217,4 +196,6 @@ def test_savings_are_bars_of_their_lengths_and_what_is_cut_or_missing_is_said():
 
 
 def test_moving_mean_of_each_value_and_those_before_it():
-    assert moving_mean(np.array([1.0, 3.0, 5.0, 7.0]), 2).tolist() == [2.0, 4.0, 6.0]
+    steps = np.arange(20)
+    smooth = smoothed(pd.DataFrame({0: 2.0 * steps + 1}, steps))  # a tenth is two values
+    assert smooth[0].tolist() == (2.0 * steps[1:]).tolist() and smooth.index[0] == 1

@@ -5,11 +5,11 @@ import math
 from pathlib import Path
 
 import pytest
-from result_files import EFFICIENTNET, INCEPTION, ROWS, Files
+from result_files import INCEPTION, ROWS, Files
 
 from architecture_table import architecture_table
 from slimdit.core.errors import InputError
-from slimdit.reporting.columns import NONE, NOT_MEASURED, NOT_REPORTED, number, with_count
+from slimdit.reporting.columns import NONE, NOT_MEASURED, number, with_count
 from slimdit.reporting.markdown_table import bracket
 from slimdit.storage.files import write_json
 
@@ -36,14 +36,14 @@ def test_changes_are_percents_of_the_parents_values(files):
 
 
 @pytest.mark.parametrize(
-    ("quartiles", "significant", "cell", "sentence"),
+    ("quartiles", "significant", "cell"),
     [
-        ((0.75, 0.85), "yes", "| 0.800 [0.750, 0.850] |", "eager: Q-S2 faster, no row slower"),
-        ((0.75, 1.05), "no", "| 0.800 [0.750, 1.050 ~] |", "eager: no row faster, no row slower"),
+        ((0.75, 0.85), "yes", "| 0.800 [0.750, 0.850] |"),
+        ((0.75, 1.05), "no", "| 0.800 [0.750, 1.050 ~] |"),
     ],
 )
 def test_latency_is_compared_with_the_parents_of_the_same_process(
-    files, quartiles, significant, cell, sentence
+    files, quartiles, significant, cell
 ):
     over_base = dict(
         zip(("latency_over_base_q25", "latency_over_base_q75"), quartiles, strict=True)
@@ -55,13 +55,7 @@ def test_latency_is_compared_with_the_parents_of_the_same_process(
     assert table1["Q-S2"]["latency_over_base_eager_significant"] == significant
     assert table1["Q-S2"]["latency_over_base_compiled_q25"] == NOT_MEASURED
     assert table1["S2-base"]["latency_over_base_eager_significant"] == NONE
-    assert cell in text and sentence in text and "compiled: no row" not in text
-
-
-def test_a_row_that_is_slower_beyond_noise_is_said_to_be(files):
-    slow = {"latency_over_base_q25": 1.1, "latency_over_base_q75": 1.3}
-    files.add_costs("Q-S2", latency_over_base=1.2, **slow)
-    assert "Beyond the noise, eager: no row faster, Q-S2 slower." in files.tables()[2]
+    assert cell in text
 
 
 def test_energy_is_of_the_batch_size_that_it_was_measured_at(files):
@@ -118,7 +112,7 @@ def test_independent_samples_are_named(files):
     files.add_difference("Q-S2", -0.5, 2.5, paired=False)
     table1, _, text = files.tables()
     assert table1["Q-S2"]["fd_difference_paired"] == "no"
-    assert "21.0 (+5.0% ~)" in text and "(for Q-S2 from independent samples)" in text
+    assert "21.0 (+5.0% ~)" in text
 
 
 def test_without_a_comparison_no_change_is_within_the_noise(files):
@@ -126,7 +120,7 @@ def test_without_a_comparison_no_change_is_within_the_noise(files):
     files.add_quality("Q-S2", fd=21.0)
     table1, _, text = files.tables()
     assert table1["Q-S2"]["fd_difference_low"] == NOT_MEASURED
-    assert "21.0 (+5.0%)" in text and "within the noise" not in text
+    assert "21.0 (+5.0%)" in text
 
 
 def test_several_seeds_give_mean_and_standard_deviation(files):
@@ -143,7 +137,7 @@ def test_several_seeds_give_mean_and_standard_deviation(files):
     assert table1["Q-S2"]["fd_efficientnet_lite0_change_percent"] == "100.00"
     assert (table2["S2-base"]["loss"], table2["S2-base"]["loss_std_over_seeds"]) == ("0.12", "0.02")
     assert "12.0 ± 2.0" in text
-    assert "seeds 0, 1 and 2" in text
+    assert "seeds 0, 1, 2" in text
 
 
 def test_one_seed_has_no_columns_for_a_spread(files):
@@ -188,30 +182,11 @@ def test_fid_is_called_so_with_its_number_of_samples(files):
     assert "| FID-10K ↓ | sFID-10K ↓ |" in text
 
 
-def test_another_extractor_that_claims_fid_is_refused(files):
-    files.add_quality("S2-base", 10.0, extractor=EFFICIENTNET | {"fd_label": "FID"})
-    with pytest.raises(InputError, match="only the Inception graph"):
-        files.tables()
-
-
 @pytest.mark.parametrize("other", [{"extractor": INCEPTION}, {"num_samples": 10}])
 def test_distances_that_cannot_be_compared_are_refused(files, other):
     files.add_quality("S2-base", 10.0)
     files.add_quality("Q-S2", 10.0, **other)
     with pytest.raises(InputError):
-        files.tables()
-
-
-def test_two_files_of_one_run_are_refused(files):
-    files.add_quality("S2-base", 10.0)
-    files.paths["quality"] *= 2
-    with pytest.raises(InputError, match="second file"):
-        files.tables()
-
-
-def test_a_file_of_an_unknown_variant_is_refused(files):
-    files.add_costs("XS2-base")
-    with pytest.raises(InputError, match="XS2-base, which is not a row"):
         files.tables()
 
 
@@ -224,27 +199,6 @@ def test_losses_that_a_variant_does_not_have_are_marked(files):
     assert table2["S2-base"]["window_steps"] == "10"
 
 
-def test_the_papers_values_stand_beside_ours(files):
-    files.add_costs("S2-base", total_params=2_000_000, active_params=1_000_000)
-    files.add_quality("S2-base", 10.0)
-    files.add_training("S2-base", 0.2)
-    own = {"total_params_million": "131.9", "active_params_million": "47", "fid": "42.9"}
-    table1, table2, text = files.tables(paper={"S2-base": {**own, "final_loss": "0.1444"}})
-
-    assert table1["S2-base"]["paper_fid"] == "42.9"
-    assert table1["S2-base"]["paper_sfid"] == NOT_REPORTED
-    assert table1["Q-S2"]["paper_fid"] == NOT_REPORTED
-    assert table2["S2-base"]["paper_final_loss"] == "0.1444"
-    assert "| 2.00 [1.00] | 131.9 [47] |" in text
-    assert "| FID-10K, paper |" in text
-
-
-def test_no_paper_columns_without_the_papers_values(files):
-    files.add_training("S2-base", 0.2)
-    table1, table2, text = files.tables()
-    assert "paper" not in "".join([*table1["S2-base"], *table2["S2-base"]]) + text
-
-
 def test_conditions_come_from_the_files(files):
     files.add_costs("S2-base")
     files.add_quality("S2-base", 10.0)
@@ -253,7 +207,7 @@ def test_conditions_come_from_the_files(files):
     for condition in (
         "Some CPU, 2 threads, torch 2.0",
         "batch size 8, float32, 10 warm-up and 50 timed iterations",
-        "cpu_peak_rss_growth",
+        "in eager mode: growth of peak resident memory on the CPU",
         "efficientnet-lite0 (weights sha256 0123456789ab), 650 samples",
         "guidance scale 2.0, sampler ddim, steps 20.",
         "100 steps of batch size 32, seed 0",

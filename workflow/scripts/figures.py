@@ -33,7 +33,14 @@ def figures(
     `prompts` with `rows`, one prompts.npz per row, all of one seed. `rows` are the table's
     rows; the recipe's digest is kept in the files' metadata."""
     rows = read_rows(rows)
-    study = read_study(rows, architecture, speed, quality, training, speed_batch_size)
+    study = read_study(
+        rows,
+        speed_batch_size,
+        architecture=architecture,
+        speed=speed,
+        quality=quality,
+        training=training,
+    )
     images, names = draw.read_prompts(rows, prompts)
     made_by = fingerprint(recipe)
     with styled():

@@ -27,13 +27,13 @@ def tables(
     the names of `study_tables`."""
     study = read_study(
         read_rows(rows),
-        architecture,
-        speed,
-        quality,
-        training,
         speed_batch_size,
-        difference,
-        samples,
+        architecture=architecture,
+        speed=speed,
+        quality=quality,
+        training=training,
+        difference=difference,
+        samples=samples,
     )
     texts = study_tables(study, paper, map(read_json, autoencoder))
     for path in map(Path, outputs):

@@ -6,21 +6,13 @@ import numpy as np
 import pandas as pd
 
 from slimdit.evaluation.metric_names import OVER_SETS
-from slimdit.reporting.columns import (
-    CHANGE,
-    NONE,
-    NOT_MEASURED,
-    NOT_REPORTED,
-    OVER_SEEDS,
-    UNDEFINED,
-)
+from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, OVER_SEEDS, UNDEFINED
 from slimdit.reporting.results import COSTS, StudyResults, over_seeds
-from slimdit.study.paper_values import PaperValues
 
 TERMS = ("loss", "mse", "vb", "distillation", "balance")
 
 
-def table1_csv(study: StudyResults, paper: PaperValues) -> str:
+def table1_csv(study: StudyResults) -> str:
     """One record per variant. Peak memory is that of the eager mode; a spread, over seeds or over
     sets of samples, has a column where some row has one."""
     table, no_parent = study.table, study.table["parent"].isna()
@@ -41,13 +33,10 @@ def table1_csv(study: StudyResults, paper: PaperValues) -> str:
             text[spread] = table[spread].map(_cell)
         if column.changes:
             text[change] = table[change].map(_percent).mask(no_parent, NONE)
-    if paper:
-        for name in filter(None, (column.paper for column in study.columns)):
-            text[f"paper_{name}"] = _printed(paper, name, table.index)
     return _csv(text)
 
 
-def table2_csv(study: StudyResults, paper: PaperValues) -> str:
+def table2_csv(study: StudyResults) -> str:
     """Final training losses, one record per trained variant.
 
     Each loss is the mean over the last `window_steps` steps; "none" marks a term that the
@@ -72,8 +61,6 @@ def table2_csv(study: StudyResults, paper: PaperValues) -> str:
         if runs["seed"].nunique() > 1:
             spread = std[final].map(_cell)
             text[f"{term}{OVER_SEEDS}"] = spread.where(num_known[final] > 0, NONE)
-    if paper:
-        text["paper_final_loss"] = _printed(paper, "final_loss", first.index)
     return _csv(text)
 
 
@@ -84,8 +71,8 @@ def architecture_csv(study: StudyResults) -> str:
 
 
 def paper_csv(pairs: pd.DataFrame) -> str:
-    """One record per cell that the study and the paper have, as `comparison` gives them."""
-    text = pairs.copy()
+    """One record per number that both have, of those that `comparison` gives."""
+    text = pairs.dropna(subset="ours")
     text[["ours", "comparable"]] = text[["ours", "comparable"]].map(_cell)
     text["difference"] = text["difference"].map("{:.6g}".format)
     text["difference_percent"] = text["difference_percent"].map(_percent)
@@ -110,7 +97,3 @@ def _percent(change: float) -> str:
     if np.isinf(change):
         return UNDEFINED
     return NOT_MEASURED if np.isnan(change) else f"{change:.2f}"
-
-
-def _printed(paper: PaperValues, name: str, variants: Iterable[str]) -> list[str]:
-    return [paper.get(variant, {}).get(name, NOT_REPORTED) for variant in variants]

@@ -10,41 +10,28 @@ from slimdit.reporting.columns import (
     NOISE,
     NONE,
     NOT_MEASURED,
-    NOT_REPORTED,
     OVER_SEEDS,
     Column,
     number,
-    with_count,
 )
 from slimdit.reporting.conditions import conditions
 from slimdit.reporting.results import StudyResults
-from slimdit.study.paper_values import PAPER_COLUMNS, PAPER_IMAGES, Kind, PaperValues
 
 
-def table1_markdown(
-    study: StudyResults, paper: PaperValues, autoencoders: Iterable[dict] = ()
-) -> str:
-    """Table 1 with group headings, changes against the parent in round brackets and the paper's
-    values beside ours; then the conditions under which it was measured."""
+def table1_markdown(study: StudyResults, autoencoders: Iterable[dict] = ()) -> str:
+    """Table 1 with group headings and changes against the parent in round brackets; then the
+    conditions under which it was measured."""
     headings, units = ["Model"], {}
     for column in study.columns:
         if column.heading:
-            largest = math.inf if paper else study.table[column.name].max()
-            unit, units[column] = column.unit(largest)
+            unit, units[column] = column.unit(study.table[column.name].max())
             headings.append(f"{column.heading.format(unit=unit)} {column.better}")
-            if paper and column.paper:
-                headings.append(_paper_heading(column.paper))
     lines = []
     for group, rows in study.table.groupby("group", sort=False):
         lines.append([f"**{group}**", *[""] * (len(headings) - 1)])
         for variant, row in rows.iterrows():
-            lines.append([variant])
-            for column, unit in units.items():
-                lines[-1].append(_measured_cell(row, column, unit))
-                if paper and column.paper:
-                    lines[-1].append(_paper_cell(paper.get(variant, {}), column.paper))
-    told = conditions(study, bool(paper), autoencoders)
-    return f"{markdown_table(headings, lines)}\n\n{told}\n"
+            lines.append([variant, *(_cell(row, *each) for each in units.items())])
+    return f"{markdown_table(headings, lines)}\n\n{conditions(study, autoencoders)}\n"
 
 
 def markdown_table(headings: list[str], lines: list[list[str]]) -> str:
@@ -53,7 +40,7 @@ def markdown_table(headings: list[str], lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *lines))
 
 
-def _measured_cell(row: pd.Series, column: Column, unit: float) -> str:
+def _cell(row: pd.Series, column: Column, unit: float) -> str:
     """As in `21.0 ± 0.4 (+5.0% ~)`, `1.24 [1.19, 1.32]` and `2.81 [1.03] (+284.5%)`."""
     name, value = column.name, row[column.name]
     if pd.isna(value):
@@ -76,14 +63,3 @@ def bracket(change_percent: float, mark: str = "") -> str:
     if change_percent == 0 or not math.isfinite(change_percent):
         return ""
     return f" ({change_percent:+.1f}%{mark})"
-
-
-def _paper_heading(name: str) -> str:
-    heading, kind = PAPER_COLUMNS[name]
-    return f"{with_count(heading, PAPER_IMAGES if kind == Kind.DISTANCE else 0)}, paper"
-
-
-def _paper_cell(values: dict[str, str], name: str) -> str:
-    active = values.get("active_params_million")
-    is_bracketed = name == "total_params_million" and name in values and active
-    return values.get(name, NOT_REPORTED) + (f" [{active}]" if is_bracketed else "")

@@ -23,12 +23,11 @@ from slimdit.storage.files import read_json
 COSTS = ("total_params", "active_params", "macs", "weight_bytes")
 SPEEDS = ("latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s")
 SPEEDS += ("fraction_of_peak", "bound")
+FILES = ("architecture", "speed", "quality", "training", "difference", "samples")
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
     "cpu_peak_rss_growth": "growth of peak resident memory on the CPU",
 }
-
-Values = dict[str, dict[str, float | str | bool | None]]  # of each variant, by column
 
 
 @dataclass(frozen=True)
@@ -64,104 +63,78 @@ class StudyResults:
     quality: list[dict]
     training: list[dict]
 
+    @property
+    def peak_memory_kinds(self) -> list[str]:
+        """How the peak memory of the rows was measured, in words."""
+        kinds = self.table["peak_memory_kind"].dropna().unique()
+        return sorted(PEAK_MEMORY_KINDS.get(kind, kind) for kind in kinds)
+
 
 def read_rows(rows: list[dict]) -> list[Row]:
     """Of the rows param, which `Study.rows` gives: the fields of each Row, in table order."""
     return [Row(**row) for row in rows]
 
 
-def read_study(
-    rows: list[Row],
-    architecture: list[str],
-    speed: list[str],
-    quality: list[str],
-    training: list[str],
-    speed_batch_size: int,
-    difference: Sequence[str] = (),
-    samples: Sequence[str] = (),
-) -> StudyResults:
-    """Read every JSON file of a study; all but `rows` and the batch size are lists of paths.
+def read_study(rows: list[Row], speed_batch_size: int, **paths: list[str]) -> StudyResults:
+    """Read every JSON file of a study; `paths` has lists of them by FILES, none where it has none.
 
-    Raises InputError for a file of another variant, two of one run, and quality files that cannot
-    be compared.
+    Raises InputError for quality files that cannot be compared.
     """
     costs, speeds, qualities, trainings, differences, sampled = (
-        read_files(paths, rows)
-        for paths in (architecture, speed, quality, training, difference, samples)
+        read_files(paths.get(name, []), rows) for name in FILES
     )
     names, num_samples = metric_names(qualities)
     columns = table_columns(names, num_samples)
-    values: Values = {
+    values = {
         row.variant: {"group": row.group, "parent": row.parent, "num_seeds": 0} for row in rows
     }
-    for read in (
-        {cost["variant"]: {key: cost.get(key) for key in COSTS} for cost in costs},
-        {each["variant"]: _speed_values(each["measurements"], speed_batch_size) for each in speeds},
-        _quality_values(qualities, names),
-        _difference_values(differences),
-        _sampler_values(sampled),
-        _loss_values(trainings),
+    for record in (
+        *costs,
+        *(_speed_record(file, speed_batch_size) for file in speeds),
+        *_quality_records(qualities, names),
+        *_difference_records(differences),
+        *_sampler_records(sampled),
+        *_loss_records(trainings),
     ):
-        for variant, found in read.items():
-            values[variant] |= {name: value for name, value in found.items() if value is not None}
+        values[record["variant"]] |= record
     wanted = ["group", "parent", "num_seeds", *(column.name for column in columns)]
     wanted += [f"{names.column(metric)}{OVER_SEEDS}" for metric in METRICS]
     wanted.append(DIFFUSION_LOSS.name)
     table = pd.DataFrame(list(values.values()), pd.Index(values), wanted)
-    table["speed_batch_size"] = speed_batch_size
+    table = table.where(table.notna(), np.nan).assign(speed_batch_size=speed_batch_size)
     for column in columns:
         if column.changes:
-            table[f"{column.name}{CHANGE}"] = _change_percent(table[column.name], table["parent"])
+            now = table[column.name].astype(float)
+            before = table["parent"].map(now)
+            change = (100 * (now - before) / before).mask(before == 0, np.inf)
+            table[f"{column.name}{CHANGE}"] = change
     return StudyResults(rows, table, columns, names, speed_batch_size, speeds, qualities, trainings)
 
 
 def read_files(paths: Sequence[str], rows: list[Row]) -> list[dict]:
     """The JSON files' contents in the order of the rows, then of the seeds."""
-    order = {row.variant: place for place, row in enumerate(rows)}
-    found = {}
-    for path in paths:
-        content = read_json(path)
-        variant, seed = content.get("variant"), content.get("seed", 0)
-        if variant not in order:
-            raise InputError(
-                f"{path} is of the variant {variant}, which is not a row; "
-                f"it should be one of {', '.join(order)}."
-            )
-        if (order[variant], seed) in found:
-            raise InputError(
-                f"{path} is the second file of {variant} with seed {seed}; there should be one."
-            )
-        found[order[variant], seed] = content
-    return [found[place] for place in sorted(found)]
+    order = [row.variant for row in rows]
+    contents = map(read_json, paths)
+    return sorted(contents, key=lambda each: (order.index(each["variant"]), each.get("seed", 0)))
 
 
 def metric_names(quality: list[dict]) -> tuple[MetricNames, int]:
     """Of the one extractor of all quality files, with their number of samples (0: no file).
 
-    Raises InputError where they cannot be compared; only the Inception graph's may be called FID.
+    Raises InputError where they differ in the extractor or in the numbers of images.
     """
     if not quality:
         return MetricNames(), 0
-    extractors = {MetricNames.of(run["extractor"]) for run in quality}
-    if len(extractors) > 1:
-        raise InputError(
-            "the quality.json files come from several extractors "
-            f"({', '.join(sorted(each.fd_column for each in extractors))}); a table needs one."
-        )
-    (names,) = extractors
-    if not names.is_fid and any("fid" in name.lower() for name in vars(names).values()):
-        raise InputError(
-            f"the extractor {quality[0]['extractor'].get('name')} names a distance FID; only the "
-            "Inception graph, whose fd_column is fid, may."
-        )
-    for count in ("num_samples", "num_reference"):
-        counts = {run[count] for run in quality}
-        if len(counts) > 1:
+    runs = pd.DataFrame(quality)
+    runs["extractor"] = [run["extractor"]["fd_column"] for run in quality]
+    for key in ("extractor", "num_samples", "num_reference"):
+        if runs[key].nunique() > 1:
             raise InputError(
-                f"the quality.json files have {count} {sorted(counts)}; distances can be compared "
-                "only when all have the same."
+                f"the quality.json files have several values of {key}, "
+                f"{', '.join(map(str, runs[key].unique()))}; distances can be compared only when "
+                "all have the same."
             )
-    return names, quality[0]["num_samples"]
+    return MetricNames.of(quality[0]["extractor"]), quality[0]["num_samples"]
 
 
 def over_seeds(runs: list[dict], keys: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -174,57 +147,54 @@ def over_seeds(runs: list[dict], keys: Sequence[str]) -> tuple[pd.DataFrame, pd.
     return by_variant.mean(skipna=False), by_variant.std(skipna=False)
 
 
-def _change_percent(values: pd.Series, parents: pd.Series) -> pd.Series:
-    before = parents.map(values.astype(float))
-    return (100 * (values - before) / before).mask(before == 0, np.inf)
-
-
-def _speed_values(measurements: list[dict], batch_size: int) -> dict:
+def _speed_record(file: dict, batch_size: int) -> dict:
     """Energy is that of the largest batch size, the only one at which it is measured."""
-    modes = {each["mode"]: each for each in measurements if each["batch_size"] == batch_size}
-    values = {}
+    record = {"variant": file["variant"]}
     for mode in MODES:
-        measured = modes.get(mode, {})
-        values |= {f"{key}_{mode}": measured.get(key) for key in SPEEDS}
-        ratio, q25, q75 = (measured.get(f"{OVER_BASE}{part}") for part in ("", "_q25", "_q75"))
+        of_mode = [each for each in file["measurements"] if each["mode"] == mode]
+        measured = next((each for each in of_mode if each["batch_size"] == batch_size), {})
+        record |= {f"{key}_{mode}": measured.get(key) for key in SPEEDS}
         name = f"{OVER_BASE}_{mode}"
-        if ratio is not None:  # three quarters of the rounds lie on one side of 1
-            values[f"{name}_significant"] = q25 > 1 or q75 < 1
-        values |= {name: ratio, f"{name}_q25": q25, f"{name}_q75": q75}
-        energies = (each.get("energy_j_per_image") for each in measurements if each["mode"] == mode)
-        known = (energy for energy in energies if energy is not None)
-        values[f"energy_j_per_image_{mode}"] = next(known, None)
-    eager = modes.get("eager", {})
-    return values | {key: eager.get(key) for key in ("peak_memory_bytes", "peak_memory_kind")}
+        for part in ("", "_q25", "_q75"):
+            record[f"{name}{part}"] = measured.get(f"{OVER_BASE}{part}")
+        if record[name] is not None:  # three quarters of the rounds lie on one side of 1
+            record[f"{name}_significant"] = record[f"{name}_q25"] > 1 or record[f"{name}_q75"] < 1
+        energies = [each.get("energy_j_per_image") for each in of_mode]
+        record[f"energy_j_per_image_{mode}"] = next((e for e in energies if e is not None), None)
+        if mode == "eager":
+            record |= {key: measured.get(key) for key in ("peak_memory_bytes", "peak_memory_kind")}
+    return record
 
 
-def _quality_values(quality: list[dict], names: MetricNames) -> Values:
+def _quality_records(quality: list[dict], names: MetricNames) -> list[dict]:
     runs = [{"variant": run["variant"], **run["metrics"]} for run in quality]
     metrics = {metric: column for column, metric in names.quality_columns.items()}
     mean, std = over_seeds(runs, list(metrics))
-    mean, std = mean.rename(columns=metrics), std[list(METRICS)].rename(columns=metrics)
-    table = mean.join(std.add_suffix(OVER_SEEDS))
+    spread = std[list(METRICS)].rename(columns=metrics).add_suffix(OVER_SEEDS)
+    table = mean.rename(columns=metrics).join(spread)
     table["num_seeds"] = pd.Series([run["variant"] for run in quality]).value_counts()
-    return table.to_dict("index")
+    return _records(table)
 
 
-def _difference_values(differences: list[dict]) -> Values:
+def _difference_records(differences: list[dict]) -> list[dict]:
     """Means over seeds; significant where each seed's interval leaves out 0, on the same side."""
     parts = {"difference": DIFFERENCE, "low": f"{DIFFERENCE}_low", "high": f"{DIFFERENCE}_high"}
     table = over_seeds(differences, list(parts))[0].rename(columns=parts)
     by_variant = pd.DataFrame(differences, columns=["variant", "paired", *parts]).groupby("variant")
-    table[f"{DIFFERENCE}_significant"] = (by_variant["low"].min() > 0) | (
-        by_variant["high"].max() < 0
-    )
+    is_apart = (by_variant["low"].min() > 0) | (by_variant["high"].max() < 0)
+    table[f"{DIFFERENCE}_significant"] = is_apart
     table[f"{DIFFERENCE}_paired"] = by_variant["paired"].all()
-    return table.to_dict("index")
+    return _records(table)
 
 
-def _sampler_values(samples: list[dict]) -> Values:
-    mean, _ = over_seeds(samples, ["images_per_s"])
-    return mean.add_prefix("sampler_").to_dict("index")
+def _sampler_records(samples: list[dict]) -> list[dict]:
+    return _records(over_seeds(samples, ["images_per_s"])[0].add_prefix("sampler_"))
 
 
-def _loss_values(training: list[dict]) -> Values:
+def _loss_records(training: list[dict]) -> list[dict]:
     mean, _ = over_seeds(training, ["final_mse", "final_vb"])
-    return mean.sum(axis=1, skipna=False).to_frame(DIFFUSION_LOSS.name).to_dict("index")
+    return _records(mean.sum(axis=1, skipna=False).to_frame(DIFFUSION_LOSS.name))
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    return table.reset_index().to_dict("records")

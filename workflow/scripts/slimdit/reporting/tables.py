@@ -8,7 +8,7 @@ from slimdit.jobs.provenance import origin
 from slimdit.reporting.csv_tables import architecture_csv, paper_csv, table1_csv, table2_csv
 from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
-from slimdit.reporting.results import Row, StudyResults, read_rows, read_study
+from slimdit.reporting.results import FILES, Row, StudyResults, read_rows, read_study
 from slimdit.storage.files import read_json, sha256_of, write_json
 from slimdit.study.paper_values import PaperValues
 
@@ -18,14 +18,14 @@ def study_tables(
 ) -> dict[str, str]:
     """The tables of a finished study; those beside the paper's where there is one ({}: none)."""
     texts = {
-        "table1.csv": table1_csv(study, paper),
-        "table1.md": table1_markdown(study, paper, autoencoders),
-        "table2.csv": table2_csv(study, paper),
+        "table1.csv": table1_csv(study),
+        "table1.md": table1_markdown(study, autoencoders),
+        "table2.csv": table2_csv(study),
     }
     if paper:
         pairs = comparison(study, paper)
         texts["paper.csv"] = paper_csv(pairs)
-        texts["paper.md"] = paper_markdown(study, paper, pairs)
+        texts["paper.md"] = paper_markdown(study, pairs)
     return texts
 
 
@@ -33,10 +33,10 @@ def architecture_tables(
     rows: list[Row], architecture: list[str], paper: PaperValues
 ) -> dict[str, str]:
     """What is known before anything is trained; `architecture` are paths of JSON files."""
-    counted = read_study(rows, architecture, [], [], [], speed_batch_size=0)
+    counted = read_study(rows, speed_batch_size=0, architecture=architecture)
     texts = {"architecture.csv": architecture_csv(counted)}
     if paper:
-        texts["architecture_paper.md"] = paper_markdown(counted, paper, comparison(counted, paper))
+        texts["architecture_paper.md"] = paper_markdown(counted, comparison(counted, paper))
     return texts
 
 
@@ -69,9 +69,8 @@ def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
     for path in files:
         named[path.name].append(str(path))
     rows = read_rows(record["rows"])
-    kinds = ("architecture", "speed", "quality", "training", "difference", "samples")
-    paths = {kind: named[f"{kind}.json"] for kind in kinds}
-    study = read_study(rows, speed_batch_size=record["speed_batch_size"], **paths)
+    paths = {name: named[f"{name}.json"] for name in FILES}
+    study = read_study(rows, record["speed_batch_size"], **paths)
     paper, autoencoders = record["paper"], map(read_json, named["autoencoder.json"])
     texts = study_tables(study, paper, autoencoders)
     return texts | architecture_tables(rows, paths["architecture"], paper)

@@ -1,6 +1,6 @@
 """The numbers that a paper printed of the same variants, to stand beside our own."""
 
-from decimal import Decimal, InvalidOperation
+import re
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +33,7 @@ PAPER_COLUMNS = {
     "iterations_per_s": PaperColumn("Iterations/s", Kind.MACHINE),
     "final_loss": PaperColumn("Final loss", Kind.LOSS),
 }
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 PAPER_IMAGES = 10_000  # its samples, and its reference images
 
 PaperValues = dict[str, dict[str, str]]  # variant -> column -> as it is printed
@@ -57,17 +58,10 @@ def paper_values(path: str | Path) -> PaperValues:
             raise InputError(f"{path} has {variant} twice; each variant should have one line.")
         cells = {column: (text or "").strip() for column, text in record.items()}
         for column, text in cells.items():
-            if text and not _is_number(text):
+            if text and not NUMBER.fullmatch(text):
                 raise InputError(
                     f"{path} has a cell of {variant} that is no number ({column} is {text!r}); "
                     "it should be a number or empty."
                 )
         found[variant] = {column: text for column, text in cells.items() if text}
     return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite()
-    except InvalidOperation:
-        return False

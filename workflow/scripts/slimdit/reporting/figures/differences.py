@@ -6,7 +6,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from slimdit.reporting.figures.samples import LABEL_INCH, samples_figure
-from slimdit.reporting.figures.style import PAGE_WIDTH_INCH, SMALL_PT
+from slimdit.reporting.figures.style import PAGE_WIDTH_INCH, SMALL_PT, axes_at
 
 MAGENTA = np.array([255.0, 0.0, 255.0])
 SCALE_INCH = 0.5
@@ -53,14 +53,7 @@ def _draw_scale(figure: Figure) -> None:
     height_inch = figure.get_size_inches()[1]
     fraction = np.linspace(0, 1, 256)[:, None]
     colours = ListedColormap(((1 - fraction) * 127.5 + fraction * MAGENTA) / 255)
-    axes = figure.add_axes(
-        (
-            (LABEL_INCH + 0.02) / PAGE_WIDTH_INCH,
-            0.27 / height_inch,
-            2.4 / PAGE_WIDTH_INCH,
-            0.09 / height_inch,
-        )
-    )
+    axes = axes_at(figure, LABEL_INCH + 0.02, 0.27, 2.4, 0.09)
     scale = plt.cm.ScalarMappable(plt.Normalize(0, 1), colours)
     levels = np.array([0, 4, 16, 64, 128, 255])
     bar = figure.colorbar(scale, cax=axes, orientation="horizontal")

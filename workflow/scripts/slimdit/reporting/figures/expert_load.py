@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from slimdit.reporting.figures.style import COLOURS, GREY, PAGE_WIDTH_INCH, SMALL_PT
+from slimdit.reporting.figures.style import COLOURS, GREY, SMALL_PT, grid_of_panels
 
 FINAL_FRACTION = 0.1  # of the logged steps, over which the final load is a mean
 
@@ -35,20 +34,16 @@ class ExpertLoad:
 def expert_load_figure(loads: list[ExpertLoad]) -> Figure:
     """A row of panels per variant: final load by layer, and imbalance while training."""
     height_inch = 1.55 * len(loads) + 0.6
-    figure, panels = plt.subplots(
-        len(loads),
-        2,
-        squeeze=False,
-        figsize=(PAGE_WIDTH_INCH, height_inch),
-        gridspec_kw={
-            "width_ratios": [1.5, 1],
-            "left": 0.08,
-            "right": 0.985,
-            "bottom": 0.42 / height_inch,
-            "top": 1 - 0.3 / height_inch,
-            "hspace": 0.42,
-            "wspace": 0.24,
-        },
+    figure, panels = grid_of_panels(
+        (len(loads), 2),
+        height_inch,
+        bottom_inch=0.42,
+        top_inch=0.3,
+        left=0.08,
+        right=0.985,
+        width_ratios=[1.5, 1],
+        hspace=0.42,
+        wspace=0.24,
     )
     for load, (final, training) in zip(loads, panels, strict=True):
         _draw_final(final, load)
@@ -64,18 +59,11 @@ def _draw_final(axes, load: ExpertLoad) -> None:
     num_experts = load.load.shape[-1]
     layers = np.arange(1, load.load.shape[-2] + 1)
     offsets = np.linspace(-0.3, 0.3, num_experts)
+    places = (layers[:, None] + offsets).ravel()
+    alpha = 0.9 if len(load.final) == 1 else 0.5
+    dots = {"markersize": 3.2, "color": COLOURS[0], "markeredgewidth": 0, "alpha": alpha}
     for run in load.final:  # (L, E)
-        ordered = np.sort(run, axis=1)[:, ::-1]
-        for layer, fractions in zip(layers, ordered, strict=True):
-            axes.plot(
-                layer + offsets,
-                100 * fractions,
-                "o",
-                markersize=3.2,
-                color=COLOURS[0],
-                markeredgewidth=0,
-                alpha=0.9 if len(load.final) == 1 else 0.5,
-            )
+        axes.plot(places, 100 * np.sort(run, axis=1)[:, ::-1].ravel(), "o", **dots)
     axes.axhline(100 / num_experts, color=COLOURS[1], linewidth=1)
     uniform = f"line: uniform, {100 / num_experts:.3g}%"
     axes.set_title(uniform, loc="right", fontsize=SMALL_PT, color=COLOURS[1], pad=4)

@@ -37,13 +37,10 @@ def place_labels(
     pixels_per_pt = axes.figure.dpi / 72
     points = axes.transData.transform(np.column_stack([x, y])) / pixels_per_pt
     corners = axes.transData.transform(line) / pixels_per_pt
-    spots = [np.linspace(*ends, 60) for ends in itertools.pairwise(corners)]
-    plane = Plane(
-        points,
-        np.column_stack([points - POINT_HALF_PT, points + POINT_HALF_PT]),
-        np.concatenate(spots),
-        axes.get_window_extent().extents / pixels_per_pt,
-    )
+    spots = np.concatenate([np.linspace(*ends, 60) for ends in itertools.pairwise(corners)])
+    obstacles = np.column_stack([points - POINT_HALF_PT, points + POINT_HALF_PT])
+    frame = axes.get_window_extent().extents / pixels_per_pt
+    plane = Plane(points, obstacles, spots, frame)
     sizes = [_text_size_pt(axes, label, size_pt) for label in labels]
     candidates = [_candidates(*each) for each in zip(points, sizes, strict=True)]  # each (K, 4)
     boxes = _choose(candidates, plane)
@@ -115,7 +112,7 @@ def _fixed_cost(point: np.ndarray, boxes: np.ndarray, plane: Plane) -> np.ndarra
 
 
 def _cost_among_labels(i: int, boxes: np.ndarray, chosen: np.ndarray, plane: Plane) -> np.ndarray:
-    """Cost (K,) of each box of point i: hiding the labels that are placed, or crossing leaders."""
+    """Cost (K,) of each box of point i: hiding placed labels, or lying on leaders."""
     point, taken = plane.points[i], ~np.isnan(chosen[:, 0])
     starts, labels = plane.points[taken], chosen[taken]
     ends, their_ends = _nearest(boxes, point), _nearest(labels, starts)
@@ -125,7 +122,7 @@ def _cost_among_labels(i: int, boxes: np.ndarray, chosen: np.ndarray, plane: Pla
         cost += 20.0 * _overlaps(on_leader, labels).sum(axis=1)
         on_theirs = _boxed(starts + fraction * (their_ends - starts))
         cost += 20.0 * _overlaps(boxes, on_theirs).sum(axis=1)
-    return cost + 20.0 * _crossings(point, ends, starts, their_ends).sum(axis=1)
+    return cost
 
 
 def _nearest(boxes: np.ndarray, point: np.ndarray) -> np.ndarray:
@@ -142,17 +139,3 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     return (high - low > -MARGIN_PT).all(axis=-1)
-
-
-def _crossings(
-    point: np.ndarray, ends: np.ndarray, starts: np.ndarray, their_ends: np.ndarray
-) -> np.ndarray:
-    """Whether segments point-ends (K, 2) cross segments starts-their_ends (M, 2): (K, M)."""
-
-    def side(a, b, c):
-        ab, ac = b - a, c - a
-        return np.sign(ab[..., 0] * ac[..., 1] - ab[..., 1] * ac[..., 0])
-
-    ends = ends[:, None]  # (K, 1, 2)
-    apart = side(point, ends, starts) * side(point, ends, their_ends) < 0
-    return apart & (side(starts, their_ends, point) * side(starts, their_ends, ends) < 0)

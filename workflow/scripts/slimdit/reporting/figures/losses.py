@@ -1,16 +1,19 @@
 """Loss curves of the trained variants, absolute and against their parents'."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from slimdit.core.errors import InputError
 from slimdit.reporting.figures.samples import wrapped
-from slimdit.reporting.figures.style import GREY, PAGE_WIDTH_INCH, line_style, logarithmic
+from slimdit.reporting.figures.style import (
+    GREY,
+    PAGE_WIDTH_INCH,
+    grid_of_panels,
+    line_style,
+    logarithmic,
+)
 
 LEGEND_INCH = 1.3
 SMOOTHED_FRACTION = 0.1  # of a run, in one moving mean
@@ -20,46 +23,25 @@ REFERENCE_LINES = ("-", (0, (2, 0.8)), (0, (0.6, 0.8)))
 
 @dataclass(frozen=True)
 class Curve:
-    """A variant's diffusion loss: step (S,), loss (R, S) of its R seeds."""
+    """A variant's diffusion loss: a row a step, a column for each of its seeds."""
 
     variant: str
     group: str
-    reference: str | None  # the variant it is compared with
-    step: np.ndarray
-    loss: np.ndarray
-
-    @property
-    def window(self) -> int:
-        """Number of logged values in one moving mean."""
-        return max(1, round(SMOOTHED_FRACTION * len(self.step)))
+    reference: str  # the variant it is compared with
+    loss: pd.DataFrame
 
 
-def read_losses(path: str | Path) -> pd.DataFrame:
-    """A losses.csv by step; NaN where a term is empty. Raises InputError where it has no losses."""
-    try:
-        losses = pd.read_csv(path, index_col="step", float_precision="round_trip")
-    except ValueError:  # an empty file, or one without steps
-        losses = pd.DataFrame()
-    if losses.empty or "loss" not in losses:
-        raise InputError(
-            f"{path} has no losses; it should have the columns step,loss,... and rows."
-        )
-    return losses
-
-
-def mean_curve(variant: str, group: str, reference: str | None, runs: list[pd.DataFrame]) -> Curve:
-    """The curve of a variant's runs, as `read_losses` reads them, at their common steps.
-
-    MSE + VB, the terms that every variant has, so that curves can be compared.
-    """
+def read_curve(variant: str, group: str, reference: str, paths: list[str]) -> Curve:
+    """From a losses.csv for each seed: MSE + VB, the terms that every variant has."""
+    runs = [pd.read_csv(path, index_col="step", float_precision="round_trip") for path in paths]
     loss = pd.concat([run["mse"] + run["vb"] for run in runs], axis=1, join="inner")
-    return Curve(variant, group, reference, loss.index.to_numpy(float), loss.to_numpy().T)
+    return Curve(variant, group, reference, loss)
 
 
-def moving_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of each value and the window - 1 before it: (S,) -> (S - window + 1,)."""
-    sums = np.cumsum(np.concatenate([[0.0], values]))
-    return (sums[window:] - sums[:-window]) / window
+def smoothed(loss: pd.DataFrame) -> pd.DataFrame:
+    """Mean of each value and those before it, over a window that is a fraction of the run."""
+    window = max(1, round(SMOOTHED_FRACTION * len(loss)))
+    return loss.rolling(window).mean().iloc[window - 1 :]
 
 
 def losses_figure(curves: list[Curve]) -> Figure:
@@ -69,21 +51,17 @@ def losses_figure(curves: list[Curve]) -> Figure:
     members = {group: [c for c in curves if c.group == group] for group in groups}
     heights_inch = [max(1.5, 0.14 * len(members[group]) + 0.9) for group in groups]
     height_inch = sum(heights_inch) + 0.45
-    figure, panels = plt.subplots(
-        len(groups),
-        2,
-        squeeze=False,
+    figure, panels = grid_of_panels(
+        (len(groups), 2),
+        height_inch,
+        bottom_inch=0.42,
+        top_inch=0.2,
+        left=0.085,
+        right=1 - LEGEND_INCH / PAGE_WIDTH_INCH,
         sharex=True,
-        figsize=(PAGE_WIDTH_INCH, height_inch),
-        gridspec_kw={
-            "height_ratios": heights_inch,
-            "left": 0.085,
-            "right": 1 - LEGEND_INCH / PAGE_WIDTH_INCH,
-            "bottom": 0.42 / height_inch,
-            "top": 1 - 0.2 / height_inch,
-            "hspace": 0.28,
-            "wspace": 0.4,
-        },
+        height_ratios=heights_inch,
+        hspace=0.28,
+        wspace=0.4,
     )
     for group, (absolute, relative) in zip(groups, panels, strict=True):
         drawn = _references(members[group], by_variant)
@@ -131,34 +109,26 @@ def _references(curves: list[Curve], by_variant: dict[str, Curve]) -> list[Curve
 
 
 def _draw_absolute(axes, curve: Curve, **style) -> None:
-    step = curve.step[curve.window - 1 :]
-    smooth = np.stack([moving_mean(loss, curve.window) for loss in curve.loss])
-    axes.plot(step, smooth.mean(axis=0), label=curve.variant, **style)
-    if len(smooth) > 1:
+    smooth = smoothed(curve.loss)
+    axes.plot(smooth.index, smooth.mean(axis=1), label=curve.variant, **style)
+    if smooth.shape[1] > 1:
         band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
-        axes.fill_between(step, smooth.min(axis=0), smooth.max(axis=0), **band)
+        axes.fill_between(smooth.index, smooth.min(axis=1), smooth.max(axis=1), **band)
 
 
 def _draw_relative(axes, curve: Curve, reference: Curve, **style) -> None:
     if curve.variant == reference.variant:
         return
-    step = np.intersect1d(curve.step, reference.step)
-    window = max(1, round(SMOOTHED_FRACTION * len(step)))
-    if len(step) < window or not len(step):
-        return
-    before = moving_mean(reference.loss.mean(axis=0)[np.isin(reference.step, step)], window)
-    after = moving_mean(curve.loss.mean(axis=0)[np.isin(curve.step, step)], window)
-    axes.plot(step[window - 1 :], 100 * (after / before - 1), **style)
+    means = {"after": curve.loss.mean(axis=1), "before": reference.loss.mean(axis=1)}
+    smooth = smoothed(pd.concat(means, axis=1, join="inner"))
+    axes.plot(smooth.index, 100 * (smooth["after"] / smooth["before"] - 1), **style)
 
 
 def _limit(panels, curves: list[Curve]) -> None:
     """One scale for all groups, without the first steps' fall from random weights."""
-    settled = []
-    for curve in curves:
-        for loss in curve.loss:
-            smooth = moving_mean(loss, curve.window)
-            settled.append(smooth[len(smooth) // 10 :])
-    low, high = min(map(np.min, settled)), max(map(np.max, settled))
+    smooth = [smoothed(curve.loss) for curve in curves]
+    settled = np.concatenate([each[len(each) // 10 :].to_numpy().ravel() for each in smooth])
+    low, high = settled.min(), settled.max()
     for axes in panels:
         if high > 1.5 * low:
             logarithmic(axes.yaxis, low, high)

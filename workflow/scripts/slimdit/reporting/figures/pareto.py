@@ -7,12 +7,11 @@ from matplotlib.figure import Figure
 
 from slimdit.reporting.figures.labels import place_labels
 from slimdit.reporting.figures.style import (
-    COLOURS,
     GREY,
-    MARKERS,
-    PAGE_WIDTH_INCH,
     SMALL_PT,
+    grid_of_panels,
     logarithmic,
+    point_style,
 )
 
 
@@ -36,25 +35,21 @@ def pareto_figure(planes: dict[str, pd.DataFrame], distance_label: str) -> Figur
     panel_inch = 2.4 if most <= 12 else min(2.4 + 0.06 * (most - 12), 3.4)
     legend_inch = 0.35
     height_inch = len(planes) * (panel_inch + 0.5) + legend_inch
-    figure, panels = plt.subplots(
-        len(planes),
-        1,
-        squeeze=False,
-        figsize=(PAGE_WIDTH_INCH, height_inch),
-        gridspec_kw={
-            "left": 0.09,
-            "right": 0.985,
-            "bottom": 0.45 / height_inch,
-            "top": 1 - legend_inch / height_inch,
-            "hspace": 0.5 / panel_inch,
-        },
+    figure, panels = grid_of_panels(
+        (len(planes), 1),
+        height_inch,
+        bottom_inch=0.45,
+        top_inch=legend_inch,
+        left=0.09,
+        right=0.985,
+        hspace=0.5 / panel_inch,
     )
     for axes, (cost_label, points) in zip(panels[:, 0], planes.items(), strict=True):
         axes.set_xlabel(cost_label)
         axes.set_ylabel(distance_label)
         _draw_plane(axes, points, groups)
     handles = [
-        plt.Line2D([], [], linestyle="", color=_colour(index), marker=_marker(index), label=group)
+        plt.Line2D([], [], linestyle="", label=group, **point_style(index))
         for index, group in enumerate(groups)
     ]
     handles.append(plt.Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front"))
@@ -95,20 +90,18 @@ def _draw_plane(axes, points: pd.DataFrame, groups: list[str]) -> None:
     line = _staircase(cost[front], distance[front], axes.get_xlim()[1], axes.get_ylim()[1])
     axes.plot(*line.T, color=GREY, linewidth=0.9, zorder=1)
     for point in drawn.itertuples():
-        group = groups.index(point.group)
         axes.errorbar(
             point.cost,
             point.distance,
             yerr=point.std if pd.notna(point.std) else None,
-            marker=_marker(group),
-            color=_colour(group),
+            **point_style(groups.index(point.group)),
             markersize=5,
             markeredgecolor="white",
             markeredgewidth=0.4,
             elinewidth=0.8,
             zorder=3,
         )
-    colours = [_colour(groups.index(group)) for group in drawn["group"]]
+    colours = [point_style(groups.index(group))["color"] for group in drawn["group"]]
     place_labels(axes, cost, distance, list(drawn.index), colours, SMALL_PT, line)
 
 
@@ -130,11 +123,3 @@ def _scale(axis, values: np.ndarray) -> None:
         room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
         limits = (low - room, high + room)
     axis.axes.set(**{f"{axis.axis_name}lim": limits})
-
-
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
-
-
-def _marker(index: int) -> str:
-    return MARKERS[index % len(MARKERS)]

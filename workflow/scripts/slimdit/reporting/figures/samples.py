@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from slimdit.reporting.figures.style import PAGE_WIDTH_INCH, SMALL_PT
+from slimdit.reporting.figures.style import PAGE_WIDTH_INCH, SMALL_PT, axes_at
 
 LABEL_INCH = 1.1
 GROUP_INCH = 0.32  # of LABEL_INCH, for the group's name
@@ -60,18 +60,10 @@ def samples_figure(
 
 def _draw_row(figure: Figure, images: np.ndarray, bottom_inch: float, cell_inch: float) -> None:
     """Images (P, H, W, 3) side by side in one picture, each with a white margin."""
-    width_inch, height_inch = figure.get_size_inches()
     num_images, side, _, _ = images.shape
     margin = max(1, round(CELL_MARGIN * side))
     padded = np.pad(images, ((0, 0), *[(margin, margin)] * 2, (0, 0)), constant_values=255)
-    axes = figure.add_axes(
-        (
-            LABEL_INCH / width_inch,
-            bottom_inch / height_inch,
-            num_images * cell_inch / width_inch,
-            cell_inch / height_inch,
-        )
-    )
+    axes = axes_at(figure, LABEL_INCH, bottom_inch, num_images * cell_inch, cell_inch)
     axes.imshow(np.concatenate(padded, axis=1), interpolation="antialiased", aspect="auto")
     axes.axis("off")
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from slimdit.reporting.figures.style import COLOURS, GREY, PAGE_WIDTH_INCH, SMALL_PT
+from slimdit.reporting.figures.style import COLOURS, GREY, PAGE_WIDTH_INCH, SMALL_PT, grid_of_panels
 
 MACS, TIME = COLOURS[5], COLOURS[0]
 BAR = 0.36
@@ -24,14 +24,9 @@ def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
     rows = _positions(savings["group"])
     height_inch = ROW_INCH * (rows[-1] + 1) + 0.95
     longest = max(map(len, savings.index))
-    figure, axes = plt.subplots(
-        figsize=(PAGE_WIDTH_INCH, height_inch),
-        gridspec_kw={
-            "left": min(0.1 + 0.065 * longest, 2.5) / PAGE_WIDTH_INCH,
-            "right": 0.97,
-            "bottom": 0.45 / height_inch,
-            "top": 1 - 0.4 / height_inch,
-        },
+    left = min(0.1 + 0.065 * longest, 2.5) / PAGE_WIDTH_INCH
+    figure, ((axes,),) = grid_of_panels(
+        (1, 1), height_inch, bottom_inch=0.45, top_inch=0.4, left=left, right=0.97
     )
     for saving, y in zip(savings.itertuples(), rows, strict=True):
         quartiles = (saving.time_percent_q25, saving.time_percent_q75)
@@ -53,20 +48,15 @@ def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
 
 
 def _draw_bar(axes, y: float, percent: float, quartiles, colour: str) -> None:
+    style = {"va": "center", "fontsize": SMALL_PT - 1, "color": GREY}
     if math.isnan(percent):
-        axes.text(1, y, "not measured", va="center", fontsize=SMALL_PT - 1, color=GREY)
+        axes.text(1, y, "not measured", **style)
         return
     shown = max(percent, WORST_PERCENT)
     axes.barh(y, shown, height=BAR, color=colour, linewidth=0)
     if shown != percent:
-        axes.text(
-            WORST_PERCENT + 1,
-            y,
-            f"{percent:.0f}%",
-            va="center",
-            fontsize=SMALL_PT - 1,
-            color="white" if colour == TIME else "black",
-        )
+        style["color"] = "white" if colour == TIME else "black"
+        axes.text(WORST_PERCENT + 1, y, f"{percent:.0f}%", **style)
     elif quartiles:
         low, high = (max(each, WORST_PERCENT) for each in quartiles)
         axes.plot([low, high], [y, y], color="black", linewidth=0.8, solid_capstyle="butt")

@@ -1,34 +1,27 @@
 """Each figure of a study, from its results, loss curves and prompt images."""
 
+from collections import defaultdict
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from slimdit.core.errors import InputError
 from slimdit.reporting.columns import CHANGE, OVER_BASE, OVER_SEEDS
 from slimdit.reporting.figures.differences import differences_figure
 from slimdit.reporting.figures.expert_load import ExpertLoad, expert_load_figure
-from slimdit.reporting.figures.losses import losses_figure, mean_curve, read_losses
+from slimdit.reporting.figures.losses import losses_figure, read_curve
 from slimdit.reporting.figures.pareto import pareto_figure
 from slimdit.reporting.figures.samples import samples_figure
 from slimdit.reporting.figures.savings import savings_figure
 from slimdit.reporting.figures.style import message
-from slimdit.reporting.results import PEAK_MEMORY_KINDS, Row, StudyResults
+from slimdit.reporting.results import Row, StudyResults
 from slimdit.storage.files import load_npz, read_json
 
 
 def read_prompts(rows: list[Row], paths: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Images (P, H, W, 3) uint8 of each variant, and the names of the P prompts."""
-    if len(paths) != len(rows):
-        raise InputError(
-            f"prompts has {len(paths)} files for {len(rows)} rows; there should be one per row."
-        )
     files = [load_npz(path) for path in paths]
-    names = files[0]["names"].tolist()
-    for path, file in zip(paths, files, strict=True):
-        if file["names"].tolist() != names:
-            raise InputError(f"{path} shows other prompts than {paths[0]}; sample both again.")
     images = {row.variant: file["arr_0"] for row, file in zip(rows, files, strict=True)}
-    return images, names
+    return images, files[0]["names"].tolist()
 
 
 def draw_samples(rows: list[Row], images: dict[str, np.ndarray], names: list[str]) -> Figure:
@@ -48,21 +41,15 @@ def draw_differences(rows: list[Row], images: dict[str, np.ndarray], names: list
 
 def draw_losses(study: StudyResults, training: list[str], losses: list[str]) -> Figure:
     """Base rows, which have no parent, are compared with the first of them."""
-    if len(training) != len(losses):
-        raise InputError(
-            f"losses has {len(losses)} files for {len(training)} of training; "
-            "there should be one losses.csv per training.json."
-        )
     if not training:
         return message("No variant of this study was trained.")
-    runs = {}
+    runs = defaultdict(list)
     for report, path in zip(training, losses, strict=True):
-        runs.setdefault(read_json(report)["variant"], []).append(read_losses(path))
+        runs[read_json(report)["variant"]].append(path)
     trained = [row for row in study.rows if row.variant in runs]
-    first = trained[0].variant
     return losses_figure(
         [
-            mean_curve(row.variant, row.group, row.parent or first, runs[row.variant])
+            read_curve(row.variant, row.group, row.parent or trained[0].variant, runs[row.variant])
             for row in trained
         ]
     )
@@ -72,14 +59,13 @@ def draw_pareto(study: StudyResults) -> Figure:
     """The latency is that of compiled models where every one was timed so."""
     table, fd = study.table, study.names.fd_column
     mode = "compiled" if table["latency_ms_compiled"].notna().all() else "eager"
-    kinds = sorted(PEAK_MEMORY_KINDS.get(k, k) for k in table["peak_memory_kind"].dropna().unique())
     batch = f"batch size {study.speed_batch_size}"
     macs = next(column for column in study.columns if column.name == "macs")
     macs_unit, macs_size = macs.unit(table["macs"].max())
     costs = {
         f"Latency of one pass, {mode}, {batch} (ms)": table[f"latency_ms_{mode}"],
         f"{macs_unit} of one pass of one image": table["macs"] / macs_size,
-        f"Peak memory, eager, {batch} ({'; '.join(['MB', *kinds])})": (
+        f"Peak memory, eager, {batch} ({'; '.join(['MB', *study.peak_memory_kinds])})": (
             table["peak_memory_bytes"] / 1e6
         ),
     }

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
@@ -65,6 +66,32 @@ def save(figure: Figure, png: str | Path, svg: str | Path, source: str) -> None:
             figure.savefig(temporary, format=kind, dpi=DOTS_PER_INCH, metadata=metadata[kind])
 
 
+def grid_of_panels(
+    shape: tuple[int, int],
+    height_inch: float,
+    bottom_inch: float,
+    top_inch: float,
+    sharex: bool = False,
+    **grid: object,
+) -> tuple[Figure, np.ndarray]:
+    """A figure as wide as the page, and its panels (rows, columns) between the margins.
+
+    grid: of matplotlib's GridSpec, left and right as fractions of the width.
+    """
+    grid |= {"bottom": bottom_inch / height_inch, "top": 1 - top_inch / height_inch}
+    size = (PAGE_WIDTH_INCH, height_inch)
+    return plt.subplots(*shape, squeeze=False, sharex=sharex, figsize=size, gridspec_kw=grid)
+
+
+def axes_at(
+    figure: Figure, left_inch: float, bottom_inch: float, width_inch: float, height_inch: float
+):
+    """Axes at a place of the figure that is given in inches."""
+    total_inch, up_inch = figure.get_size_inches()
+    place = (left_inch / total_inch, bottom_inch / up_inch)
+    return figure.add_axes((*place, width_inch / total_inch, height_inch / up_inch))
+
+
 def message(text: str) -> Figure:
     """A figure that says why there is nothing to draw."""
     figure = plt.figure(figsize=(PAGE_WIDTH_INCH, 1.0))
@@ -78,6 +105,11 @@ def line_style(index: int) -> dict:
         "color": COLOURS[index % len(COLOURS)],
         "linestyle": LINES[index // len(COLOURS) % len(LINES)],
     }
+
+
+def point_style(index: int) -> dict:
+    """Colour and marker of group `index`."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
 def logarithmic(axis, low: float, high: float) -> None:
