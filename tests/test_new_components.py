@@ -116,8 +116,8 @@ from slimdit.evaluation.features import EXTRACTORS
 
 costs = {}
 for variant in ("new", "pruned"):
-    spec = json.dumps(study.structure(variant)), json.dumps(study.operations(variant))
-    count_cost(variant + ".json", variant, *spec, "code")
+    spec = study.structure(variant), study.operations(variant)
+    count_cost(variant + ".json", variant, *spec, {"step": "count_cost"})
     costs[variant] = json.load(open(variant + ".json"))
 features = EXTRACTORS["colours"].feature_dims(48, cells=3)
 print(json.dumps([digests, costs, features]))

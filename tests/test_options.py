@@ -30,7 +30,7 @@ SIZES = {"num_heads": 6, "tokens": 16}
         (Divides("num_heads"), 3, 4, "does not divide num_heads 6"),
         (Divides("num_heads"), 1, 0, "does not divide num_heads 6"),
         (MultipleOf("num_heads"), 12, 13, "is not a multiple of num_heads 6"),
-        (MultipleOf("num_heads", times=2), 24, 18, "is not a multiple of 2 * num_heads, 12"),
+        (MultipleOf("2 * num_heads"), 24, 18, "is not a multiple of 2 * num_heads, 12"),
         (Square(), 9, 8, "is not a square number (4, 9, 16, ...)"),
         (Square(), 1, -1, "is not a square number (4, 9, 16, ...)"),
     ],

@@ -79,7 +79,7 @@ def test_changed_definitions_are_named(project, tmp_path):
         text=True,
         check=True,
     )
-    assert "train XS2-base, seed 0:\n  definition Run has changed.\n" in run.stdout
+    assert "train XS2-base, seed 0:\n  definition Run was " in run.stdout
     assert "sample XS2-base, seed 0: as it would be made today." in run.stdout
 
 

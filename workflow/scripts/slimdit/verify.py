@@ -129,7 +129,10 @@ class Verification:
             for row in read_csv(subset):
                 path = root / row["path"]
                 self.recorded[path][row["sha256"]].append(SUBSET)
-                self.found[path] = _sha256_of_image(source, row["path"])
+                try:
+                    self.found[path] = hashlib.sha256(source.read(row["path"])).hexdigest()
+                except OSError:
+                    self.found[path] = ""
         except Exception as error:
             self.add(subset, f"is not a table of images ({error!r})")
 
@@ -171,13 +174,6 @@ class Verification:
             yield f"note: files made by code that was not committed as it was: {dirty}."
         totals = f"{len(self.found)} files checked, {len(self.problems)} problems"
         yield f"{totals}; not checked: {', '.join(self.not_checked) or 'none'}"
-
-
-def _sha256_of_image(source, name: str) -> str:
-    try:
-        return hashlib.sha256(source.read(name)).hexdigest()
-    except OSError:
-        return ""
 
 
 def _first_difference(found: str, made: str) -> str:

@@ -22,7 +22,16 @@ LONGEST_SHOWN = 60  # characters of a setting
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 1, with one sentence on stderr, for bad input."""
-    options = parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m slimdit.why",
+        description="Which setting, definition or input of a result differs from today's.",
+    )
+    parser.add_argument("file", nargs="*", help="results, such as .../S2-base/speed.json")
+    parser.add_argument("--row", help="a variant: all that is made for it")
+    parser.add_argument(
+        "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
+    )
+    options = parser.parse_args(arguments)
     try:
         study = configured_study(options.configfile)
         jobs = chosen(study, options.row, options.file)
@@ -31,26 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for job in jobs:
         found = list(differences(job))
-        print(f"{job.name}: {'as it would be made today.' if not found else ''}".rstrip())
-        print("".join(f"  {sentence}\n" for sentence in found), end="")
+        print(f"{job.name}:" if found else f"{job.name}: as it would be made today.")
+        for sentence in found:
+            print(f"  {sentence}")
     return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python -m slimdit.why",
-        description="Which setting, definition or input of a result differs from today's.",
-    )
-    result.add_argument(
-        "file",
-        nargs="*",
-        help="results, such as results/photos/variants/S2-base/speed.json",
-    )
-    result.add_argument("--row", help="a variant: all that is made for it")
-    result.add_argument(
-        "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
-    )
-    return result
 
 
 def chosen(study: Study, row: str | None, files: list[str]) -> list[Job]:
@@ -88,8 +81,8 @@ def differences(job: Job) -> Iterator[str]:
     if then is None:
         yield f"{job.record} is older than recipes; `snakemake --touch` takes it as it is."
     else:
-        yield from _settings(then["settings"], now["settings"])
-        yield from _definitions(then["definitions"], now["definitions"])
+        for kind in ("settings", "definitions"):
+            yield from _changes(kind.removesuffix("s"), then[kind], now[kind])
     folder = Path(job.record).parent
     for name, sha256 in origin.get("inputs", {}).items():
         path = folder / name
@@ -99,25 +92,15 @@ def differences(job: Job) -> Iterator[str]:
             yield f"input {name} has other content than it was made from."
 
 
-def _settings(then: dict, now: dict) -> Iterator[str]:
+def _changes(kind: str, then: dict, now: dict) -> Iterator[str]:
     before, after = dict(_flat(then)), dict(_flat(now))
     for key in sorted(before.keys() | after.keys()):
         if key not in after:
-            yield f"setting {key} was {_shown(before[key])} and is gone."
+            yield f"{kind} {key} was {_shown(before[key])} and is gone."
         elif key not in before:
-            yield f"setting {key} is new: {_shown(after[key])}."
+            yield f"{kind} {key} is new: {_shown(after[key])}."
         elif before[key] != after[key]:
-            yield f"setting {key} was {_shown(before[key])} and is {_shown(after[key])}."
-
-
-def _definitions(then: dict, now: dict) -> Iterator[str]:
-    for name in sorted(then.keys() | now.keys()):
-        if name not in now:
-            yield f"definition {name} is no longer used."
-        elif name not in then:
-            yield f"definition {name} is new."
-        elif then[name] != now[name]:
-            yield f"definition {name} has changed."
+            yield f"{kind} {key} was {_shown(before[key])} and is {_shown(after[key])}."
 
 
 def _flat(value, key: str = "") -> Iterator[tuple[str, object]]:

@@ -2,8 +2,8 @@
 
     def __init__(self, num_heads: int, group_size: Annotated[int, Divides("num_heads")]): ...
 
-A type with limits of numbers alone becomes a JSON schema. A limit that names a size (of the
-structure that the component is for, or another option) is judged where that size is known.
+A type with limits of numbers alone becomes a JSON schema. A limit that names sizes (of the
+structure that the component is for, or other options) is judged where they are known.
 """
 
 import inspect
@@ -34,12 +34,30 @@ BOUNDS = {
 }
 
 
+class Sizes(dict):
+    """A mapping whose keys are attributes too, at every level: Sizes(config).data.image_size."""
+
+    def __getitem__(self, key: str):
+        value = super().__getitem__(key)
+        return Sizes(value) if isinstance(value, dict) else value
+
+    __getattr__ = __getitem__
+
+    def value(self, expression: str):
+        """Of an expression such as "2 * num_heads"; None where it names what is not there."""
+        try:
+            return eval(expression, {"__builtins__": {"len": len, "max": max, "min": min}}, self)
+        except (AttributeError, KeyError, NameError, TypeError):
+            return None
+
+
 @dataclass(frozen=True)
 class Limit:
-    """bound: a number, or the name of a size."""
+    """bound: a number, or an expression of sizes. complaint: of a value that is not allowed."""
 
-    bound: float | str = ""
+    bound: float | str = 0
     schema_key: ClassVar[str] = ""
+    complaint: ClassVar[str] = ""
 
     @property
     def schema(self) -> dict:
@@ -47,52 +65,59 @@ class Limit:
         is_number = self.schema_key and not isinstance(self.bound, str)
         return {self.schema_key: self.bound} if is_number else {}
 
-    def problem(self, value: float, bound: float) -> str | None:
-        """What is wrong with `value`, where the bound is this number; None if nothing is."""
+    def allows(self, value: float, bound) -> bool:
         raise NotImplementedError
 
-    def named(self, bound: float) -> str:
-        return f"{self.bound} {bound}" if isinstance(self.bound, str) else str(bound)
+    def problem(self, value: float, sizes: Sizes) -> str | None:
+        """What is wrong with `value`; None if nothing is, or the bound is not known."""
+        bound, named = self.bound, str(self.bound)
+        if isinstance(bound, str):
+            bound = sizes.value(named)
+            named += f" {bound}" if named.replace(".", "").isidentifier() else f", {bound}"
+        is_allowed = bound is None or self.allows(value, bound)
+        return None if is_allowed else self.complaint.format(named)
 
 
 class AtLeast(Limit):
-    schema_key = "minimum"
+    schema_key, complaint = "minimum", "is less than {}"
 
-    def problem(self, value: float, bound: float) -> str | None:
-        return f"is less than {self.named(bound)}" if value < bound else None
+    def allows(self, value: float, bound: float) -> bool:
+        return value >= bound
 
 
 class AtMost(Limit):
-    schema_key = "maximum"
+    schema_key, complaint = "maximum", "is more than {}"
 
-    def problem(self, value: float, bound: float) -> str | None:
-        return f"is more than {self.named(bound)}" if value > bound else None
+    def allows(self, value: float, bound: float) -> bool:
+        return value <= bound
 
 
 class Divides(Limit):
-    def problem(self, value: int, bound: int) -> str | None:
-        return f"does not divide {self.named(bound)}" if value < 1 or bound % value else None
+    complaint = "does not divide {}"
+
+    def allows(self, value: int, bound: int) -> bool:
+        return value >= 1 and bound % value == 0
 
 
-@dataclass(frozen=True)
 class MultipleOf(Limit):
-    """times: of the bound, where a multiple of several times it is needed."""
+    schema_key, complaint = "multipleOf", "is not a multiple of {}"
 
-    times: int = 1
-    schema_key: ClassVar[str] = "multipleOf"
+    def allows(self, value: int, bound: int) -> bool:
+        return value % bound == 0
 
-    def problem(self, value: int, bound: int) -> str | None:
-        return f"is not a multiple of {self.named(bound)}" if value % (self.times * bound) else None
 
-    def named(self, bound: int) -> str:
-        times = f"{self.times} * {self.bound}, {self.times * bound}"
-        return super().named(bound) if self.times == 1 else times
+class OneOf(Limit):
+    complaint = "is none of {}"
+
+    def allows(self, value: int, bound: list[int]) -> bool:
+        return value in bound
 
 
 class Square(Limit):
-    def problem(self, value: int, bound: str) -> str | None:
-        is_square = value > 0 and isqrt(value) ** 2 == value
-        return None if is_square else "is not a square number (4, 9, 16, ...)"
+    complaint = "is not a square number (4, 9, 16, ...)"
+
+    def allows(self, value: int, bound: float) -> bool:
+        return value > 0 and isqrt(value) ** 2 == value
 
 
 def limits_of(annotation) -> list[Limit]:
@@ -109,15 +134,14 @@ def limit_problems(
     """What is wrong with sizes that have limits, one problem each: "group_size 5 does not divide
     num_heads 6".
 
-    limits: by the name of a size. A limit that names a size which is not in `sizes` is not judged.
+    limits: by the name of a size, or by an expression. Only numbers are judged.
     """
-    for name, value in ((name, sizes[name]) for name in limits if sizes.get(name) is not None):
-        for limit in limits[name]:
-            bound = sizes.get(limit.bound, limit.bound)
-            is_known = not isinstance(bound, str) or not bound
-            if is_known and (problem := limit.problem(value, bound)):
-                yield f"{name} {value} {problem}"
-                break
+    sizes = Sizes(sizes)
+    for name, its_limits in limits.items():
+        value = sizes.value(name)
+        if isinstance(value, int | float):
+            problems = (limit.problem(value, sizes) for limit in its_limits)
+            yield from (f"{name} {value} {problem}" for problem in filter(None, problems))
 
 
 def type_schema(annotation) -> dict:
@@ -171,8 +195,10 @@ def wanted(schema: dict) -> str:
         return str(schema["const"])
     if "anyOf" in schema:
         return either(map(wanted, schema["anyOf"]))
-    noun = NOUNS.get(schema.get("type"), "given")
-    if schema.get("type") == "array":
+    if isinstance(types := schema.get("type"), list):
+        return either(wanted(schema | {"type": each}) for each in types)
+    noun = NOUNS.get(types, "given")
+    if types == "array":
         return noun + _of_items(schema)
     if schema.get("minProperties"):
         return f"{noun} that is not empty"

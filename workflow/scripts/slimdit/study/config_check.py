@@ -6,6 +6,7 @@ here how the other keys do.
 
 import copy
 import functools
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from slimdit.core.errors import InputError
-from slimdit.core.options import AtLeast, AtMost, MultipleOf, limit_problems
+from slimdit.core.options import AtLeast, AtMost, MultipleOf, OneOf, limit_problems
 from slimdit.data.class_names import find_class
 from slimdit.study.component_options import components
 from slimdit.study.paper_values import paper_values
@@ -24,27 +25,36 @@ from slimdit.study.variant_check import until_missing
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-COMMIT = re.compile(r"[0-9a-f]{40}")
-MOST_OF_CLASS = "data.max_images_per_class + data.held_out_per_class,"
-LEAST_OF_CLASS = (
-    "data.held_out_per_class + the larger of data.min_images_per_class and "
-    "data.reference_per_class,"
-)
-PHOTOS = "the number of data.photos.names,"
 LIMITS = {  # of numbers by others of the config
-    "data.min_images_per_class": [AtMost(MOST_OF_CLASS)],
+    "data.min_images_per_class": [AtMost("data.max_images_per_class + data.held_out_per_class")],
     "data.reference_per_class": [AtMost("data.max_images_per_class")],
-    "data.num_classes": [AtMost(PHOTOS)],  # each is a class
+    "data.num_classes": [
+        AtMost("len(data.photos.names)"),  # each is a class
+        AtMost("len(data.classes)"),
+        AtLeast("len(data.classes)"),
+    ],
     "data.image_size": [
         MultipleOf("autoencoder.downsample_factor"),
         AtMost("data.photos.crop_size"),  # crops are not enlarged
     ],
     "data.photos.min_side": [AtMost("data.photos.max_side")],
-    "data.photos.crops_per_photo": [AtLeast(LEAST_OF_CLASS)],
+    "data.photos.crops_per_photo": [
+        AtLeast("data.held_out_per_class + data.min_images_per_class"),
+        AtLeast("data.held_out_per_class + data.reference_per_class"),
+    ],
+    "autoencoder.downsample_factor": [
+        AtLeast("2 ** (len(autoencoder.train.channels) - 1)"),
+        AtMost("2 ** (len(autoencoder.train.channels) - 1)"),
+    ],
     "autoencoder.train.crop_size": [
         MultipleOf("autoencoder.downsample_factor"),
         AtMost("data.image_size"),
     ],
+    "evaluation.neighbours": [
+        AtMost("sampling.num_samples - 1"),
+        AtMost("data.num_classes * data.reference_per_class - 1"),
+    ],
+    "speed.table_batch_size": [OneOf("speed.eager_batch_sizes")],
 }
 
 
@@ -53,7 +63,8 @@ def config_problems(config) -> list[str]:
     found = faults(config, config_schema())
     sound = _without(config, found)
     problems = [fault.sentence for fault in found]
-    for check in CHECKS:
+    problems += (f"{problem}." for problem in limit_problems(LIMITS, sound))
+    for check in (_class_problems, _folder_problems, _hub_problems, _paper_problems):
         problems += until_missing(check(sound))
     try:
         Study(sound)
@@ -91,57 +102,23 @@ def _without(config, found: list[Fault]) -> dict:
     return sound
 
 
-def _remove(node, path: tuple) -> None:
+def _remove(node: dict, path: tuple) -> None:
     """Delete the innermost key of a mapping on the path, if it is still there."""
-    owner = key = None
-    for part in path:
-        if isinstance(node, list):
-            break
-        if part not in node:
+    for key, inner in itertools.pairwise((*path, 0)):
+        value = node.get(key)
+        if isinstance(inner, int) or not isinstance(value, dict):
+            node.pop(key, None)
             return
-        owner, key, node = node, part, node[part]
-    if owner is not None:
-        del owner[key]
-
-
-def _size_problems(config: dict) -> Iterator[str]:
-    sizes = dict(_flat(config)) | dict(until_missing(_derived_sizes(config)))
-    yield from (f"{problem}." for problem in limit_problems(LIMITS, sizes))
-
-
-def _flat(node: dict, path: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a config by its dotted path."""
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{path}{key}.")
-        elif isinstance(value, int | float):
-            yield f"{path}{key}", value
-
-
-def _derived_sizes(config: dict) -> Iterator[tuple[str, int]]:
-    """Those of LIMITS that no key holds."""
-    data = config["data"]
-    held_out, photos = data["held_out_per_class"], data["photos"]
-    yield MOST_OF_CLASS, data["max_images_per_class"] + held_out
-    if photos:
-        yield PHOTOS, len(photos["names"])
-        needed = max(data["min_images_per_class"], data["reference_per_class"])
-        yield LEAST_OF_CLASS, needed + held_out
+        node = value
 
 
 def _class_problems(config: dict) -> Iterator[str]:
-    data = config["data"]
-    classes, number = data["classes"] or (), data["num_classes"]
-    if classes and len(classes) != number:
-        yield f"data.classes lists {len(classes)} classes, but data.num_classes is {number}."
-    for name in classes if data["photos"] else ():
-        if name not in data["photos"]["names"]:
-            yield unknown("data.classes", name, data["photos"]["names"])
-
-
-def _prompt_problems(config: dict) -> Iterator[str]:
     data, prompts = config["data"], config["sampling"]["prompts"]
-    known = data["classes"] or (data["photos"] and data["photos"]["names"])
+    photos = data["photos"] and data["photos"]["names"]
+    for name in data["classes"] or () if photos else ():
+        if name not in photos:
+            yield unknown("data.classes", name, photos)
+    known = data["classes"] or photos
     wrong = [name for name in prompts or () if known and not find_class(name, known)]
     if wrong:
         names = ", ".join(map(repr, wrong))
@@ -165,52 +142,14 @@ def _folder_problems(config: dict) -> Iterator[str]:
             )
 
 
-def _channel_problems(config: dict) -> Iterator[str]:
-    factor, training = config["autoencoder"]["downsample_factor"], config["autoencoder"]["train"]
-    levels = len(training["channels"]) if training else 0
-    if training and 2 ** (levels - 1) != factor:
-        yield (
-            f"autoencoder.train.channels lists {levels} levels, which makes the factor "
-            f"{2 ** (levels - 1)}, but autoencoder.downsample_factor is {factor}."
-        )
-
-
 def _hub_problems(config: dict) -> Iterator[str]:
     autoencoder = config["autoencoder"]
     source, revision = autoencoder["source"], autoencoder["revision"]
-    if autoencoder["train"] or Path(source).is_dir():
-        return
-    if not HUB_NAME.fullmatch(source):
+    is_on_hub = revision is not None and HUB_NAME.fullmatch(source)
+    if not (autoencoder["train"] or is_on_hub or Path(source).is_dir()):
         yield (
-            f"autoencoder.source {source!r} is no folder here and no name on the hub; it should be "
-            "an autoencoder's folder or owner/name."
-        )
-    elif revision is None or not COMMIT.fullmatch(revision):
-        found = "null" if revision is None else repr(revision)
-        yield (
-            f"autoencoder.revision is {found}; {source} is no folder here but a name on the hub, "
-            "and needs the 40 hexadecimal digits of its commit."
-        )
-
-
-def _speed_problems(config: dict) -> Iterator[str]:
-    speed = config["speed"]
-    shown, timed = speed["table_batch_size"], speed["eager_batch_sizes"]
-    if shown not in timed:
-        yield (
-            f"speed.table_batch_size {shown} is none of speed.eager_batch_sizes "
-            f"({', '.join(map(str, timed))})."
-        )
-
-
-def _neighbour_problems(config: dict) -> Iterator[str]:
-    data, neighbours = config["data"], config["evaluation"]["neighbours"]
-    reference = data["num_classes"] * data["reference_per_class"]
-    fewest = min(reference, config["sampling"]["num_samples"])
-    if neighbours >= fewest:
-        yield (
-            f"evaluation.neighbours {neighbours} is not less than the {fewest} images of the "
-            "samples (sampling.num_samples) or of the reference."
+            f"autoencoder.source {source!r} is no folder here; a name on the hub, owner/name, "
+            "needs the 40 hexadecimal digits of its commit as autoencoder.revision."
         )
 
 
@@ -223,16 +162,3 @@ def _paper_problems(config: dict) -> Iterator[str]:
         yield f"paper_values: {error}"
     except OSError as error:
         yield f"paper_values {path!r} cannot be read ({error.strerror}); it should be a CSV file."
-
-
-CHECKS = (
-    _size_problems,
-    _class_problems,
-    _prompt_problems,
-    _folder_problems,
-    _channel_problems,
-    _hub_problems,
-    _speed_problems,
-    _neighbour_problems,
-    _paper_problems,
-)

@@ -1,10 +1,12 @@
 """What a JSON schema has against the values of a config, one sentence a fault."""
 
 import difflib
+import json
 import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
@@ -12,7 +14,6 @@ from slimdit.core.options import RENAMED, wanted
 
 LONGEST_SHOWN = 60  # characters of a value
 MOST_LISTED = 20  # known names
-LARGEST_WHOLE = 1e15  # that is written without an exponent
 
 
 class Fault(NamedTuple):
@@ -92,20 +93,8 @@ def _of(error: ValidationError, path: tuple) -> Iterator[Fault]:
     elif "propertyNames" in error.absolute_schema_path:
         text = f"{dotted(where)} has the key {_shown(value)}; it should be {wanted(schema)}."
         yield Fault((*where, value), "name", text)
-    elif inner := _of_its_branch(error):
-        for each in inner:
-            yield from _of(each, path)
     else:
         yield Fault(where, "value", f"{dotted(where)} is {_complaint(value, schema)}.")
-
-
-def _of_its_branch(error: ValidationError) -> list[ValidationError]:
-    """Of anyOf and a mapping or list: what the branch for that type has against what it holds."""
-    if error.validator == "anyOf" and isinstance(error.instance, dict | list):
-        for index, branch in enumerate(error.validator_value):
-            if Validator.TYPE_CHECKER.is_type(error.instance, branch.get("type", "null")):
-                return [each for each in error.context if each.relative_schema_path[0] == index]
-    return []
 
 
 def _complaint(value, schema: dict) -> str:
@@ -122,19 +111,14 @@ def _as_number(text: str, schema: dict) -> str | None:
         number = float(text)
     except ValueError:
         return None
-    whole = int(number) if number.is_integer() and abs(number) < LARGEST_WHOLE else number
-    if Validator(schema).is_valid(whole):
-        mantissa, _, exponent = text.lower().partition("e")
-        is_short = isinstance(whole, int) or not exponent
-        return repr(whole) if is_short else f"{float(mantissa)}e{int(exponent):+d}"
-    return None
+    value = int(number) if number.is_integer() else number
+    return yaml.safe_dump(value).split("\n")[0] if Validator(schema).is_valid(value) else None
 
 
 def _shown(value) -> str:
     if isinstance(value, dict):
         return "a mapping"
-    words = {None: "null", True: "true", False: "false"}
     if value is None or isinstance(value, bool):
-        return words[value]
+        return json.dumps(value)
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

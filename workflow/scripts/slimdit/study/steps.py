@@ -3,10 +3,12 @@
 A rule's file says what it is made from and what it needs to run; its script says how.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from slimdit.study.layout import SEED, SHARD, VARIANT
+from slimdit.study.layout import SEED, SHARD, VARIANT, Layout
 from slimdit.study.paper_values import paper_values
 from slimdit.study.study import Study, identity
 
@@ -71,13 +73,15 @@ def of_extractor(study: Study, variant: str | None) -> Used:
 
 
 def config_value(*keys: str) -> Setting:
-    def value(study: Study, variant: str | None):
-        found = study.config
-        for key in keys:
-            found = found[key]
-        return found
+    return lambda study, _: functools.reduce(operator.getitem, keys, study.config)
 
-    return value
+
+def of_autoencoder(*keys: str) -> dict[str, Setting]:
+    return {key: config_value("autoencoder", key) for key in keys}
+
+
+def every_row(study: Study) -> list[str]:
+    return list(study.variants)
 
 
 def evaluation(study: Study, variant: str | None) -> dict:
@@ -103,50 +107,24 @@ SAMPLING = {
     "num_timesteps": lambda study, variant: study.training(study.trained_ancestor(variant))[
         "num_timesteps"
     ],
-    "source": config_value("autoencoder", "source"),
-    "revision": config_value("autoencoder", "revision"),
+    **of_autoencoder("source", "revision"),
 }
 TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
 
 
-def data_files(**names: str) -> Callable[[Study], dict[str, str]]:
-    return lambda study: {key: study.layout.data(name) for key, name in names.items()}
-
-
-def run_files(**names: str) -> Callable[[Study], dict[str, str]]:
-    return lambda study: {key: study.layout.run(name) for key, name in names.items()}
-
-
-def variant_files(**names: str) -> Callable[[Study], dict[str, str]]:
-    return lambda study: {key: study.layout.variant(name) for key, name in names.items()}
-
-
-def autoencoder_files(study: Study) -> dict[str, str]:
-    """Of an autoencoder in diffusers' layout, and what its training says."""
-    folder = study.config["autoencoder"]["source"]
-    return {
-        "weights": f"{folder}/diffusion_pytorch_model.safetensors",
-        "model_config": f"{folder}/config.json",
-        "report": f"{folder}/autoencoder.json",
-    }
+def files(folder: Callable[[Layout, str], str], **names: str) -> Callable[[Study], dict[str, str]]:
+    """Of a study's folder, such as Layout.data."""
+    return lambda study: {key: folder(study.layout, name) for key, name in names.items()}
 
 
 def table_files(*names: str, beside_paper: tuple[str, ...]) -> Callable[[Study], dict[str, str]]:
     """Tables by their names; beside_paper: those of a study with a paper's values."""
 
-    def files(study: Study) -> dict[str, str]:
+    def outputs(study: Study) -> dict[str, str]:
         own = (*names, *beside_paper) if study.config["paper_values"] else names
         return {name.replace(".", "_"): study.layout.table(name) for name in own}
 
-    return files
-
-
-def figure_files(study: Study) -> dict[str, str]:
-    return {
-        f"{name}_{kind}": study.layout.figure(f"{name}.{kind}")
-        for name in FIGURES
-        for kind in ("png", "svg")
-    }
+    return outputs
 
 
 STEPS: dict[str, Step] = {
@@ -163,7 +141,7 @@ STEPS: dict[str, Step] = {
         needed=lambda study: bool(study.config["data"]["photos"]),
     ),
     "select_subset": Step(
-        outputs=data_files(subset="subset.csv", bad_images="bad_images.csv"),
+        outputs=files(Layout.data, subset="subset.csv", bad_images="bad_images.csv"),
         settings={
             "images_root": IMAGES["images_root"],
             "data": lambda study, _: {
@@ -179,10 +157,17 @@ STEPS: dict[str, Step] = {
         state="subset",
     ),
     "train_autoencoder": Step(
-        outputs=autoencoder_files,
+        outputs=lambda study: {  # in diffusers' layout, and what its training says
+            key: f"{study.config['autoencoder']['source']}/{name}"
+            for key, name in {
+                "weights": "diffusion_pytorch_model.safetensors",
+                "model_config": "config.json",
+                "report": "autoencoder.json",
+            }.items()
+        },
         settings={
             **IMAGES,
-            "latent_channels": config_value("autoencoder", "latent_channels"),
+            **of_autoencoder("latent_channels"),
             "training": lambda study, _: identity(study.config["autoencoder"]["train"]),
         },
         options={"save_every_steps": config_value("autoencoder", "train", "save_every_steps")},
@@ -191,16 +176,11 @@ STEPS: dict[str, Step] = {
         needed=lambda study: bool(study.config["autoencoder"]["train"]),
     ),
     "encode_latents": Step(
-        outputs=data_files(latents="latents.npy", manifest="latents.json"),
+        outputs=files(Layout.data, latents="latents.npy", manifest="latents.json"),
         settings={
             **IMAGES,
-            **{
-                key: config_value("autoencoder", key)
-                for key in (
-                    *("latent_channels", "downsample_factor", "source", "revision"),
-                    *("normalize", "latent_std", "encode_precision", "encode_batch_size"),
-                )
-            },
+            **of_autoencoder("latent_channels", "downsample_factor", "source", "revision"),
+            **of_autoencoder("normalize", "latent_std", "encode_precision", "encode_batch_size"),
         },
         state="latents",
         record="manifest",
@@ -213,15 +193,18 @@ STEPS: dict[str, Step] = {
         ),
     ),
     "make_reference": Step(
-        outputs=data_files(reference="reference.npz", features="reference-features.npz"),
+        outputs=files(Layout.data, reference="reference.npz", features="reference-features.npz"),
         settings={**IMAGES, "evaluation": evaluation},
         components=of_extractor,
         state="reference",
         record="features",
     ),
     "train": Step(
-        outputs=run_files(
-            checkpoint="checkpoint.safetensors", losses="losses.csv", report="training.json"
+        outputs=files(
+            Layout.run,
+            checkpoint="checkpoint.safetensors",
+            losses="losses.csv",
+            report="training.json",
         ),
         settings={
             "structure": Study.structure,
@@ -239,7 +222,7 @@ STEPS: dict[str, Step] = {
         record="report",
     ),
     "compress": Step(
-        outputs=run_files(checkpoint="checkpoint.safetensors"),
+        outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),
         settings={"operations": lambda study, variant: study.block(variant)["apply"]},
         components=of_models,
         rows=lambda study: study.derived,
@@ -247,12 +230,16 @@ STEPS: dict[str, Step] = {
         record="checkpoint",
     ),
     "sample": Step(
-        outputs=run_files(
-            samples="samples.npz", prompts="prompts.npz", grid="grid.png", report="samples.json"
+        outputs=files(
+            Layout.run,
+            samples="samples.npz",
+            prompts="prompts.npz",
+            grid="grid.png",
+            report="samples.json",
         ),
         settings=SAMPLING,
         components=of_sampler,
-        rows=lambda study: list(study.variants),
+        rows=every_row,
         seeds=True,
         state="sample",
         record="report",
@@ -267,30 +254,30 @@ STEPS: dict[str, Step] = {
         is_optional=True,
     ),
     "evaluate": Step(
-        outputs=run_files(features="features.npz", quality="quality.json"),
+        outputs=files(Layout.run, features="features.npz", quality="quality.json"),
         settings={"evaluation": evaluation},
         components=of_extractor,
-        rows=lambda study: list(study.variants),
+        rows=every_row,
         seeds=True,
         state="evaluate",
         record="quality",
     ),
     "compare": Step(
-        outputs=run_files(difference="difference.json"),
+        outputs=files(Layout.run, difference="difference.json"),
         settings={"parent": Study.parent, "groups_seed": config_value("evaluation", "seed")},
         rows=lambda study: study.compared,
         seeds=True,
         record="difference",
     ),
     "count_cost": Step(
-        outputs=variant_files(architecture="architecture.json"),
+        outputs=files(Layout.variant, architecture="architecture.json"),
         settings={"structure": Study.structure, "operations": Study.operations},
         components=of_models,
-        rows=lambda study: list(study.variants),
+        rows=every_row,
         record="architecture",
     ),
     "measure_speed": Step(
-        outputs=variant_files(speed="speed.json"),
+        outputs=files(Layout.variant, speed="speed.json"),
         settings={
             "base": Study.parent,
             "measurement": lambda study, _: {
@@ -300,7 +287,7 @@ STEPS: dict[str, Step] = {
             },
         },
         components=lambda study, variant: of_models(study, variant, study.parent(variant)),
-        rows=lambda study: list(study.variants),
+        rows=every_row,
         record="speed",
     ),
     "architecture_table": Step(
@@ -317,5 +304,12 @@ STEPS: dict[str, Step] = {
         options={"config": lambda study, _: study.config},
         record="study_json",
     ),
-    "figures": Step(outputs=figure_files, settings={"rows": rows, **TABLE_BATCH_SIZE}),
+    "figures": Step(
+        outputs=lambda study: {
+            f"{name}_{kind}": study.layout.figure(f"{name}.{kind}")
+            for name in FIGURES
+            for kind in ("png", "svg")
+        },
+        settings={"rows": rows, **TABLE_BATCH_SIZE},
+    ),
 }

@@ -5,20 +5,19 @@ key that is missing, or at another variant or a backbone that is wrong: that is 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from slimdit.core.options import AtLeast, AtMost, Divides, either, limit_problems
+from slimdit.core.options import AtLeast, AtMost, Divides, MultipleOf, either, limit_problems
 from slimdit.study.component_options import ComponentSource, components
 from slimdit.study.schema_errors import dotted, faults, unknown
 
 COMPONENTS = ("attention", "mlp")
-DERIVED_KEYS = ("from", "apply", "sampling", "group")
-SAMPLING_SIZES = ("steps", "guided_channels")
-SIDE = "the latent's side (data.image_size / autoencoder.downsample_factor)"
-CHANNELS = "autoencoder.latent_channels"
-SAMPLES = "sampling.num_samples"
-CLASSES = "data.num_classes, which balanced labels have all,"
-SHARED_SAMPLING = ("num_samples", "prompts")  # rows are compared only with these in common
+LIMITS = {  # of a variant's settings
+    "sampling.steps": [AtMost("training.num_timesteps")],
+    "sampling.guided_channels": [AtMost("autoencoder.latent_channels")],
+    "sampling.num_samples": [AtLeast("data.num_classes * (sampling.labels == 'balanced')")],
+}
+TRAINED_LIMITS = {"patch_size": [Divides("data.image_size // autoencoder.downsample_factor")]}
 
 
 def study_problems(study) -> list[str]:
@@ -33,28 +32,29 @@ def until_missing(problems: Iterator[str]) -> Iterator[str]:
 
 
 def _problems(study) -> Iterator[str]:
-    yield from until_missing(_extractor_problems(study))
-    wrong_backbones = {}
-    for name in study.config.get("backbones", {}):
-        wrong_backbones[name] = list(until_missing(_backbone_problems(study, name)))
-        yield from wrong_backbones[name]
-    wrong = {
-        variant
-        for variant, block in study.variants.items()
-        if not block or wrong_backbones.get(block.get("backbone"))
-    }
-    for variant in study.variants:
-        for check in (_key_problems, _edge_problems, _option_problems):
-            try:
-                for problem in check(study, variant):
-                    wrong.add(variant)
-                    yield problem
-            except KeyError:
-                wrong.add(variant)
-    for variant in study.variants:
+    name, known = study.config["evaluation"]["extractor"], study.config["extractors"]
+    if name not in known:
+        yield unknown("evaluation.extractor", name, known)
+    backbones = {}  # name -> problems
+    for name, sizes in study.config["backbones"].items():
+        where = dotted(("backbones", name))
+        found = limit_problems({"hidden_size": [MultipleOf("num_heads")]}, sizes)
+        backbones[name] = [f"{where}.{problem}." for problem in found]
+        yield from backbones[name]
+    wrong = set()
+    for variant, block in study.variants.items():
+        problems = [
+            *_edge_problems(study, variant),
+            *until_missing(_option_problems(study, variant)),
+        ]
+        yield from problems
+        is_complete = block.keys() >= ({"apply"} if "from" in block else {"backbone", "patch_size"})
+        if problems or not is_complete or backbones.get(block.get("backbone")):
+            wrong.add(variant)
+    for variant, block in study.variants.items():
         if not _rests_on(wrong, study, variant):
-            is_derived = "from" in study.block(variant)
-            for check in OF_DERIVED if is_derived else OF_TRAINED:
+            own = _compression_problems if "from" in block else _training_problems
+            for check in (own, _sampling_problems):
                 yield from until_missing(check(study, variant))
 
 
@@ -65,52 +65,7 @@ def _rests_on(wrong: set[str], study, variant: str) -> bool:
     return variant is not None
 
 
-def _extractor_problems(study) -> Iterator[str]:
-    name, known = study.config["evaluation"]["extractor"], study.config["extractors"]
-    if name not in known:
-        yield unknown("evaluation.extractor", name, known)
-
-
-def _backbone_problems(study, name: str) -> Iterator[str]:
-    backbone = study.config["backbones"][name]
-    hidden_size, num_heads = backbone["hidden_size"], backbone["num_heads"]
-    if hidden_size % num_heads or hidden_size % 4:
-        yield (
-            f"{dotted(('backbones', name))}.hidden_size {hidden_size} must be a multiple of 4 and "
-            f"of num_heads {num_heads}."
-        )
-
-
 # What must be right before a variant can be resolved.
-
-
-def _key_problems(study, variant: str) -> Iterator[str]:
-    block, where = study.block(variant), f"variants.{variant}"
-    for key in SHARED_SAMPLING:
-        if key in block.get("sampling", {}):
-            yield (
-                f"{where}.sampling.{key} would make a row that cannot be compared; "
-                f"set sampling.{key}, which all variants share."
-            )
-    if "from" in block:
-        for key in block:
-            if key not in DERIVED_KEYS:
-                yield (
-                    f"{where}.{key} cannot stand beside from; "
-                    f"known there: {', '.join(DERIVED_KEYS)}."
-                )
-        if not block.get("apply"):
-            yield f"{where}.apply is missing; list what is done to {block['from']}."
-        return
-    if "apply" in block:
-        yield f"{where}.apply needs {where}.from, the variant that it is done to."
-        return
-    for key in ("backbone", "patch_size"):
-        if block and key not in block:
-            yield f"{where}.{key} is missing; a variant without from needs it."
-    name, backbones = block["backbone"], study.config["backbones"]
-    if name not in backbones:
-        yield unknown(f"{where}.backbone", name, backbones)
 
 
 def _edge_problems(study, variant: str) -> Iterator[str]:
@@ -131,6 +86,8 @@ def _edge_problems(study, variant: str) -> Iterator[str]:
 
 def _option_problems(study, variant: str) -> Iterator[str]:
     block, where = study.block(variant), ("variants", variant)
+    if "backbone" in block and block["backbone"] not in study.config["backbones"]:
+        yield unknown(f"{dotted(where)}.backbone", block["backbone"], study.config["backbones"])
     named = [(kind, block[kind], (*where, kind)) for kind in COMPONENTS if kind in block]
     for index, options in enumerate(block.get("apply", [])):
         named.append(("compression", options, (*where, "apply", index)))
@@ -150,15 +107,31 @@ def _component_problems(
         yield fault.sentence
 
 
-# What must be right of a trained variant.
+# What must be right of a trained variant, of a derived one, and of both.
 
 
-def _size_problems(study, variant: str) -> Iterator[str]:
-    """Of the sizes that attention and MLP have limits for."""
-    structure, sizes = study.structure(variant), _sizes(study, variant)
+def _training_problems(study, variant: str) -> Iterator[str]:
+    """Of the sizes that the patches, the attention and the MLP have limits for, and the teacher."""
+    where, structure, sizes = (
+        f"variants.{variant}",
+        study.structure(variant),
+        _sizes(study, variant),
+    )
+    for problem in limit_problems(TRAINED_LIMITS, study.config | sizes):
+        yield f"{where}.{problem}."
     for kind in COMPONENTS:
         component = components(kind)[structure[kind]["name"]]
-        yield from _limit_problems(component, structure[kind], sizes, f"variants.{variant}.{kind}")
+        yield from _limit_problems(component, structure[kind], sizes, f"{where}.{kind}")
+    if teacher := study.teacher(variant):
+        own, its = (
+            study.training(study.trained_ancestor(name))["num_timesteps"]
+            for name in (variant, teacher)
+        )
+        if own != its:
+            yield (
+                f"{where}.distill.teacher {teacher} was trained with {its} timesteps and its "
+                f"student with {own}; training.num_timesteps should be the same."
+            )
 
 
 def _limit_problems(
@@ -178,22 +151,6 @@ def _sizes(study, variant: str) -> dict:
 
 def _without_name(options: dict) -> dict:
     return {key: value for key, value in options.items() if key != "name"}
-
-
-def _teacher_problems(study, variant: str) -> Iterator[str]:
-    teacher = study.teacher(variant)
-    if teacher is None:
-        return
-    own = study.training(variant)["num_timesteps"]
-    its = study.training(study.trained_ancestor(teacher))["num_timesteps"]
-    if own != its:
-        yield (
-            f"variants.{variant}.distill.teacher {teacher} was trained with {its} timesteps and "
-            f"its student with {own}; training.num_timesteps should be the same."
-        )
-
-
-# What must be right of a derived variant.
 
 
 def _compression_problems(study, variant: str) -> Iterator[str]:
@@ -232,53 +189,19 @@ def _misfits(
         yield f"{problem.removesuffix('.')}, after {before}." if before else problem
 
 
-# What must be right of either.
-
-
-def _setting_problems(study, variant: str) -> Iterator[str]:
-    """Of numbers that others limit, each named where it is set."""
-    sampling, root, structure = (
-        study.sampling(variant),
-        study.trained_ancestor(variant),
-        _sizes(study, variant),
+def _sampling_problems(study, variant: str) -> Iterator[str]:
+    """Those of what all variants share are told without the variant."""
+    config, sampling = study.config, study.sampling(variant)
+    training = study.training(study.trained_ancestor(variant))
+    own = limit_problems(LIMITS, config | {"sampling": sampling, "training": training})
+    shared = list(limit_problems(LIMITS, config))
+    yield from (f"{'' if each in shared else f'variants.{variant}.'}{each}." for each in own)
+    is_shared = all(sampling[key] == config["sampling"][key] for key in ("sampler", "options"))
+    path = ("sampling",) if is_shared else ("variants", variant, "sampling")
+    yield from _component_problems(
+        "sampler",
+        sampling["sampler"],
+        sampling["options"],
+        f"{dotted(path)}.sampler",
+        (*path, "options"),
     )
-    patch_size = f"variants.{root}.patch_size"
-    steps, guided = (_place(study, variant, "sampling", key) for key in SAMPLING_SIZES)
-    timesteps = _place(study, root, "training", "num_timesteps")
-    sizes = {
-        patch_size: structure["patch_size"],
-        SIDE: structure["input_size"],
-        steps: sampling["steps"],
-        timesteps: study.training(root)["num_timesteps"],
-        guided: None if sampling["guided_channels"] == "all" else sampling["guided_channels"],
-        CHANNELS: structure["in_channels"],
-        SAMPLES: sampling["num_samples"] if sampling["labels"] == "balanced" else None,
-        CLASSES: structure["num_classes"],
-    }
-    limits = {
-        patch_size: [Divides(SIDE)],
-        steps: [AtMost(timesteps)],
-        guided: [AtMost(CHANNELS)],
-        SAMPLES: [AtLeast(CLASSES)],
-    }
-    yield from (f"{problem}." for problem in limit_problems(limits, sizes))
-
-
-def _sampler_problems(study, variant: str) -> Iterator[str]:
-    sampling = study.sampling(variant)
-    is_own = {"sampler", "options"} & study.block(variant).get("sampling", {}).keys()
-    path = (*(("variants", variant) if is_own else ()), "sampling", "options")
-    name = _place(study, variant, "sampling", "sampler")
-    yield from _component_problems("sampler", sampling["sampler"], sampling["options"], name, path)
-
-
-def _place(study, variant: str, section: str, key: str) -> str:
-    """Where a setting of a variant is: in its block, or in what all share."""
-    is_own = key in study.block(variant).get(section, {})
-    return f"variants.{variant}.{section}.{key}" if is_own else f"{section}.{key}"
-
-
-Check = Callable[..., Iterator[str]]
-OF_BOTH: tuple[Check, ...] = (_setting_problems, _sampler_problems)
-OF_TRAINED = (_size_problems, _teacher_problems, *OF_BOTH)
-OF_DERIVED = (_compression_problems, *OF_BOTH)

@@ -9,7 +9,5 @@ from slimdit.models.attention.full import FullAttention
 class ShallowAttention(FullAttention):
     """Full attention whose query, key and value projections are C x C/2: d = C / (2 num_heads)."""
 
-    def __init__(
-        self, hidden_size: Annotated[int, MultipleOf("num_heads", times=2)], num_heads: int
-    ):
+    def __init__(self, hidden_size: Annotated[int, MultipleOf("2 * num_heads")], num_heads: int):
         super().__init__(hidden_size, num_heads, head_dim=hidden_size // (2 * num_heads))
