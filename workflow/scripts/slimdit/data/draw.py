@@ -45,11 +45,6 @@ def draw_classes(images: dict[str, list[str]], data: dict) -> list[str]:
 
 def named_classes(eligible: list[str], data: dict, least: int) -> list[str]:
     """Those of data.classes; raises InputError for a name of none or of one named before it."""
-    if len(data["classes"]) != data["num_classes"]:
-        raise InputError(
-            f"data.classes lists {len(data['classes'])} classes, but data.num_classes is "
-            f"{data['num_classes']}."
-        )
     classes = []
     for name in data["classes"]:
         found = find_class(name, eligible)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from slimdit.core.errors import InputError
 from slimdit.data.names import is_plain
-from slimdit.storage.files import read_json
 
 SPLITS = "dataset_dict.json"  # what DatasetDict.save_to_disk writes
-SAVED = ("dataset_info.json", "state.json")  # and Dataset.save_to_disk
+SAVED = "dataset_info.json"  # and Dataset.save_to_disk
 ROW = "row-"
 TEXT = ("string", "large_string")
 SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "dev"}
@@ -17,8 +16,7 @@ SPLIT_NAMES |= {"test", "testing", "eval", "evaluation"}
 
 
 def is_dataset(root: Path) -> bool:
-    files = (SPLITS, *SAVED)
-    return any((root / name).is_file() for name in files) or any(root.glob("*.parquet"))
+    return any((root / name).is_file() for name in (SPLITS, SAVED)) or any(root.glob("*.parquet"))
 
 
 class SavedDataset:
@@ -31,7 +29,13 @@ class SavedDataset:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        datasets = imported(self.root)
+        try:
+            import datasets
+        except ImportError:
+            raise InputError(
+                f"data.images: {root} is a dataset of the package datasets, which is not "
+                "installed; install requirements-datasets.txt."
+            ) from None
         dataset = load(self.root, datasets)
         features = dataset.features
         images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
@@ -70,26 +74,11 @@ class SavedDataset:
         return image.get("bytes") or b""
 
 
-def imported(root: Path):
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(
-            f"data.images: {root} is a dataset of the package datasets, which is not installed; "
-            "install requirements-datasets.txt."
-        ) from None
-    return datasets
-
-
 def load(root: Path, datasets):
     if (root / SPLITS).is_file():
-        splits = read_json(root / SPLITS).get("splits", [])
-        raise InputError(
-            f"data.images: {root} holds the splits {', '.join(splits)}; name the folder of one, "
-            f"such as {root / next(iter(splits), 'train')}."
-        )
+        raise InputError(f"data.images: {root} holds several splits; name the folder of one.")
     try:
-        if all((root / name).is_file() for name in SAVED):
+        if (root / SAVED).is_file():
             return datasets.load_from_disk(str(root))
         return datasets.Dataset.from_parquet(parquet_files(root))
     except InputError:
@@ -105,11 +94,6 @@ def parquet_files(root: Path) -> list[str]:
     """Files of one split, such as train-00000-of-00042.parquet or 0000.parquet of a folder of it;
     raises InputError for several, by their usual names."""
     files = sorted(root.glob("*.parquet"))
-    if not files:
-        raise InputError(
-            f"data.images: {root} has not both of {' and '.join(SAVED)}; save it again by "
-            "Dataset.save_to_disk."
-        )
     words = {word for path in files for word in re.split(r"[^a-z]+", path.stem.lower())}
     splits = sorted(words & SPLIT_NAMES)
     if len(splits) > 1:
