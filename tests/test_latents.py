@@ -112,12 +112,6 @@ def test_latents_that_do_not_fit_the_model_are_an_input_error(cache, structure, 
         cache.check(structure | change, "S2-base")
 
 
-def test_labels_beyond_the_classes_are_an_input_error(cache, structure):
-    cache.check(structure, "S2-base")
-    with pytest.raises(InputError, match=r"labels reach 2 but data\.num_classes is 2"):
-        cache.check(structure | {"num_classes": 2}, "S2-base")
-
-
 def test_measured_normalization_gives_posterior_samples_the_asked_spread():
     """Also in a channel whose posterior has collapsed: all noise, hardly any signal."""
     random = np.random.default_rng(0)

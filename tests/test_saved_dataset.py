@@ -155,10 +155,6 @@ def test_verification_checks_rows(root, tmp_path):
             "has no columns of ClassLabel or text",
         ),
         (
-            lambda root: dataset(kind=datasets.ClassLabel(names=["a\nb", "c"])).save_to_disk(root),
-            "does not have a name on one line",
-        ),
-        (
             lambda root: (root.mkdir(), write_json(root / "dataset_info.json", {})),
             "cannot be read as a dataset",
         ),
@@ -178,9 +174,8 @@ def test_verification_checks_rows(root, tmp_path):
 def test_what_cannot_be_used_is_an_input_error(tmp_path, make, message, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     make(tmp_path / "images")
-    with pytest.raises(InputError, match=message) as error:
+    with pytest.raises(InputError, match=message):
         image_source(tmp_path / "images").classes()
-    assert str(error.value).isprintable()
 
 
 def test_without_the_package_the_message_says_what_to_install(root, monkeypatch):

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 from slimdit.core.errors import InputError
-from slimdit.data.names import is_plain
 
 SPLITS = "dataset_dict.json"  # what DatasetDict.save_to_disk writes
 SAVED = "dataset_info.json"  # and Dataset.save_to_disk
@@ -55,12 +54,6 @@ class SavedDataset:
         for row, label in enumerate(labels):
             if label is not None and (names is None or label >= 0):
                 classes[names[label] if names else label].append(f"{ROW}{row}")
-        for name in classes:
-            if not is_plain(name):
-                raise InputError(
-                    f"data.images: the class {name!r} of {self.root} does not have a name on one "
-                    "line; rename it."
-                )
         return dict(sorted(classes.items()))
 
     def read(self, name: str) -> bytes:
@@ -77,12 +70,11 @@ class SavedDataset:
 def load(root: Path, datasets):
     if (root / SPLITS).is_file():
         raise InputError(f"data.images: {root} holds several splits; name the folder of one.")
+    files = parquet_files(root)
     try:
-        if (root / SAVED).is_file():
-            return datasets.load_from_disk(str(root))
-        return datasets.Dataset.from_parquet(parquet_files(root))
-    except InputError:
-        raise
+        if files:
+            return datasets.Dataset.from_parquet(files)
+        return datasets.load_from_disk(str(root))
     except Exception as error:  # whatever the package stumbles over in damaged files
         raise InputError(
             f"data.images: {root} cannot be read as a dataset ({error}); save it again by "

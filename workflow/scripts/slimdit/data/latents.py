@@ -50,11 +50,6 @@ class LatentCache:
                 f"{(channels, side, side)}; data.image_size, autoencoder.latent_channels and "
                 "autoencoder.downsample_factor must be those of the encoding."
             )
-        if self.labels.max() >= structure["num_classes"]:
-            raise InputError(
-                f"{where}: labels reach {self.labels.max()} but data.num_classes is "
-                f"{structure['num_classes']}."
-            )
 
 
 class LatentBatches:

@@ -30,7 +30,6 @@ class ResumableArray:
         self.path = Path(folder) / f"{key}.npy"
         self.journal = self.path.with_suffix(".journal")
         if not self._is_open(shape, np.dtype(dtype)):
-            self.journal.unlink(missing_ok=True)
             with atomic_path(self.path) as temporary:
                 np.lib.format.open_memmap(temporary, "w+", dtype, shape).flush()
                 _allocate(temporary)
@@ -99,13 +98,12 @@ class ResumableArray:
         progress.update(stop - start)
 
     def _is_open(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
-        if not (self.path.exists() and self.journal.exists()):
-            return False
         try:
             self.values = np.lib.format.open_memmap(self.path, "r+")
         except (ValueError, OSError, EOFError):
             return False
-        return self.values.shape == tuple(shape) and self.values.dtype == dtype
+        is_same = self.values.shape == tuple(shape) and self.values.dtype == dtype
+        return is_same and self.journal.exists()
 
     def _verified(self) -> int:
         """Rows that are as the journal says, from the first on; it is cut after them."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from slimdit.core.errors import InputError
 from slimdit.data.hf_dataset import SavedDataset, is_dataset
 from slimdit.data.images import EXTENSIONS
-from slimdit.data.names import is_plain
 
 
 class ImageFolder:
@@ -22,7 +21,7 @@ class ImageFolder:
     def classes(self) -> dict[str, list[str]]:
         """Images of every class folder, both in order; hidden files and folders are none.
 
-        Raises InputError when there are no images, and for folders that a line cannot name.
+        Raises InputError when there are no images.
         """
         folders = {
             name: [f"{name}/{image}" for image in visible(self.root / name) if is_image_name(image)]
@@ -34,12 +33,6 @@ class ImageFolder:
                 f"data.images: {self.root} has no images; it should hold one folder of images a "
                 "class, as the folder train of ImageNet does."
             )
-        for name, images in folders.items():
-            if images and not is_plain(name):
-                raise InputError(
-                    f"data.images: the class folder {name!r} of {self.root} does not have a name "
-                    "in UTF-8 on one line; rename it."
-                )
         return folders
 
     def read(self, name: str) -> bytes:

@@ -107,13 +107,6 @@ class Progress:
         left_s = (self.total - self.done) / self.per_s if self.per_s else float("nan")
         shown = "".join(f", {name} {value}" for name, value in self.shown.items())
         log.info(
-            "%s: %d/%d %s, %.3g %s/s, %.0f s left%s",
-            self.description,
-            self.done,
-            self.total,
-            self.unit,
-            self.per_s,
-            self.unit,
-            left_s,
-            shown,
+            f"{self.description}: {self.done}/{self.total} {self.unit}, "
+            f"{self.per_s:.3g} {self.unit}/s, {left_s:.0f} s left{shown}"
         )

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -137,13 +138,10 @@ def _versions() -> dict[str, str]:
 @functools.cache
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     except OSError:
-        pass
-    return platform.processor()
+        model = None
+    return model[1] if model else platform.processor()
 
 
 def _is_deterministic() -> bool:
