@@ -20,8 +20,7 @@ SHA256_DIGITS = 64
 def weights_file(source: str | Path, revision: str | None) -> Path:
     """The weights on this machine: a local folder's, or the hub's, downloaded once.
 
-    The hub's cache names a large file by the sha256 that the hub has of it. Raises InputError where
-    the file has another.
+    The hub's cache names a large file by its sha256. Raises InputError where the file has another.
     """
     from huggingface_hub import hf_hub_download
 

@@ -10,8 +10,7 @@ SPLITS = "dataset_dict.json"  # what DatasetDict.save_to_disk writes
 SAVED = "dataset_info.json"  # and Dataset.save_to_disk
 ROW = "row-"
 TEXT = ("string", "large_string")
-SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "dev"}
-SPLIT_NAMES |= {"test", "testing", "eval", "evaluation"}
+SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "dev", "test", "eval"}
 
 
 def is_dataset(root: Path) -> bool:

@@ -56,8 +56,7 @@ class ResumableArray:
                 stop = min(start + batch_size, total)
                 pieces = self._made(make, start, stop)
                 under_way.append((stop, pieces))
-                num_ahead = 1 if any(map(callable, pieces)) else 0
-                while len(under_way) > num_ahead:
+                while len(under_way) > any(map(callable, pieces)):
                     self._keep(*under_way.pop(0), journal, progress)
             while under_way:
                 self._keep(*under_way.pop(0), journal, progress)

@@ -93,9 +93,7 @@ def read_origin(path: str | Path) -> dict:
         else:
             content = read_json(path)
         return dict(content["origin"])
-    except InputError:
-        raise
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} does not say where it comes from ({error!r}); delete it to make it anew."
         ) from None
