@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_info
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
 from slimdit.core.randomness import stream
-from slimdit.evaluation.metrics import frechet_distance, frechet_distance_from_statistics
+from slimdit.evaluation.metrics.frechet import frechet_distance, frechet_distance_from_statistics
 from slimdit.jobs.provenance import origin
 from slimdit.profiling.latency import interleaved_times_s
 from slimdit.storage.files import write_json

@@ -66,11 +66,6 @@ def test_other_weights_in_the_hubs_cache_are_refused(blob):
         weights_file(SOURCE, REVISION)
 
 
-def test_the_hub_without_a_revision_is_refused():
-    with pytest.raises(InputError, match=rf"revision is missing; pin the commit of {SOURCE}"):
-        load_autoencoder(SOURCE, None, CPU)
-
-
 @pytest.mark.parametrize(
     ("config", "message"),
     [

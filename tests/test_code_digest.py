@@ -22,7 +22,7 @@ ALL = {
     "extractor": {"efficientnet-lite0", "inception-2015"},
 }
 PLAIN = {"attention": {"full"}, "mlp": {"dense"}, "sampler": {"ddim"}}
-MOMENTS = "slimdit/evaluation/metrics/moments.py"
+MOVED = "slimdit/evaluation/metrics/memorization.py"
 # Of what every Python writes in its own way: strings, f-strings, unpacking, match, type parameters.
 SNIPPET = '''
 @decorate(key="ü", other='a' "b")
@@ -90,12 +90,12 @@ def test_what_changes_no_meaning_changes_no_digest(library):
 def test_a_moved_definition_changes_no_digest(library):
     """A function moves to a module of its own, a module to another room."""
     before = all_of(library)
-    edit(library / MOMENTS, ("class Moments", "class Elsewhere"))
-    moved = (SCRIPTS / MOMENTS).read_text()
-    (library / "slimdit/core/moments.py").write_text(moved)
+    edit(library / MOVED, ("class Memorization", "class Elsewhere"))
+    moved = (SCRIPTS / MOVED).read_text()
+    (library / "slimdit/core/memorization.py").write_text(moved)
     for path in library.rglob("*.py"):
         text = path.read_text()
-        path.write_text(text.replace("evaluation.metrics.moments", "core.moments"))
+        path.write_text(text.replace("evaluation.metrics.memorization", "core.memorization"))
     assert changed(before, all_of(library)) == set()
 
 

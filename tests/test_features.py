@@ -131,22 +131,7 @@ def test_description_holds_the_options():
     assert descriptions[0] != descriptions[1]
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (noise_images(2, 64, 64).astype(np.float32), "float32"),
-        (noise_images(2, 64, 64)[0], r"shape \(64, 64, 3\)"),
-        (noise_images(2, 64, 64).transpose(0, 3, 1, 2), r"shape \(2, 3, 64, 64\)"),
-        (noise_images(2, 64, 64)[:0], "at least one"),
-    ],
-    ids=["float", "one image", "channels first", "none"],
-)
-def test_bad_images_are_refused(extractor, images, message):
-    with pytest.raises(InputError, match=message):
-        extractor.features(images, batch_size=2)
-
-
-def test_bad_options_are_refused(extractor):
+def test_bad_options_are_refused():
     with pytest.raises(InputError, match="known: efficientnet-lite0, inception-2015"):
         build_extractor("inception")
     with pytest.raises(InputError, match="'size'; its options are: input_size"):
@@ -155,8 +140,6 @@ def test_bad_options_are_refused(extractor):
         build_extractor("efficientnet-lite0", input_size=16)
     with pytest.raises(InputError, match=r"'efficientnet-lite0': input_size is 64\.5"):
         build_extractor("efficientnet-lite0", input_size=64.5)
-    with pytest.raises(InputError, match="batch_size is 0"):
-        extractor.features(noise_images(1, 64, 64), batch_size=0)
 
 
 def test_other_weights_are_refused(tmp_path, monkeypatch):

@@ -50,10 +50,10 @@ def test_a_changed_setting_is_named_with_both_values(project, capsys):
         project, lambda c: c["variants"]["KD-XS2"].update(training={"learning_rate": 0.125})
     )
     text = said(capsys, "--row", "KD-XS2")
-    assert "train KD-XS2, seed 0:\n  setting training.learning_rate was 0.004 and is 0.125." in text
+    assert "train KD-XS2, seed 0:\n  setting training.learning_rate has changed from 0.004 to 0.125." in text
     assert "evaluate KD-XS2, seed 0: as it would be made today." in text
     edit_config(project, lambda c: c["variants"]["KD-XS2"].pop("distill"))
-    assert "setting distill.alpha was 0.3 and is gone." in said(capsys, "--row", "KD-XS2")
+    assert "setting distill.alpha is gone, it was 0.3." in said(capsys, "--row", "KD-XS2")
 
 
 def test_other_inputs_and_missing_results_are_named(project, capsys):

@@ -4,7 +4,7 @@ import torch
 from frechet import openai_distance, synthetic_features
 from ratios import equal_outputs, speedup
 
-from slimdit.evaluation.metrics import frechet_distance
+from slimdit.evaluation.metrics.frechet import frechet_distance
 
 MOST_RUNS = 3  # of half a minute
 

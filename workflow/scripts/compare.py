@@ -1,5 +1,6 @@
 """Whether a variant's distance to the reference differs from its parent's by more than chance."""
 
+from slimdit.evaluation.metrics.frechet import PreparedReference
 from slimdit.evaluation.metrics.uncertainty import independent_difference, paired_difference
 from slimdit.evaluation.sample_files import not_shared
 from slimdit.jobs.provenance import origin
@@ -24,7 +25,7 @@ def compare(
     of images that are left out for the interval.
     """
     of_variant, of_parent = load_npz(features), load_npz(parent_features)
-    reference = load_npz(reference_features)["pooled"]
+    reference = PreparedReference(load_npz(reference_features)["pooled"])
     sides = of_variant["pooled"], of_parent["pooled"]
     labels, parent_labels = of_variant["labels"], of_parent["labels"]
     content = {"variant": variant, "parent": parent, "seed": seed}

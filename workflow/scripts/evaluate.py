@@ -7,7 +7,7 @@ import numpy as np
 
 from slimdit.core.errors import InputError
 from slimdit.evaluation.features import build_extractor
-from slimdit.evaluation.metrics import class_accuracy, linear_probe
+from slimdit.evaluation.metrics.probe import class_accuracy, linear_probe
 from slimdit.evaluation.quality import MEASURES, distances_of
 from slimdit.evaluation.quality import quality as measure
 from slimdit.evaluation.sample_files import read_reference, read_samples

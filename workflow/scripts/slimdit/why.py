@@ -7,7 +7,7 @@ today.
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from slimdit.core.errors import InputError
@@ -81,8 +81,8 @@ def differences(job: Job) -> Iterator[str]:
     if then is None:
         yield f"{job.record} is older than recipes; `snakemake --touch` takes it as it is."
     else:
-        for kind in ("settings", "definitions"):
-            yield from _changes(kind.removesuffix("s"), then[kind], now[kind])
+        yield from _changes("setting", then["settings"], now["settings"], _shown)
+        yield from _changes("definition", then["definitions"], now["definitions"], lambda *_: "")
     folder = Path(job.record).parent
     for name, sha256 in origin.get("inputs", {}).items():
         path = folder / name
@@ -92,15 +92,18 @@ def differences(job: Job) -> Iterator[str]:
             yield f"input {name} has other content than it was made from."
 
 
-def _changes(kind: str, then: dict, now: dict) -> Iterator[str]:
+def _changes(kind: str, then: dict, now: dict, shown: Callable) -> Iterator[str]:
     before, after = dict(_flat(then)), dict(_flat(now))
     for key in sorted(before.keys() | after.keys()):
         if key not in after:
-            yield f"{kind} {key} was {_shown(before[key])} and is gone."
+            how = f"is gone{shown(before[key], ', it was ')}"
         elif key not in before:
-            yield f"{kind} {key} is new: {_shown(after[key])}."
+            how = f"is new{shown(after[key], ': ')}"
         elif before[key] != after[key]:
-            yield f"{kind} {key} was {_shown(before[key])} and is {_shown(after[key])}."
+            how = f"has changed{shown(before[key], ' from ')}{shown(after[key], ' to ')}"
+        else:
+            continue
+        yield f"{kind} {key} {how}."
 
 
 def _flat(value, key: str = "") -> Iterator[tuple[str, object]]:
@@ -112,9 +115,9 @@ def _flat(value, key: str = "") -> Iterator[tuple[str, object]]:
         yield from _flat(inner, f"{key}.{name}" if key else name)
 
 
-def _shown(value) -> str:
+def _shown(value, before: str) -> str:
     text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return before + (text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
 
 
 if __name__ == "__main__":

@@ -6,44 +6,37 @@ import logging
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from slimdit.core.errors import InputError
+from slimdit.core.text import aligned
 from slimdit.evaluation.features import EXTRACTORS, build_extractor
 from slimdit.evaluation.image_sets import ImageSet, read_image_set
 from slimdit.evaluation.metric_names import MetricNames
-from slimdit.evaluation.metrics import Moments, frechet_distance_from_statistics
-from slimdit.evaluation.quality import quality
+from slimdit.evaluation.metrics.frechet import (
+    feature_statistics,
+    frechet_distance_from_statistics,
+)
+from slimdit.evaluation.quality import DISTANCES, quality
 from slimdit.jobs.provenance import origin
-from slimdit.storage.files import write_json
 
-DISTANCES = {"pooled": "fd", "spatial": "sfd"}
-MIN_IMAGES = 4  # two groups of two to leave out
-OF_STATISTICS, OF_IMAGES, OF_SAMPLES = "file statistics", "images", "samples alone"
+NAMED = ("fd", "sfd", "score")  # metrics that are called by the extractor
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 1, with one sentence on stderr, for bad input."""
     options = parser().parse_args(arguments)
     try:
-        out = None if options.out is None else _checked_out(options.out)
-        if options.cache_dir is not None:
-            _make_folder(Path(options.cache_dir), "--cache-dir")
-        result = evaluate(**{k: v for k, v in vars(options).items() if k != "out"})
-        if out is None:
-            json.dump(result, sys.stdout, indent=1, sort_keys=True, allow_nan=False)
-            print()
-        else:
-            write_json(out, result)
+        result = evaluate(**vars(options))
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
+    json.dump(result, sys.stdout, indent=1, sort_keys=True, allow_nan=False)
+    print()
     print(table(result), file=sys.stderr)
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; its options are the arguments of `evaluate`, and `out`."""
+    """The command line; its options are the arguments of `evaluate`."""
     result = argparse.ArgumentParser(
         prog="python -m slimdit.evaluation",
         description="Distances, fidelity, diversity and classifier score of images, as JSON.",
@@ -78,7 +71,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="keep features in this folder: a reference is computed once, a killed run goes on",
     )
-    result.add_argument("--out", help="JSON file to write instead of stdout")
     return result
 
 
@@ -94,41 +86,31 @@ def evaluate(
 ) -> dict:
     """Metrics of two image sets and where they come from, as JSON values.
 
-    `metrics` are named as in a study's tables. `sources` says what of the reference each compares
-    the samples with: its statistics, where it has some, for the distance of that kind of features,
-    or its images. Without images it gives those distances alone. cache_dir: folder of features that
-    are not computed again. measures: those of `quality`. Raises InputError for bad files before
-    the extractor is built.
+    `metrics` are named as in a study's tables. Where the reference has statistics of features, the
+    distance is of them; all else is of its images, and left out where it has none. cache_dir:
+    folder of features that are not computed again. measures: those of `quality`. Raises InputError
+    for bad files before the extractor is built.
     """
     real = read_image_set(reference, image_size, statistics_suffice=True)
     made = read_image_set(samples, image_size)
-    _check_numbers(real, made, measures["neighbours"])
-    built = _built(extractor, dict(extractor_options))
-    _check_features(built, real, made)
+    built = build_extractor(extractor, **dict(extractor_options))
+    _check_statistics(built, real, made)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     of_samples = _features(built, made, batch_size, "samples", cache_dir)
-    metrics, sources = {}, {}
+    metrics = {}
     if real.images is not None:
         of_samples["probabilities"] = built.class_probabilities(of_samples["pooled"])
         of_reference = _features(built, real, batch_size, "reference", cache_dir)
         metrics = quality(of_reference, of_samples, **measures)
-        sources = {
-            name: OF_SAMPLES if name.startswith("classifier_score") else OF_IMAGES
-            for name in metrics
-        }
-    for kind, (mean, covariance) in real.statistics.items():
-        moments = Moments(len(mean))
-        moments.add(of_samples[kind])
-        metrics[DISTANCES[kind]] = frechet_distance_from_statistics(
-            mean, covariance, moments.mean, moments.covariance
-        )
-        sources[DISTANCES[kind]] = OF_STATISTICS
+    for name, kind in DISTANCES.items():
+        if kind in real.statistics:
+            metrics[name] = frechet_distance_from_statistics(
+                *real.statistics[kind], *feature_statistics(of_samples[kind])
+            )
     description = built.describe()
     columns = MetricNames.of(description).quality_columns
-    columns = {column: name for column, name in columns.items() if name in metrics}
     return {
-        "metrics": {column: metrics[name] for column, name in columns.items()},
-        "sources": {column: sources[name] for column, name in columns.items()},
+        "metrics": {column: metrics[name] for column, name in columns.items() if name in metrics},
         "extractor": description,
         "reference": real.describe(),
         "samples": made.describe(),
@@ -138,15 +120,11 @@ def evaluate(
 
 
 def table(result: dict) -> str:
-    """Metrics of `evaluate` a line each, with what of the reference they compare with."""
-    extractor, metrics = result["extractor"], result["metrics"]
-    kinds = ("fd", "sfd", "score")
-    labels = {extractor[f"{kind}_column"]: extractor[f"{kind}_label"] for kind in kinds}
-    width = max(len(labels.get(column, column)) for column in metrics)
-    return "\n".join(
-        f"{labels.get(column, column):{width}}  {value:>12.6g}  {result['sources'][column]}"
-        for column, value in metrics.items()
-    )
+    """Metrics of `evaluate`, a line each."""
+    extractor = result["extractor"]
+    labels = {extractor[f"{kind}_column"]: extractor[f"{kind}_label"] for kind in NAMED}
+    rows = [(labels.get(name, name), f"{value:.6g}") for name, value in result["metrics"].items()]
+    return "\n".join(aligned(rows, numbers=True))
 
 
 def _features(extractor, images: ImageSet, batch_size: int, description: str, cache_dir) -> dict:
@@ -154,61 +132,16 @@ def _features(extractor, images: ImageSet, batch_size: int, description: str, ca
     return features if images.labels is None else {**features, "labels": images.labels}
 
 
-def _built(name: str, options: dict):
-    try:
-        return build_extractor(name, **options)
-    except TypeError as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise InputError(f"extractor {name!r} cannot be built with {given}: {error}.") from None
-
-
-def _check_numbers(real: ImageSet, made: ImageSet, neighbours: int) -> None:
-    if real.images is None:
-        return
-    needed = max(neighbours + 1, MIN_IMAGES)
-    for images in (real, made):
-        if len(images.images) < needed:
-            raise InputError(
-                f"{images.path} has {len(images.images)} images; for {neighbours} neighbours and "
-                f"standard errors it should have at least {needed}."
-            )
-
-
-def _check_features(extractor, real: ImageSet, made: ImageSet) -> None:
-    """Raises InputError where the features of both sets, by one image each, are not as many."""
-
-    def numbers(images: np.ndarray) -> dict[str, int]:
-        features = extractor.batch_features(images[:1])
-        return dict(zip(DISTANCES, (values.shape[1] for values in features), strict=True))
-
-    of_samples = numbers(made.images)
+def _check_statistics(extractor, real: ImageSet, made: ImageSet) -> None:
+    """Raises InputError where an image of `made` has not as many features as `real` has them of."""
+    pooled, spatial = (len(values[0]) for values in extractor.batch_features(made.images[:1]))
+    found = {"pooled": pooled, "spatial": spatial}
     for kind, (mean, _) in real.statistics.items():
-        if len(mean) != of_samples[kind]:
+        if len(mean) != found[kind]:
             raise InputError(
-                f"{real.path} has statistics of {len(mean)} {kind} features and "
-                f"{extractor.name} has {of_samples[kind]} for {made.path}; "
-                "they should come from the same extractor."
+                f"{real.path} has statistics of {len(mean)} {kind} features and {extractor.name} "
+                f"has {found[kind]} for {made.path}; they should come from the same extractor."
             )
-    if real.images is not None and numbers(real.images) != of_samples:
-        raise InputError(
-            f"{real.path} and {made.path} have other numbers of features under {extractor.name}; "
-            "their images should be of one size, or the extractor should resize them."
-        )
-
-
-def _checked_out(path: str) -> Path:
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; --out should be a JSON file.")
-    _make_folder(path.parent, "--out")
-    return path
-
-
-def _make_folder(path: Path, option: str) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be made ({error}); give {option} another place.") from None
 
 
 def _option(text: str) -> tuple[str, object]:

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from slimdit.evaluation.metrics import (
-    PreparedReference,
+from slimdit.evaluation.metrics.frechet import PreparedReference, frechet_distance
+from slimdit.evaluation.metrics.inception_score import inception_score
+from slimdit.evaluation.metrics.kid import kernel_inception_distance
+from slimdit.evaluation.metrics.memorization import memorization
+from slimdit.evaluation.metrics.precision_recall import manifold_metrics
+from slimdit.evaluation.metrics.uncertainty import (
     extrapolated_frechet_distance,
-    frechet_distance,
     frechet_distance_spread,
-    inception_score,
-    kernel_inception_distance,
-    manifold_metrics,
-    memorization,
 )
 
+DISTANCES = {"fd": "pooled", "sfd": "spatial"}  # Fréchet distances by the features they are of
 MEASURES = ("neighbours", "kid_subsets", "kid_subset_size", "score_split_size", "seed")
 
 
@@ -36,7 +36,7 @@ def quality(
     """
     of_reference, of_samples = reference.get("labels"), samples.get("labels")
     metrics = {}
-    for name, kind in (("fd", "pooled"), ("sfd", "spatial")):
+    for name, kind in DISTANCES.items():
         real, made = reference[kind], samples[kind]
         spread = frechet_distance_spread(made, PreparedReference(real), seed, of_samples)
         extrapolated = extrapolated_frechet_distance(real, made, seed, of_reference, of_samples)
@@ -69,10 +69,9 @@ def quality(
 
 def distances_of(sets, reference) -> dict[str, list[float]]:
     """FD and sFD of the features of each set."""
-    kinds = {"fd": "pooled", "sfd": "spatial"}
-    prepared = {name: PreparedReference(reference[kind]) for name, kind in kinds.items()}
-    distances = {name: [] for name in kinds}
+    prepared = {name: PreparedReference(reference[kind]) for name, kind in DISTANCES.items()}
+    distances = {name: [] for name in DISTANCES}
     for features in sets:
-        for name, kind in kinds.items():
+        for name, kind in DISTANCES.items():
             distances[name].append(prepared[name].distance(features[kind]))
     return distances

@@ -19,7 +19,7 @@ def visible_devices() -> list[str]:
     """Names of the CUDA devices that this process may use, found without waking any of them."""
     named = os.environ.get(VISIBLE)
     if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
+        return [name for name in named.split(",") if name]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
         listing = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
@@ -30,7 +30,7 @@ def visible_devices() -> list[str]:
 @contextlib.contextmanager
 def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator[list[str]]:
     """Hold `count` CUDA devices for this process alone, or all where there are fewer; waits until
-    that many are free.
+    that many are free. From here on the process sees no others.
 
     SLURM has already chosen where no more are visible; of an allocation that has more, in which
     Snakemake runs several jobs, they are leased too.
@@ -40,16 +40,11 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
     if not devices or (allocation and len(devices) <= count):
         yield devices
         return
-    previous = os.environ.get(VISIBLE)
     held = _wait_for(min(count, len(devices)), devices, Path(lock_dir) / allocation)
     try:
         os.environ[VISIBLE] = ",".join(held)
         yield list(held)
     finally:
-        if previous is None:
-            del os.environ[VISIBLE]
-        else:
-            os.environ[VISIBLE] = previous
         _release(held)
 
 

@@ -1,8 +1,6 @@
 """Locks that the kernel drops when their process ends, however it ends."""
 
 import contextlib
-import os
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -36,14 +34,11 @@ def sole_process(what: str, folder: str | Path = ".snakemake/jobs") -> Iterator[
     path = Path(folder) / f"{what.replace('/', '.')}.lock"
     lock = try_lock(path)
     if lock is None:
-        holder = path.read_text() or "unknown"
-        print(f"{what}: waits for process {holder}, at work on it too.", file=sys.stderr)
+        print(f"{what}: waits for another process, at work on it too.", file=sys.stderr)
     while lock is None:
         time.sleep(POLL_S)
         lock = try_lock(path)
     try:
-        with contextlib.suppress(OSError):
-            path.write_text(f"{os.getpid()} on {socket.gethostname()}")
         yield
     finally:
         lock.release()

@@ -29,7 +29,4 @@ def check_image_folder(data: Mapping) -> None:
     Snakemake deletes the folder before the job that makes it.
     """
     if data["photos"]:
-        try:
-            check_replaceable(data["images"], "data.images")
-        except InputError as error:
-            raise InputError(f"config: {error}") from None
+        check_replaceable(data["images"], "config: data.images")

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -92,9 +93,7 @@ def read_origin(path: str | Path) -> dict:
         else:
             content = read_json(path)
         return dict(content["origin"])
-    except InputError:
-        raise
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} does not say where it comes from ({error!r}); delete it to make it anew."
         ) from None
@@ -137,13 +136,10 @@ def _versions() -> dict[str, str]:
 @functools.cache
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     except OSError:
-        pass
-    return platform.processor()
+        model = None
+    return model[1] if model else platform.processor()
 
 
 def _is_deterministic() -> bool:

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; it should be an .npz file.") from None
-    except (ValueError, zipfile.BadZipFile, EOFError, OSError, AttributeError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, TypeError) as error:
         raise InputError(
             f"{path} is not an .npz file of plain arrays ({error}); make or download it again."
         ) from None

@@ -4,14 +4,15 @@ import contextlib
 import hashlib
 import tempfile
 from abc import ABC, abstractmethod
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from slimdit.core.canonical import fingerprint
 from slimdit.core.code_digest import definition_digests
-from slimdit.core.errors import InputError
 from slimdit.data.resumable_array import ResumableArray
+from slimdit.evaluation.metric_names import MetricNames
 from slimdit.jobs.provenance import arithmetic
 
 
@@ -58,17 +59,8 @@ class Extractor(ABC):
 
     def describe(self) -> dict:
         """Identity of the features: two sets can be compared if their descriptions are equal."""
-        return {
-            "name": self.name,
-            "weights_sha256": self.weights_sha256,
-            "options": self.options,
-            "fd_column": self.fd_column,
-            "sfd_column": self.sfd_column,
-            "fd_label": self.fd_label,
-            "sfd_label": self.sfd_label,
-            "score_column": self.score_column,
-            "score_label": self.score_label,
-        }
+        names = ("name", "weights_sha256", "options", *(each.name for each in fields(MetricNames)))
+        return {name: getattr(self, name) for name in names}
 
     def features(
         self,
@@ -82,18 +74,8 @@ class Extractor(ABC):
         Image i has the same features in any batch, to rounding. cache_dir: a folder that batches
         are written to as they come, so that a killed process goes on there and what is done is not
         computed again, as long as images, extractor, code, library versions and device are the
-        same. Raises InputError for images of another shape or type, and for none.
+        same.
         """
-        images = np.asanyarray(images)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-            raise InputError(
-                f"images are {images.dtype} of shape {images.shape}; "
-                "they should be uint8 of shape (number, height, width, 3)."
-            )
-        if len(images) == 0:
-            raise InputError("there are no images to extract features from; give at least one.")
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; it should be at least 1.")
 
         def batch(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
             return self.batch_features(np.array(images[start:stop], order="C"))

@@ -16,7 +16,6 @@ import numpy as np
 from slimdit.core.errors import InputError
 from slimdit.evaluation.metrics.checks import check_finite, checked_features, checked_pair
 
-MEAN_DTYPES = ("float64", "float32")
 ASYMMETRY = 1e-8  # of a covariance, relative to its largest entry
 
 
@@ -39,8 +38,6 @@ class PreparedReference:
 
     def __init__(self, features: np.ndarray, mean_dtype: str = "float64"):
         features = checked_features(features, "reference")
-        if mean_dtype not in MEAN_DTYPES:
-            raise InputError(f"mean_dtype is {mean_dtype!r}; it should be float64 or float32.")
         self.num_images, self.num_features = features.shape
         self.mean_dtype = mean_dtype
         self.mean = _mean(features, mean_dtype)  # (D,)
@@ -91,8 +88,8 @@ def frechet_distance_from_statistics(
     Without full rank, features give it more exactly: here rounding leaves some 1e-6 of the traces.
     Raises InputError for statistics that are not finite, not symmetric or of different shapes.
     """
-    mean_a, covariance_a = _checked_statistics(mean_a, covariance_a, "a")
-    mean_b, covariance_b = _checked_statistics(mean_b, covariance_b, "b")
+    mean_a, covariance_a = checked_statistics(mean_a, covariance_a, "mean_a", "covariance_a")
+    mean_b, covariance_b = checked_statistics(mean_b, covariance_b, "mean_b", "covariance_b")
     if mean_a.shape != mean_b.shape:
         raise InputError(
             f"mean_a has {len(mean_a)} features and mean_b has {len(mean_b)}; "
@@ -101,6 +98,36 @@ def frechet_distance_from_statistics(
     factor = _factor(covariance_a)
     cross = _sum_of_roots(factor.T @ covariance_b @ factor)
     return _distance(mean_a, mean_b, np.trace(covariance_a) + np.trace(covariance_b), cross)
+
+
+def feature_statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and covariance (D, D) of features (N, D), in float64."""
+    features = checked_features(features, "features")
+    mean = features.mean(0)
+    return mean, _covariance(features - mean)
+
+
+def checked_statistics(
+    mean, covariance, mean_name: str, covariance_name: str, of: object = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and covariance (D, D) in float64; `of` is the file that has them, if one has."""
+    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    if of is not None:
+        mean_name, covariance_name = f"{mean_name} of {of}", f"{covariance_name} of {of}"
+    if mean.ndim != 1 or not len(mean) or covariance.shape != 2 * mean.shape:
+        raise InputError(
+            f"{mean_name} has shape {mean.shape} and {covariance_name} {covariance.shape}; "
+            "they should be (features,) and (features, features)."
+        )
+    check_finite(mean, mean_name)
+    check_finite(covariance, covariance_name)
+    asymmetry = np.abs(covariance - covariance.T).max()
+    if asymmetry > ASYMMETRY * np.abs(covariance).max():
+        raise InputError(
+            f"{covariance_name} differs from its transpose by up to {asymmetry:.3g}; "
+            "it should be symmetric."
+        )
+    return mean, covariance
 
 
 def cross_term_by_svd(a: np.ndarray, b: np.ndarray) -> float:
@@ -152,21 +179,3 @@ def _nuclear_norm_by_eigenvalues(matrix: np.ndarray) -> float:
 
 def _sum_of_roots(matrix: np.ndarray) -> float:
     return np.sqrt(np.linalg.eigvalsh(matrix).clip(min=0)).sum()
-
-
-def _checked_statistics(mean, covariance, name: str) -> tuple[np.ndarray, np.ndarray]:
-    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
-    if mean.ndim != 1 or not len(mean) or covariance.shape != 2 * mean.shape:
-        raise InputError(
-            f"mean_{name} has shape {mean.shape} and covariance_{name} {covariance.shape}; "
-            "they should be (features,) and (features, features)."
-        )
-    check_finite(mean, f"mean_{name}")
-    check_finite(covariance, f"covariance_{name}")
-    asymmetry = np.abs(covariance - covariance.T).max()
-    if asymmetry > ASYMMETRY * np.abs(covariance).max():
-        raise InputError(
-            f"covariance_{name} differs from its transpose by up to {asymmetry:.3g}; "
-            "it should be symmetric."
-        )
-    return mean, covariance

@@ -36,8 +36,6 @@ def inception_score(
     p = checked_features(probabilities, "probabilities")
     if (p < 0).any() or np.abs(p.sum(1) - 1).max() > ROUNDING:
         raise InputError("probabilities has rows that do not sum to 1; each should, without < 0.")
-    if split_size < 1:
-        raise InputError(f"split_size is {split_size}; it should be at least 1.")
     scores = [
         np.exp(_mean_divergence(p[start : start + split_size]))
         for start in range(0, len(p), split_size)

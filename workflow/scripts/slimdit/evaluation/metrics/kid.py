@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
 from slimdit.evaluation.metrics.checks import checked_pair
 
@@ -21,11 +20,6 @@ def kernel_inception_distance(
     """
     a, b = checked_pair(features_a, features_b, "features_a", "features_b")
     size = min(subset_size, len(a), len(b))
-    if num_subsets < 1 or size < 2:
-        raise InputError(
-            f"KID was asked for {num_subsets} subsets of {size} images; "
-            "it needs at least 1 subset of 2."
-        )
     distances = []
     for i in range(num_subsets):
         random = stream(seed, "kid-subset", i)

@@ -31,30 +31,12 @@ def manifold_metrics(reference: np.ndarray, samples: np.ndarray, neighbours: int
     balls with a sample in them (Naeem et al., 2020).
     """
     reference, samples = checked_pair(reference, samples, "reference", "samples")
-    _check_neighbours(neighbours, min(len(reference), len(samples)))
+    fewest = min(len(reference), len(samples))
+    if not 1 <= neighbours < fewest:
+        raise InputError(
+            f"neighbours is {neighbours}; with {fewest} images it should be 1 to {fewest - 1}."
+        )
     sample_radii = squared_radii(samples, neighbours)
-    return _manifold(reference, samples, neighbours, sample_radii)
-
-
-def precision_recall(
-    reference: np.ndarray, samples: np.ndarray, neighbours: int
-) -> tuple[float, float]:
-    """Share of samples among the reference, and of the reference among the samples."""
-    metrics = manifold_metrics(reference, samples, neighbours)
-    return metrics.precision, metrics.recall
-
-
-def density_coverage(
-    reference: np.ndarray, samples: np.ndarray, neighbours: int
-) -> tuple[float, float]:
-    """Density (it can exceed 1) and coverage of samples; only the reference's balls count."""
-    reference, samples = checked_pair(reference, samples, "reference", "samples")
-    _check_neighbours(neighbours, len(reference))
-    metrics = _manifold(reference, samples, neighbours, np.full(len(samples), -1.0))
-    return metrics.density, metrics.coverage
-
-
-def _manifold(reference, samples, neighbours: int, sample_radii: np.ndarray) -> Manifold:
     radii = squared_radii(reference, neighbours)
     num_balls = np.zeros(len(samples), dtype=np.intp)
     covered = np.zeros(len(reference), dtype=bool)
@@ -70,11 +52,3 @@ def _manifold(reference, samples, neighbours: int, sample_radii: np.ndarray) -> 
         density=float(num_balls.mean() / neighbours),
         coverage=float(covered.mean()),
     )
-
-
-def _check_neighbours(neighbours: int, num_images: int) -> None:
-    if not 1 <= neighbours < num_images:
-        raise InputError(
-            f"neighbours is {neighbours}; with {num_images} images it should be 1 to "
-            f"{num_images - 1}."
-        )

@@ -11,7 +11,7 @@ import numpy as np
 
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
-from slimdit.evaluation.metrics.checks import checked_features, checked_pair
+from slimdit.evaluation.metrics.checks import checked_pair
 from slimdit.evaluation.metrics.frechet import PreparedReference, frechet_distance
 from slimdit.evaluation.metrics.groups import balanced_groups
 
@@ -61,10 +61,9 @@ def extrapolated_frechet_distance(
 
 def frechet_distance_spread(
     features: np.ndarray,
-    reference: np.ndarray | PreparedReference,
+    reference: PreparedReference,
     seed: int,
     labels=None,
-    num_groups: int | None = None,
 ) -> DistanceSpread:
     """Distance of features (N, D) to the reference, and its standard error over other samples.
 
@@ -73,9 +72,8 @@ def frechet_distance_spread(
     equally many images of each class. The reference counts as given. It says nothing of the bias,
     and is too wide where the bias is most of the distance.
     """
-    features, reference = _checked_to_reference(features, reference, "features")
-    groups = _deletion_groups(len(features), num_groups, seed, labels)
     projection = reference.project(features)
+    groups = _deletion_groups(len(features), seed, labels)
     left_out = _left_out_distances(projection, groups)
     return DistanceSpread(projection.distance(), _jackknife_error(left_out))
 
@@ -83,10 +81,9 @@ def frechet_distance_spread(
 def paired_difference(
     features_a: np.ndarray,
     features_b: np.ndarray,
-    reference: np.ndarray | PreparedReference,
+    reference: PreparedReference,
     seed: int,
     labels=None,
-    num_groups: int | None = None,
 ) -> DistanceDifference:
     """Distance of A less distance of B, where image i of both has the same noise and label.
 
@@ -97,8 +94,8 @@ def paired_difference(
     Raises InputError for different numbers of images.
     """
     required = "image i of both should have the same noise and label"
-    a, b, reference = _checked_sides(features_a, features_b, reference, required)
-    groups = _deletion_groups(len(a), num_groups, seed, labels)
+    a, b = _checked_sides(features_a, features_b, required)
+    groups = _deletion_groups(len(a), seed, labels)
     of_a, of_b = reference.project(a), reference.project(b)
     error = _jackknife_error(_left_out_distances(of_a, groups) - _left_out_distances(of_b, groups))
     return _difference(of_a.distance(), of_b.distance(), error, groups.max())
@@ -107,7 +104,7 @@ def paired_difference(
 def independent_difference(
     features_a: np.ndarray,
     features_b: np.ndarray,
-    reference: np.ndarray | PreparedReference,
+    reference: PreparedReference,
     seed: int,
     labels_a=None,
     labels_b=None,
@@ -119,7 +116,7 @@ def independent_difference(
     different numbers of images, whose biases differ.
     """
     required = "distances can be compared only between as many"
-    a, b, reference = _checked_sides(features_a, features_b, reference, required)
+    a, b = _checked_sides(features_a, features_b, required)
     of_a = frechet_distance_spread(a, reference, seed, labels_a)
     of_b = frechet_distance_spread(b, reference, seed, labels_b)
     error = float(np.hypot(of_a.standard_error, of_b.standard_error))
@@ -140,24 +137,16 @@ def _difference(distance_a, distance_b, error: float, degrees_of_freedom) -> Dis
     )
 
 
-def _checked_sides(features_a, features_b, reference, required: str):
-    """Both features (N, D) and the reference; `required` is why there should be as many."""
+def _checked_sides(features_a, features_b, required: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both features (N, D); `required` is why there should be as many."""
     a, b = checked_pair(features_a, features_b, "features_a", "features_b")
     if len(a) != len(b):
         raise InputError(f"features_a has {len(a)} images and features_b has {len(b)}; {required}.")
-    a, reference = _checked_to_reference(a, reference, "features_a")
-    return a, b, reference
+    return a, b
 
 
-def _checked_to_reference(features, reference, name: str) -> tuple[np.ndarray, PreparedReference]:
-    if isinstance(reference, PreparedReference):
-        return checked_features(features, name), reference
-    features, reference = checked_pair(features, reference, name, "reference")
-    return features, PreparedReference(reference)
-
-
-def _deletion_groups(num_images: int, num_groups: int | None, seed: int, labels) -> np.ndarray:
-    num_groups = num_groups or _num_groups(num_images)
+def _deletion_groups(num_images: int, seed: int, labels) -> np.ndarray:
+    num_groups = _num_groups(num_images)
     _check_enough(num_images, num_groups)
     return balanced_groups(num_images, num_groups, stream(seed, "jackknife-groups"), labels)
 
