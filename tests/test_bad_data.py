@@ -229,8 +229,6 @@ ODD_NAMES = [
     "thin\u202fspace",
     "#hash%percent",
     "{study}",
-    "new\nline",
-    "tab\t",
 ]
 
 
@@ -254,6 +252,30 @@ def test_names_that_differ_by_case_alone_are_two(root, tmp_path):
     assert set(paths) == {"ant", "Ant", "bee"}
 
 
+BAD_NAMES = [b"new\nline", b"carriage\rreturn", b"latin-\xe9", b"tab\t"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_class_whose_name_fits_on_no_line_is_refused(root, name):
+    fill(root / os.fsdecode(name))
+    with pytest.raises(InputError, match="does not have a name in UTF-8 on one line") as error:
+        image_source(root).classes()
+    assert repr(os.fsdecode(name)) in str(error.value)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_file_whose_name_fits_on_no_line_is_a_bad_image(root, tmp_path, name):
+    (root / "ant" / os.fsdecode(name + b".png")).write_bytes(encoded("odd"))
+    change = {"max_images_per_class": NUM_FILES}
+    with pytest.raises(InputError, match=r"\(its name is not UTF-8 on one line\)") as error:
+        select(root, tmp_path, **change)
+    assert str(error.value).isprintable()
+    _, bad, paths = select(root, tmp_path, **change, bad_images="skip")
+    assert bad[0]["path"] == repr(f"ant/{os.fsdecode(name)}.png")
+    assert len(paths["ant"]) == NUM_FILES
+
+
 @pytest.mark.parametrize("name", ["._00.png", ".DS_Store.jpg", ".hidden.png"])
 def test_hidden_files_and_folders_are_no_data(root, name):
     before = image_source(root).classes()
@@ -264,15 +286,18 @@ def test_hidden_files_and_folders_are_no_data(root, name):
 
 def test_folders_without_images_are_not_drawn(root, tmp_path):
     (root / "empty").mkdir()
+    (root / "ant" / "folder.png").mkdir()
+    os.mkfifo(root / "ant" / "pipe.png")
     assert set(select(root, tmp_path)[2]) == {"ant", "bee"}
     assert image_source(root).classes()["empty"] == []
     assert len(image_source(root).classes()["ant"]) == NUM_FILES
 
 
 @pytest.mark.parametrize("target", [".", "..", "ant/.."])
-def test_links_to_a_parent_folder_are_no_class(root, target):
+def test_links_to_a_parent_folder_are_no_class_and_no_image(root, target):
     before = image_source(root).classes()
     (root / "loop").symlink_to(target)
+    (root / "ant" / "loop.png").symlink_to("..")
     (root / "ant" / "loop").symlink_to(".")
     assert image_source(root).classes() == before | {"loop": []}
 
@@ -295,6 +320,28 @@ def test_a_link_to_no_image_is_a_bad_image(root, tmp_path, target):
         select(root, tmp_path, **change)
     _, _, paths = select(root, tmp_path, **change, bad_images="skip")
     assert len(paths["ant"]) == NUM_FILES - 1
+
+
+@pytest.mark.parametrize("target", ["nowhere", "cat"], ids=["dangling", "to itself"])
+def test_a_link_to_no_class_folder_is_refused(root, target):
+    (root / "cat").symlink_to(target)
+    with pytest.raises(InputError, match=r"images/cat is a link that leads nowhere"):
+        image_source(root).classes()
+
+
+@pytest.mark.parametrize("closed", ["images", "ant"])
+def test_a_folder_that_may_not_be_read_is_refused(root, monkeypatch, closed):
+    """Where nobody is kept out, as root is not."""
+    scan = os.scandir
+
+    def guarded(path):
+        if os.path.basename(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(InputError, match=rf"/{closed} cannot be read \(Permission denied\)"):
+        image_source(root).classes()
 
 
 def test_a_thousand_classes_are_indexed(tmp_path):

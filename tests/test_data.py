@@ -90,6 +90,7 @@ def test_named_classes_keep_their_order():
         ({"classes": ["ant", "owl", "cat"]}, r"data\.classes: 'owl' is no class of data"),
         ({"classes": ["ant", "elk", "cat"]}, r"data\.classes: 'elk' .* at least 8 images"),
         ({"classes": ["ant", "ant", "cat"]}, r"'ant' is 'ant', which is listed before it"),
+        ({"classes": ["ant", "cat"]}, r"lists 2 classes, but data\.num_classes is 3"),
     ],
 )
 def test_classes_that_cannot_be_drawn_are_an_input_error(change, message):
@@ -129,8 +130,11 @@ def test_the_root_of_imagenet_is_told_from_its_training_images(images_root, tmp_
     (images_root / "loose.png").unlink()
     images_root.rename(tmp_path / "train")
     (tmp_path / "val").mkdir()
-    with pytest.raises(InputError, match=r"has no images; .* as the folder train of ImageNet does"):
-        image_source(tmp_path).classes()
+    for flat in (False, True):
+        if flat:
+            Image.new("RGB", (8, 8)).save(tmp_path / "val" / "ILSVRC2012_val_00000001.JPEG")
+        with pytest.raises(InputError, match=rf"data\.images: .*; name {tmp_path}/train\."):
+            image_source(tmp_path).classes()
     assert set(image_source(tmp_path / "train").classes()) == {"ant", "bee"}
 
 

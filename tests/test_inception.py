@@ -65,16 +65,26 @@ def test_backends_agree(tiny, size):
 
 
 @needs_tensorflow
-def test_backends_agree_on_every_operation(tiny):
+@pytest.mark.parametrize("fetches", [("softmax:0", "joined:0"), ("mixed_6/join", "pool_1")])
+def test_backends_agree_on_every_operation(tiny, fetches):
     from slimdit.evaluation.features.tensorflow_graph import TensorFlowGraph
 
     images = noise_images(2, 60, 90).astype(np.float32)
-    fetches = ("mixed_6/join:0", "pool_1:0")
+    fetches = tuple(fetch if ":" in fetch else f"{fetch}:0" for fetch in fetches)
     theirs = TensorFlowGraph(tiny["graph"], "ExpandDims:0", fetches)(images)
     ours = TorchGraph(FrozenGraph(tiny["graph"]), "ExpandDims:0", fetches, "cpu")(images)
     for a, b in zip(ours, theirs, strict=True):
         assert a.shape == b.shape
         assert relative_difference(a, b) < 1e-5
+
+
+def test_a_graph_is_run_from_any_tensor(tiny):
+    """From before Cast and ExpandDims too: uint8 image (H, W, 3)."""
+    image = noise_images(1, 40, 50)
+    graph = FrozenGraph(tiny["graph"])
+    (pooled,) = TorchGraph(graph, "image", ("pool_3",), "cpu")(image[0])
+    expected = build(tiny, backend="torch").batch_features(image)[0]
+    np.testing.assert_array_equal(pooled.reshape(1, -1), expected)
 
 
 @each_backend

@@ -140,7 +140,7 @@ def test_verification_checks_rows(root, tmp_path):
     [
         (
             lambda root: datasets.DatasetDict(train=dataset(), test=dataset()).save_to_disk(root),
-            "holds several splits; name the folder of one",
+            r"holds the splits train, test; name the folder of one, such as .*/images/train\.",
         ),
         (
             lambda root: dataset(other=datasets.Image()).save_to_disk(root),
@@ -155,8 +155,12 @@ def test_verification_checks_rows(root, tmp_path):
             "has no columns of ClassLabel or text",
         ),
         (
-            lambda root: (root.mkdir(), write_json(root / "dataset_info.json", {})),
-            "cannot be read as a dataset",
+            lambda root: dataset(kind=datasets.ClassLabel(names=["a\nb", "c"])).save_to_disk(root),
+            "does not have a name on one line",
+        ),
+        (
+            lambda root: (root.mkdir(), write_json(root / "state.json", {})),
+            "has not both of dataset_info.json and state.json",
         ),
         (
             lambda root: (
@@ -174,8 +178,9 @@ def test_verification_checks_rows(root, tmp_path):
 def test_what_cannot_be_used_is_an_input_error(tmp_path, make, message, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     make(tmp_path / "images")
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         image_source(tmp_path / "images").classes()
+    assert str(error.value).isprintable()
 
 
 def test_without_the_package_the_message_says_what_to_install(root, monkeypatch):

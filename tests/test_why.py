@@ -20,7 +20,9 @@ QUALITY = f"results/photos/{RUN.format('KD-XS2', 'quality.json')}"
 def project(recorded_study, tmp_path, monkeypatch):
     """A copy of the finished study, with the code beside it, to change."""
     folder = tmp_path / "project"
-    shutil.copytree(recorded_study, folder, ignore=shutil.ignore_patterns(".snakemake"))
+    shutil.copytree(
+        recorded_study, folder, symlinks=True, ignore=shutil.ignore_patterns(".snakemake")
+    )
     monkeypatch.chdir(folder)
     return folder
 
@@ -50,7 +52,10 @@ def test_a_changed_setting_is_named_with_both_values(project, capsys):
         project, lambda c: c["variants"]["KD-XS2"].update(training={"learning_rate": 0.125})
     )
     text = said(capsys, "--row", "KD-XS2")
-    assert "train KD-XS2, seed 0:\n  setting training.learning_rate has changed from 0.004 to 0.125." in text
+    assert (
+        "train KD-XS2, seed 0:\n  setting training.learning_rate has changed from 0.004 to 0.125."
+        in text
+    )
     assert "evaluate KD-XS2, seed 0: as it would be made today." in text
     edit_config(project, lambda c: c["variants"]["KD-XS2"].pop("distill"))
     assert "setting distill.alpha is gone, it was 0.3." in said(capsys, "--row", "KD-XS2")
@@ -79,7 +84,7 @@ def test_changed_definitions_are_named(project, tmp_path):
         text=True,
         check=True,
     )
-    assert "train XS2-base, seed 0:\n  definition Run was " in run.stdout
+    assert "train XS2-base, seed 0:\n  definition Run has changed.\n" in run.stdout
     assert "sample XS2-base, seed 0: as it would be made today." in run.stdout
 
 

@@ -20,7 +20,8 @@ SHA256_DIGITS = 64
 def weights_file(source: str | Path, revision: str | None) -> Path:
     """The weights on this machine: a local folder's, or the hub's, downloaded once.
 
-    The hub's cache names a large file by its sha256. Raises InputError where the file has another.
+    The hub's cache names a large file by the sha256 that the hub has of it. Raises InputError where
+    the file has another.
     """
     from huggingface_hub import hf_hub_download
 
@@ -39,7 +40,8 @@ def weights_file(source: str | Path, revision: str | None) -> Path:
 def load_autoencoder(source: str | Path, revision: str | None, device: torch.device):
     """A local folder in diffusers' layout, or a hub name with a pinned revision; frozen.
 
-    Raises InputError when the folder holds no known autoencoder or its weights are not the hub's.
+    Raises InputError when the folder holds no known autoencoder, a hub name has no revision, or
+    its weights are not those of the hub.
     """
     import diffusers
 
@@ -54,6 +56,10 @@ def load_autoencoder(source: str | Path, revision: str | None, device: torch.dev
             ) from None
         options = {}
     else:
+        if not revision:
+            raise InputError(
+                f"autoencoder.revision is missing; pin the commit of {source} on the hub."
+            )
         name = diffusers.AutoencoderKL.load_config(source, revision=revision)["_class_name"]
         options = {"revision": revision}
         weights_file(source, revision)

@@ -12,6 +12,7 @@ from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
 from slimdit.data.class_names import find_class
 from slimdit.data.images import NotAnImage, decode
+from slimdit.data.names import is_plain, printable
 from slimdit.jobs.progress import Progress
 
 COLUMNS = ["path", "class", "label", "split", "reference", "sha256"]
@@ -44,6 +45,11 @@ def draw_classes(images: dict[str, list[str]], data: dict) -> list[str]:
 
 def named_classes(eligible: list[str], data: dict, least: int) -> list[str]:
     """Those of data.classes; raises InputError for a name of none or of one named before it."""
+    if len(data["classes"]) != data["num_classes"]:
+        raise InputError(
+            f"data.classes lists {len(data['classes'])} classes, but data.num_classes is "
+            f"{data['num_classes']}."
+        )
     classes = []
     for name in data["classes"]:
         found = find_class(name, eligible)
@@ -68,6 +74,8 @@ def draw_orders(images: dict[str, list[str]], data: dict) -> dict[str, list[str]
 
 def examine(path: str, source) -> tuple[str, str]:
     """The sha256 of an image, and what is bad about it: an empty string if nothing is."""
+    if not is_plain(path):
+        return "", "its name is not UTF-8 on one line"
     try:
         content = source.read(path)
     except OSError as error:
@@ -106,7 +114,7 @@ def take_images(
                     if not reason and digest in path_of:
                         reason = f"it has the same bytes as {path_of[digest]}"
                     if reason:
-                        bad.append({"path": path, "reason": reason})
+                        bad.append({"path": printable(path), "reason": reason})
                     else:
                         path_of[digest] = path
                         taken[name].append({"path": path, "sha256": digest})

@@ -5,16 +5,20 @@ import re
 from pathlib import Path
 
 from slimdit.core.errors import InputError
+from slimdit.data.names import is_plain
+from slimdit.storage.files import read_json
 
 SPLITS = "dataset_dict.json"  # what DatasetDict.save_to_disk writes
-SAVED = "dataset_info.json"  # and Dataset.save_to_disk
+SAVED = ("dataset_info.json", "state.json")  # and Dataset.save_to_disk
 ROW = "row-"
 TEXT = ("string", "large_string")
-SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "dev", "test", "eval"}
+SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "dev"}
+SPLIT_NAMES |= {"test", "testing", "eval", "evaluation"}
 
 
 def is_dataset(root: Path) -> bool:
-    return any((root / name).is_file() for name in (SPLITS, SAVED)) or any(root.glob("*.parquet"))
+    files = (SPLITS, *SAVED)
+    return any((root / name).is_file() for name in files) or any(root.glob("*.parquet"))
 
 
 class SavedDataset:
@@ -27,13 +31,7 @@ class SavedDataset:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        try:
-            import datasets
-        except ImportError:
-            raise InputError(
-                f"data.images: {root} is a dataset of the package datasets, which is not "
-                "installed; install requirements-datasets.txt."
-            ) from None
+        datasets = imported(self.root)
         dataset = load(self.root, datasets)
         features = dataset.features
         images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
@@ -53,6 +51,12 @@ class SavedDataset:
         for row, label in enumerate(labels):
             if label is not None and (names is None or label >= 0):
                 classes[names[label] if names else label].append(f"{ROW}{row}")
+        for name in classes:
+            if not is_plain(name):
+                raise InputError(
+                    f"data.images: the class {name!r} of {self.root} does not have a name on one "
+                    "line; rename it."
+                )
         return dict(sorted(classes.items()))
 
     def read(self, name: str) -> bytes:
@@ -66,14 +70,30 @@ class SavedDataset:
         return image.get("bytes") or b""
 
 
+def imported(root: Path):
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(
+            f"data.images: {root} is a dataset of the package datasets, which is not installed; "
+            "install requirements-datasets.txt."
+        ) from None
+    return datasets
+
+
 def load(root: Path, datasets):
     if (root / SPLITS).is_file():
-        raise InputError(f"data.images: {root} holds several splits; name the folder of one.")
-    files = parquet_files(root)
+        splits = read_json(root / SPLITS).get("splits", [])
+        raise InputError(
+            f"data.images: {root} holds the splits {', '.join(splits)}; name the folder of one, "
+            f"such as {root / next(iter(splits), 'train')}."
+        )
     try:
-        if files:
-            return datasets.Dataset.from_parquet(files)
-        return datasets.load_from_disk(str(root))
+        if all((root / name).is_file() for name in SAVED):
+            return datasets.load_from_disk(str(root))
+        return datasets.Dataset.from_parquet(parquet_files(root))
+    except InputError:
+        raise
     except Exception as error:  # whatever the package stumbles over in damaged files
         raise InputError(
             f"data.images: {root} cannot be read as a dataset ({error}); save it again by "
@@ -85,6 +105,11 @@ def parquet_files(root: Path) -> list[str]:
     """Files of one split, such as train-00000-of-00042.parquet or 0000.parquet of a folder of it;
     raises InputError for several, by their usual names."""
     files = sorted(root.glob("*.parquet"))
+    if not files:
+        raise InputError(
+            f"data.images: {root} has not both of {' and '.join(SAVED)}; save it again by "
+            "Dataset.save_to_disk."
+        )
     words = {word for path in files for word in re.split(r"[^a-z]+", path.stem.lower())}
     splits = sorted(words & SPLIT_NAMES)
     if len(splits) > 1:

@@ -30,6 +30,7 @@ class ResumableArray:
         self.path = Path(folder) / f"{key}.npy"
         self.journal = self.path.with_suffix(".journal")
         if not self._is_open(shape, np.dtype(dtype)):
+            self.journal.unlink(missing_ok=True)
             with atomic_path(self.path) as temporary:
                 np.lib.format.open_memmap(temporary, "w+", dtype, shape).flush()
                 _allocate(temporary)
@@ -56,7 +57,8 @@ class ResumableArray:
                 stop = min(start + batch_size, total)
                 pieces = self._made(make, start, stop)
                 under_way.append((stop, pieces))
-                while len(under_way) > any(map(callable, pieces)):
+                num_ahead = 1 if any(map(callable, pieces)) else 0
+                while len(under_way) > num_ahead:
                     self._keep(*under_way.pop(0), journal, progress)
             while under_way:
                 self._keep(*under_way.pop(0), journal, progress)
@@ -97,12 +99,13 @@ class ResumableArray:
         progress.update(stop - start)
 
     def _is_open(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+        if not (self.path.exists() and self.journal.exists()):
+            return False
         try:
             self.values = np.lib.format.open_memmap(self.path, "r+")
         except (ValueError, OSError, EOFError):
             return False
-        is_same = self.values.shape == tuple(shape) and self.values.dtype == dtype
-        return is_same and self.journal.exists()
+        return self.values.shape == tuple(shape) and self.values.dtype == dtype
 
     def _verified(self) -> int:
         """Rows that are as the journal says, from the first on; it is cut after them."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from slimdit.core.errors import InputError
 from slimdit.data.hf_dataset import SavedDataset, is_dataset
 from slimdit.data.images import EXTENSIONS
+from slimdit.data.names import is_plain, printable
 
 
 class ImageFolder:
@@ -21,31 +22,69 @@ class ImageFolder:
     def classes(self) -> dict[str, list[str]]:
         """Images of every class folder, both in order; hidden files and folders are none.
 
-        Raises InputError when there are no images.
+        Raises InputError when there are no images, and for folders that cannot be read or named.
         """
         folders = {
-            name: [f"{name}/{image}" for image in visible(self.root / name) if is_image_name(image)]
-            for name in visible(self.root)
-            if (self.root / name).is_dir()
+            entry.name: sorted(f"{entry.name}/{name}" for name in image_names(entry.path))
+            for entry in visible(self.root)
+            if is_folder(entry)
         }
+        if not folders.get("train") and holds_folders(self.root / "train"):
+            raise InputError(
+                f"data.images: {self.root} holds no class folders but the folder train, which "
+                f"does; name {self.root / 'train'}."
+            )
         if not any(folders.values()):
             raise InputError(
                 f"data.images: {self.root} has no images; it should hold one folder of images a "
-                "class, as the folder train of ImageNet does."
+                "class."
             )
-        return folders
+        for name, images in folders.items():
+            if images and not is_plain(name):
+                raise InputError(
+                    f"data.images: the class folder {name!r} of {self.root} does not have a name "
+                    "in UTF-8 on one line; rename it."
+                )
+        return dict(sorted(folders.items()))
 
     def read(self, name: str) -> bytes:
         """Raises OSError."""
         return (self.root / name).read_bytes()
 
 
-def visible(folder: Path) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+def visible(folder: str | Path) -> list[os.DirEntry]:
+    try:
+        return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(
+            f"data.images: {printable(str(folder))} cannot be read ({error.strerror}); "
+            "make it readable or remove it."
+        ) from None
 
 
-def is_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
+def is_folder(entry: os.DirEntry) -> bool:
+    """Raises InputError for a link that leads nowhere: what is missing may be a class."""
+    if not os.path.exists(entry.path):
+        raise InputError(
+            f"data.images: {printable(entry.path)} is a link that leads nowhere; mend or remove it."
+        )
+    return entry.is_dir()
+
+
+def holds_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() for entry in visible(folder))
+
+
+def image_names(folder: str) -> list[str]:
+    return [entry.name for entry in visible(folder) if may_be_image(entry)]
+
+
+def may_be_image(entry: os.DirEntry) -> bool:
+    """By its name; a link that leads nowhere is one, which is found to be bad when it is drawn."""
+    if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
+        return False
+    is_file = entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path)
+    return is_file or not os.path.exists(entry.path)
 
 
 @functools.cache

@@ -19,8 +19,7 @@ from slimdit.evaluation.features.frozen_graph import FrozenGraph, data_inputs
 class TorchGraph:
     """Images in at the tensor `feed`, one array out for each tensor of `fetches`.
 
-    Operations have what the graph of 2015 asks of them: the order NHWC, no dilations, padding SAME
-    or VALID. Raises InputError for a graph that needs an operation that is not here.
+    Raises InputError for a graph that needs an operation or an attribute that is not here.
     """
 
     def __init__(self, graph: FrozenGraph, feed: str, fetches: tuple[str, ...], device):
@@ -65,6 +64,8 @@ class TorchGraph:
 def convolve(node, x, kernel):
     """x (N, H, W, C), kernel (height, width, C, D)."""
     strides = _in_height_and_width(node, "strides")
+    if any(dilation != 1 for dilation in node.attr["dilations"].list.i):
+        raise InputError(f"{node.name} has dilations; backend torch has none, use tensorflow.")
     x = _padded(node, x, kernel.shape[:2], strides)
     kernel = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     return _channels_last(F.conv2d(_channels_first(x), kernel, stride=strides))
@@ -96,21 +97,58 @@ def pool_average(node, x):
 
 def resize_bilinear(node, x, size):
     """Row i of the output is row i * (old height / new height) of the input: the grid of 2015."""
+    if node.attr["align_corners"].b or node.attr["half_pixel_centers"].b:
+        raise InputError(
+            f"{node.name} has align_corners or half_pixel_centers set; "
+            "backend torch has neither, use tensorflow."
+        )
     height, width = size.tolist()
     return _stretched(_stretched(x, 2, width), 1, height)
 
 
+def multiply_matrices(node, a, b):
+    a = a.T if node.attr["transpose_a"].b else a
+    return a @ (b.T if node.attr["transpose_b"].b else b)
+
+
+def squeeze(node, x):
+    axes = list(node.attr["squeeze_dims"].list.i)
+    return x.squeeze(axes) if axes else x.squeeze()
+
+
+def cast(node, x):
+    from tensorboard.compat.tensorflow_stub.dtypes import as_dtype
+
+    name = as_dtype(node.attr["DstT"].type).name
+    return x.to(getattr(torch, name))
+
+
+def identity(node, x):
+    return x
+
+
 # Each takes its node and its inputs; Const is read by TorchGraph.
 OPERATIONS = {
+    "Add": lambda node, a, b: a + b,
+    "AddV2": lambda node, a, b: a + b,
     "AvgPool": pool_average,
     "BatchNormWithGlobalNormalization": normalize,
+    "BiasAdd": lambda node, x, bias: x + bias,
+    "Cast": cast,
+    "CheckNumerics": identity,
     "Concat": lambda node, axis, *parts: torch.cat(parts, int(axis)),
+    "ConcatV2": lambda node, *parts: torch.cat(parts[:-1], int(parts[-1])),
     "Conv2D": convolve,
-    "Identity": lambda node, x: x,
+    "ExpandDims": lambda node, x, axis: x.unsqueeze(int(axis)),
+    "Identity": identity,
+    "MatMul": multiply_matrices,
     "MaxPool": pool_maximum,
     "Mul": lambda node, a, b: a * b,
     "Relu": lambda node, x: x.relu(),
+    "Reshape": lambda node, x, shape: x.reshape(shape.tolist()),
     "ResizeBilinear": resize_bilinear,
+    "Softmax": lambda node, x: x.softmax(-1),
+    "Squeeze": squeeze,
     "Sub": lambda node, a, b: a - b,
 }
 
@@ -124,7 +162,12 @@ def _channels_last(x: torch.Tensor) -> torch.Tensor:
 
 
 def _in_height_and_width(node, key: str) -> tuple[int, int]:
-    _, height, width, _ = node.attr[key].list.i
+    of_batch, height, width, of_channels = node.attr[key].list.i
+    if (of_batch, of_channels) != (1, 1) or node.attr["data_format"].s not in (b"", b"NHWC"):
+        raise InputError(
+            f"{node.name} is not in the order NHWC, or its {key} are not of height and width; "
+            "backend torch reads no other, use tensorflow."
+        )
     return height, width
 
 
@@ -132,6 +175,8 @@ def _padded(node, x: torch.Tensor, kernel_size, strides, value: float = 0.0) -> 
     """x (N, H, W, C) with the values around it that the node's padding asks for."""
     if node.attr["padding"].s == b"VALID":
         return x
+    if node.attr["padding"].s != b"SAME":
+        raise InputError(f"{node.name} has explicit padding; it should be VALID or SAME.")
     top, bottom = _same_padding(x.shape[1], kernel_size[0], strides[0])
     left, right = _same_padding(x.shape[2], kernel_size[1], strides[1])
     if not (top or bottom or left or right):
