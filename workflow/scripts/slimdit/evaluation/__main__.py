@@ -124,7 +124,7 @@ def table(result: dict) -> str:
     extractor = result["extractor"]
     labels = {extractor[f"{kind}_column"]: extractor[f"{kind}_label"] for kind in NAMED}
     rows = [(labels.get(name, name), f"{value:.6g}") for name, value in result["metrics"].items()]
-    return "\n".join(aligned(rows, numbers=True))
+    return "\n".join(aligned(rows))
 
 
 def _features(extractor, images: ImageSet, batch_size: int, description: str, cache_dir) -> dict:
