@@ -11,6 +11,7 @@ import pytest
 from subjects import IMAGENET200, PHOTOS, ROOT
 
 from slimdit.core.code_digest import AROUND, definition_digests, normal_form
+from slimdit.study.component_options import components
 
 SCRIPTS = ROOT / "workflow/scripts"
 STEPS = sorted(path.stem for path in SCRIPTS.glob("*.py"))
@@ -197,9 +198,15 @@ def test_another_python_gives_the_same_digests(python):
     program = (
         f"import json, sys; sys.path.insert(0, {str(SCRIPTS)!r})\n"
         "from slimdit.core.code_digest import definition_digests\n"
+        "from slimdit.study.component_options import components\n"
         f"used = {json.dumps({kind: sorted(names) for kind, names in ALL.items()})}\n"
         f"steps = {STEPS}\n"
         "print(json.dumps({step: definition_digests(step, step, used) for step in steps}))\n"
+        "schemas = {k: {n: components(k)[n].schema for n in used[k]} for k in used}\n"
+        "print(json.dumps(schemas))\n"
     )
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == all_of(SCRIPTS)
+    digests_there, schemas_there = map(json.loads, done.stdout.splitlines())
+    assert digests_there == all_of(SCRIPTS)
+    for kind, names in ALL.items():
+        assert schemas_there[kind] == {name: components(kind)[name].schema for name in names}

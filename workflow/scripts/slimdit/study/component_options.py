@@ -3,12 +3,12 @@ imported, so that torch is not."""
 
 import ast
 import builtins
-import copy
 import functools
 import inspect
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 from slimdit.core import options
 from slimdit.core.code_digest import SCRIPTS, Source, load
@@ -125,9 +125,30 @@ def _literal(node: ast.expr, source: Source):
 
 
 def _parameters(function: ast.FunctionDef, source: Source) -> list[inspect.Parameter]:
-    """The parameters of a function that is defined here without its body and its imports."""
-    function = copy.copy(function)
-    function.body, function.decorator_list, function.returns = [ast.Pass()], [], None
-    names = Names(source)
-    exec(compile(ast.fix_missing_locations(ast.Module([function], [])), "", "exec"), {}, names)
-    return list(inspect.signature(names[function.name]).parameters.values())
+    """The parameters of a function, with the values of their annotations and defaults."""
+    names, arguments = Names(source), function.args
+
+    def value(node: ast.expr | None):
+        if node is None:
+            return inspect.Parameter.empty
+        return eval(compile(ast.Expression(node), source.module, "eval"), {}, names)
+
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
+    written = [
+        *(
+            (each, default, "POSITIONAL_OR_KEYWORD")
+            for each, default in zip(positional, defaults, strict=True)
+        ),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, repeat("KEYWORD_ONLY")),
+        *((each, None, "VAR_KEYWORD") for each in [arguments.kwarg] if each),
+    ]
+    return [
+        inspect.Parameter(
+            each.arg,
+            getattr(inspect.Parameter, kind),
+            default=value(default),
+            annotation=value(each.annotation),
+        )
+        for each, default, kind in written
+    ]
