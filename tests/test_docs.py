@@ -7,7 +7,9 @@ import subprocess
 import numpy as np
 import pytest
 import yaml
-from subjects import ROOT
+from subjects import ROOT, load_config, merged
+
+from slimdit.study.config_check import config_problems
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.S | re.M)
@@ -91,3 +93,10 @@ def test_links_and_paths_lead_somewhere(page):
 
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 140
+
+
+def test_configs_shown_in_the_readme_are_accepted():
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    study, rows = (yaml.safe_load(re.sub(r"^   (?=\S)", "", block, flags=re.M)) for block in blocks)
+    assert config_problems(merged(load_config(), study)) == []
+    assert config_problems(merged(load_config(), {"variants": rows})) == []
