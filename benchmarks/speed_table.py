@@ -8,7 +8,6 @@ weights: what a pass takes does not depend on them, but that random routers shar
 evenly. Prints a table and writes JSON. Run in the checkout.
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -69,9 +68,7 @@ def measured(study: Study, variant: str, options: dict) -> dict:
             if name:
                 save_random(study, name, path)
         own, base = checkpoints
-        measure_speed(
-            own, speed, variant, parent, json.dumps(options), "benchmark", base if parent else None
-        )
+        measure_speed(own, speed, variant, parent, options, {}, base if parent else None)
         report = read_json(speed)
     return {key: value for key, value in report.items() if key != "origin"}
 

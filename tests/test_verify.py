@@ -87,7 +87,8 @@ def test_an_untouched_study_verifies_anywhere_and_without_torch(folder):
     assert run.returncode == 0, run.stdout + run.stderr
     lines = [line for line in run.stdout.splitlines() if not line.startswith("note: ")]
     assert len(lines) == 1 and " files checked, 0 problems; not checked: " in lines[0]
-    assert lines[0].endswith("not checked: none")
+    assert "report.html (1)" in lines[0] and "tables" not in lines[0]
+    assert not [name for name in RECORDED if Path(name).name in lines[0]]
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -200,12 +201,50 @@ def test_a_crafted_file_is_named_and_not_run(folder, name, content, tmp_path):
             lambda c: c["origin"]["recipe"]["settings"]["training"].update(steps=9),
             f"was made with other settings than the config in {RECORD}",
         ),
+        (
+            RUN.format("KD-XS2", "quality.json"),
+            lambda c: c.update(variant="XS2-base"),
+            "is about XS2-base/seed-0; restore it",
+        ),
+        (
+            RUN.format("KD-XS2", "samples.json"),
+            lambda c: c.update(seed=1),
+            "is about KD-XS2/seed-1; restore it",
+        ),
+        (
+            RUN.format("KD-XS2", "samples.json"),
+            lambda c: c["origin"]["outputs"].pop("grid.png"),
+            "records no sha256 of grid.png",
+        ),
+        (
+            "variants/KD-XS2/speed.json",
+            lambda c: c["origin"].update(recipe=None),
+            "does not say where it comes from",
+        ),
         (RECORD, lambda c: c["rows"].pop(), "give no tables"),
+        (RECORD, lambda c: c["config"].pop("seeds"), "is not what SlimDiT writes"),
     ],
 )
 def test_a_record_that_cannot_be_is_named(folder, name, change, message):
     forge_json(folder, name, change)
     assert message in the_problem(folder, name)
+
+
+def test_what_lies_outside_the_study_is_not_read(folder, tmp_path):
+    (tmp_path / "secret").write_text("not of the study")
+    name = RUN.format("KD-XS2", "samples.json")
+    forge_json(
+        folder, name, lambda c: c["origin"]["inputs"].update({"../../../../secret": "0" * 64})
+    )
+    verification = verified(folder)
+    assert verification.problems == []
+    assert f"{tmp_path}/secret is outside the study" in verification.not_checked
+
+
+def test_folders_of_a_study_may_be_links(folder, tmp_path):
+    (folder / "data").rename(tmp_path / "elsewhere")
+    (folder / "data").symlink_to(tmp_path / "elsewhere")
+    assert verified(folder).problems == []
 
 
 def test_results_of_several_commits_are_noted(folder):

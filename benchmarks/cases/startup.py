@@ -48,15 +48,15 @@ def job_start(study: Study, num_runs: int, device: torch.device) -> dict:
             "losses": "losses.csv",
             "report": "training.json",
             "variant": "XS4-base",
-            "structure": json.dumps(structure),
-            "training": json.dumps(training | {"compile": "off"}),
+            "structure": structure,
+            "training": training | {"compile": "off"},
             "save_every_steps": 1,
             "micro_batch_size": None,
-            "distill": "{}",
+            "distill": {},
             "seed": 0,
             "state": "state",
             "events": "events",
-            "code": "benchmark",
+            "recipe": {},
         }
         (folder / "job.json").write_text(json.dumps(arguments))
         command = [sys.executable, "-c", TRAIN, "job.json"]

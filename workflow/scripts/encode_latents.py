@@ -116,7 +116,9 @@ def encode_latents(
                 "weights_sha256": weights_sha256,
                 "precision": name_of(dtype),
             },
-            "origin": conditions(at=manifest, recipe=recipe, inputs=inputs),
+            "origin": conditions(
+                at=manifest, recipe=recipe, inputs=inputs, outputs={latents: sha256_of(latents)}
+            ),
         },
     )
 

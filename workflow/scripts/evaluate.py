@@ -39,7 +39,8 @@ def evaluate(
     """
     samples_sha256 = sha256_of(samples)
     made = read_json(samples_json)
-    recorded = made["origin"].get("outputs", {}).get(Path(samples).name, samples_sha256)
+    outputs = made["origin"].get("outputs", {})
+    recorded = outputs.get(Path(samples).name, made.get("samples_sha256"))
     if recorded != samples_sha256:
         raise InputError(f"{samples_json} is about other samples than {samples}; sample anew.")
     images, labels, other_sets = read_samples(samples)

@@ -11,41 +11,44 @@ def tables(
     architecture,
     speed,
     quality,
-    training,
-    rows,
-    paper,
-    speed_batch_size,
-    recipe,
     difference,
+    training,
     samples,
-    outputs,
-    autoencoder=(),
+    autoencoder,
+    record_only,
+    rows: list[dict],
+    paper: dict[str, dict[str, str]],
+    speed_batch_size: int,
+    config: dict,
+    recipe: dict,
+    study_json,
+    **outputs,
 ):
-    """Inputs are lists of JSON files; `rows` are the rows in table order, `paper`
-    the paper's own values by variant ({} for none). `recipe` is a reason to rerun;
-    `autoencoder` the report of the study's own, if it trained one. `outputs` are paths that end in
-    the names of `study_tables`."""
-    study = read_study(
-        read_rows(rows),
-        speed_batch_size,
-        architecture=architecture,
-        speed=speed,
-        quality=quality,
-        training=training,
-        difference=difference,
-        samples=samples,
-    )
+    """Write the tables, and `study_json`, the record that they can be made again from.
+
+    Inputs are lists of JSON files; autoencoder: the report of the study's own, if it trained one;
+    record_only: a file that no table has. rows: in table order. paper: the paper's own values by
+    variant ({} for none). config: the study's, resolved. outputs: paths that end in the names of
+    `study_tables`.
+    """
+    made_from = {
+        "architecture": architecture,
+        "speed": speed,
+        "quality": quality,
+        "training": training,
+        "difference": difference,
+        "samples": samples,
+    }
+    study = read_study(read_rows(rows), speed_batch_size, **made_from)
     texts = study_tables(study, paper, map(read_json, autoencoder))
-    for path in map(Path, outputs):
+    for path in map(Path, outputs.values()):
         write_text(path, texts[path.name])
+    files = [path for paths in made_from.values() for path in paths] + [*autoencoder, record_only]
+    record(study_json, files, outputs.values(), config, rows, paper, speed_batch_size, recipe)
 
 
 if __name__ == "__main__":
     from slimdit.jobs.job import job
 
     with job(snakemake):
-        inputs, params, outputs = map(dict, (snakemake.input, snakemake.params, snakemake.output))
-        config, study_json = params.pop("config"), outputs.pop("study_json")
-        del inputs["record_only"]
-        tables(**inputs, **params, outputs=outputs.values())
-        record(study_json, list(snakemake.input), outputs.values(), config, **params)
+        tables(**snakemake.input, **snakemake.params, **snakemake.output)

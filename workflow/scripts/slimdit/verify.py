@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from slimdit.data.sources import image_source
 from slimdit.jobs.provenance import read_origin
 from slimdit.reporting.tables import tables_again
 from slimdit.storage.files import read_csv, read_json, sha256_of
-from slimdit.study.jobs import jobs_of
+from slimdit.study.jobs import Job, jobs_of
 from slimdit.study.layout import RESULTS
 from slimdit.study.study import Study
 
@@ -26,6 +27,7 @@ RECORDS = (
 )
 IN_EVERY_ORIGIN = ("commit", "dirty", "versions", "device", "recipe")
 REMEDY = "restore it, or delete it and run the study again"
+NAMED = ("autoencoder", "data", "tables", "variants")  # their files are named one by one
 DIGITS = 12  # of a checksum, where it is shown
 MOST_NAMES = 3  # of files that record the same checksum
 
@@ -42,6 +44,7 @@ class Verification:
     def __init__(self, folder: Path):
         self.folder = folder
         self.record: dict = {}  # of the whole study, once it is read
+        self.jobs: list[Job] = []  # of its config
         self.origins: dict[Path, dict] = {}
         self.problems: list[str] = []
         self.not_checked: list[str] = []
@@ -72,7 +75,7 @@ class Verification:
         """Of the file, or an empty text where it cannot be read."""
         if path not in self.found:
             try:
-                self.found[path] = sha256_of(path)
+                self.found[path] = sha256_of(path) if path.is_file() else ""
             except OSError:
                 self.found[path] = ""
         return self.found[path]
@@ -89,13 +92,18 @@ class Verification:
         name = path.relative_to(self.folder).as_posix()
         try:
             origin = read_origin(path)
-            named = [*origin.get("inputs", {}).items(), *origin.get("outputs", {}).items()]
-            files = [(self.normal(path.parent / other), str(sha256)) for other, sha256 in named]
+            self.check_place(path, origin)
+            files = []
+            for other, sha256 in {**origin.get("inputs", {}), **origin.get("outputs", {})}.items():
+                try:
+                    files.append((self.named(path, other), str(sha256)))
+                except InputError as outside:
+                    self.not_checked.append(str(outside))
             if missing := [key for key in IN_EVERY_ORIGIN if key not in origin]:
                 raise InputError(f"{path} has no {', '.join(missing)} in its origin; {REMEDY}.")
             if name == RECORD:
                 record = read_json(path)
-                Study(record["config"])
+                self.jobs = list(jobs_of(Study(record["config"])))
                 self.record = record
         except Exception as error:
             self.unlike.add(path)
@@ -109,12 +117,22 @@ class Verification:
             for other, sha256 in files:
                 self.recorded[other][sha256].append(name)
 
-    def normal(self, path: Path) -> Path:
-        """The path without `..`, which may lead out of the study's folder."""
-        resolved, folder = path.resolve(), self.folder.resolve()
-        if resolved.is_relative_to(folder):
-            return self.folder / resolved.relative_to(folder)
-        return resolved
+    def named(self, path: Path, name: str) -> Path:
+        """The file that `path` names from its folder. Raises InputError for one outside the
+        study's folder, which is not read."""
+        named, folder = (Path(os.path.normpath(each)) for each in (path.parent / name, self.folder))
+        if not named.is_relative_to(folder):
+            raise InputError(f"{named} is outside the study")
+        return self.folder / named.relative_to(folder)
+
+    def check_place(self, path: Path, origin: dict) -> None:
+        """Raise InputError where a file of a variant or a run lies in the folder of another."""
+        room, *place = path.relative_to(self.folder).parts[:-1]
+        if room == "variants":
+            about = read_json(path) if path.suffix == ".json" else origin
+            named = [about.get("variant"), f"seed-{about.get('seed')}"][: len(place)]
+            if named != place:
+                raise InputError(f"{path} is about {'/'.join(map(str, named))}; {REMEDY}.")
 
     def read_images(self) -> None:
         """What data/subset.csv records of the images, where they are."""
@@ -136,19 +154,29 @@ class Verification:
         except Exception as error:
             self.add(subset, f"is not a table of images ({error!r})")
 
+    def check_job(self, job: Job) -> None:
+        """Whether what a job made has the config's settings and records all that was made."""
+        root = job.study.layout.root
+        made = {name: os.path.relpath(path, root) for name, path in job.outputs.items()}
+        path = self.folder / os.path.relpath(job.record or "", root)
+        if path not in self.origins:
+            return
+        if self.origins[path]["recipe"]["settings"] != job.settings:
+            self.add(path, f"was made with other settings than the config in {RECORD}")
+        for name in made.values():
+            other = self.folder / name
+            if other != path and not other.is_dir() and other not in self.recorded:
+                self.add(path, f"records no sha256 of {Path(name).name}")
+
     def differing_tables(self) -> Iterator[Path]:
         """Check the settings of all files, and that they give the tables; yields other tables."""
-        study = Study(self.record["config"])
-        for job in jobs_of(study):
-            record = Path(job.record or "")
-            if not record.is_relative_to(study.layout.root):
-                continue
-            path = self.folder / record.relative_to(study.layout.root)
-            origin = self.origins.get(path)
-            if origin and origin["recipe"]["settings"] != job.settings:
-                self.add(path, f"was made with other settings than the config in {RECORD}")
+        for job in self.jobs:
+            try:
+                self.check_job(job)
+            except (InputError, OSError):  # a setting that is read from a file
+                self.not_checked.append(f"settings of {job.name}")
         record = self.folder / RECORD
-        files = [self.normal(record.parent / name) for name in self.origins[record]["inputs"]]
+        files = [self.named(record, name) for name in self.origins[record].get("inputs", {})]
         if not all(map(self.is_as_recorded, files)):
             self.not_checked.append("tables (not all that they are made from matches)")
             return
@@ -173,7 +201,13 @@ class Verification:
         if dirty := sum(bool(origin.get("dirty")) for origin in self.origins.values()):
             yield f"note: files made by code that was not committed as it was: {dirty}."
         totals = f"{len(self.found)} files checked, {len(self.problems)} problems"
-        yield f"{totals}; not checked: {', '.join(self.not_checked) or 'none'}"
+        others = Counter()
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path not in self.found:
+                first = path.relative_to(self.folder).parts[0]
+                others[path.name if first in NAMED else first] += 1
+        left_out = [*self.not_checked, *(f"{name} ({n})" for name, n in sorted(others.items()))]
+        yield f"{totals}; not checked: {', '.join(left_out) or 'none'}"
 
 
 def _first_difference(found: str, made: str) -> str:

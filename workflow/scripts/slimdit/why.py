@@ -5,6 +5,7 @@ today.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ def chosen(study: Study, row: str | None, files: list[str]) -> list[Job]:
     if row is not None and row not in study.variants:
         raise InputError(f"--row {row} is no row; the study has {', '.join(study.variants)}.")
     makers = {Path(path): job for job in jobs for path in job.outputs.values()}
+    files = [os.path.relpath(file) for file in files]
     for file in map(Path, files):
         if file not in makers:
             raise InputError(f"{file} is no file that a rule of the study {study.name} makes.")
@@ -85,8 +87,8 @@ def differences(job: Job) -> Iterator[str]:
         yield from _changes("definition", then["definitions"], now["definitions"], lambda *_: "")
     folder = Path(job.record).parent
     for name, sha256 in origin.get("inputs", {}).items():
-        path = folder / name
-        if not path.exists():
+        path = Path(os.path.normpath(folder / name))
+        if not path.is_file():
             yield f"input {name} is not there."
         elif sha256_of(path) != sha256:
             yield f"input {name} has other content than it was made from."

@@ -3,7 +3,8 @@
 A definition is a function, a class or a constant of the library, wherever it stands. Comments,
 docstrings, layout, import lines and the file that holds it are no part of it. Of a registry only
 the components in use count: a new attention, or a change in one, leaves the other rows alone. What
-is defined in AROUND surrounds a step, or brings its results to the disk, and does not count.
+is defined in AROUND surrounds a step, or brings its results to the disk, and does not count. Code
+that cannot be followed so (a loop at a module's top level, a star import) is refused.
 """
 
 import ast
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = "slimdit"
-AROUND = (f"{PACKAGE}.jobs", f"{PACKAGE}.storage")
+AROUND = (f"{PACKAGE}.jobs", f"{PACKAGE}.storage", f"{PACKAGE}.core.code_digest")
 REGISTRY = "Registry"
 SCRIPTS = Path(__file__).parents[2]
 ANNOTATIONS = ("annotation", "returns")
 # Fields of a syntax tree that not every Python has, or that say how a node was written.
+COMPOUND = (ast.For, ast.While, ast.With, ast.Try, ast.If, ast.Match)  # cannot be followed
 NOT_MEANT = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 DIGITS = 12
 
@@ -91,6 +93,8 @@ class Source:
         self.definitions: dict[str, list[ast.stmt]] = {}
         self.shared: list[ast.stmt] = []
         for statement in filter(is_meant, body):
+            if isinstance(statement, COMPOUND):
+                raise ValueError(f"{module} has {type(statement).__name__} at its top level")
             names = set(defined_by(statement))
             names |= {name for name in subjects_of(statement) if name in self.definitions}
             for name in names:
@@ -157,7 +161,7 @@ class Source:
             return None, ".".join(filter(None, target))
         if not name or not load(module, self.scripts).binds(name):
             module, name = ".".join(filter(None, target)), attribute
-        if module.startswith(AROUND):
+        if f"{module}.".startswith(tuple(f"{each}." for each in AROUND)):
             return None, ""
         if not name:
             raise ValueError(f"{self.module} uses the whole of {module}; name what it uses of it")
@@ -184,7 +188,7 @@ def is_meant(statement: ast.stmt) -> bool:
     """Whether it is more than an import, a docstring or what runs a file as a program."""
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
         return False
-    if isinstance(statement, ast.If) and "__main__" in ast.dump(statement.test):
+    if isinstance(statement, ast.If) and ast.unparse(statement.test).startswith("__name__ =="):
         return False
     return not isinstance(statement, ast.Import | ast.ImportFrom)
 
@@ -198,6 +202,8 @@ def imports_of(nodes) -> dict[str, Import]:
                 found[alias.asname or top] = (alias.name if alias.asname else top, "")
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
+                if node.level or alias.name == "*":
+                    raise ValueError("a relative or a star import cannot be followed")
                 found[alias.asname or alias.name] = (node.module, alias.name)
     return found
 
@@ -209,8 +215,6 @@ def defined_by(statement: ast.stmt) -> Iterator[str]:
     for node in (node for target in targets if target for node in ast.walk(target)):
         if isinstance(node, ast.Name):
             yield node.id
-    for inner in getattr(statement, "body", []) if isinstance(statement, ast.If | ast.Try) else []:
-        yield from defined_by(inner)
 
 
 def subjects_of(statement: ast.stmt) -> Iterator[str]:

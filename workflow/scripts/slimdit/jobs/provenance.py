@@ -92,8 +92,17 @@ def read_origin(path: str | Path) -> dict:
             content = json.loads(str(load_npz(path)["meta"]))
         else:
             content = read_json(path)
-        return dict(content["origin"])
-    except (SafetensorError, KeyError, TypeError) as error:
+        origin = content["origin"]
+        recipe = origin.get("recipe", {"settings": {}, "definitions": {}})
+        files = (origin.get(kind, {}) for kind in ("inputs", "outputs"))
+        if not all(
+            isinstance(each, dict) for each in (recipe["settings"], recipe["definitions"], *files)
+        ):
+            raise TypeError("its recipe, inputs or outputs are no mappings")
+        return origin
+    except InputError:
+        raise
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} does not say where it comes from ({error!r}); delete it to make it anew."
         ) from None
