@@ -1,6 +1,5 @@
 """Runs of a few steps on a made-up cache: every variant, every way to be interrupted."""
 
-import json
 import math
 import os
 import signal
@@ -65,7 +64,7 @@ def test_every_trained_variant_learns_and_reports(job, variant):
     arguments = job(variant)
     train(**arguments)
     rows, report = read_csv(arguments["losses"]), read_json(arguments["report"])
-    moe = json.loads(arguments["structure"])["mlp"]["name"] == "moe"
+    moe = arguments["structure"]["mlp"]["name"] == "moe"
     assert [int(row["step"]) for row in rows] == [2, 4, 6]
     for row in rows:
         terms = {term for term in row if row[term]} - {"step"}

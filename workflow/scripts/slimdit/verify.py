@@ -156,17 +156,20 @@ class Verification:
 
     def check_job(self, job: Job) -> None:
         """Whether what a job made has the config's settings and records all that was made."""
+        if job.record is None:
+            return
         root = job.study.layout.root
-        made = {name: os.path.relpath(path, root) for name, path in job.outputs.items()}
-        path = self.folder / os.path.relpath(job.record or "", root)
+        path, *made = (
+            self.folder / os.path.relpath(each, root)
+            for each in (job.record, *job.outputs.values())
+        )
         if path not in self.origins:
             return
         if self.origins[path]["recipe"]["settings"] != job.settings:
             self.add(path, f"was made with other settings than the config in {RECORD}")
-        for name in made.values():
-            other = self.folder / name
-            if other != path and not other.is_dir() and other not in self.recorded:
-                self.add(path, f"records no sha256 of {Path(name).name}")
+        for other in made:
+            if other != path and other.suffix and other not in self.recorded:
+                self.add(path, f"records no sha256 of {other.name}")
 
     def differing_tables(self) -> Iterator[Path]:
         """Check the settings of all files, and that they give the tables; yields other tables."""
