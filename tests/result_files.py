@@ -105,12 +105,27 @@ class Files:
         content = {"variant": variant, "seed": seed, "steps": 100, "batch_size": 32, **final}
         self.add("training", f"{variant}-{seed}", content)
 
+    def written(self, *names, rows=ROWS, paper=None):
+        """The texts of the tables of these names, as the rule's script writes them."""
+        outputs = {name.replace(".", "_"): self.folder / name for name in names}
+        tables(
+            **self.paths,
+            autoencoder=[],
+            record_only=__file__,
+            rows=rows,
+            paper=paper or {},
+            speed_batch_size=8,
+            config={},
+            recipe={},
+            study_json=self.folder / "study.json",
+            **outputs,
+        )
+        return [path.read_text() for path in outputs.values()]
+
     def tables(self, rows=ROWS, paper=None):
         """Make the tables: records of table 1 by variant, of table 2 by variant, and the text."""
-        outputs = [self.folder / name for name in ("table1.csv", "table1.md", "table2.csv")]
-        params = {"rows": rows, "paper": paper or {}}
-        tables(**self.paths, **params, speed_batch_size=8, recipe={}, outputs=outputs)
-        table1, text, table2 = (path.read_text() for path in outputs)
+        names = ("table1.csv", "table1.md", "table2.csv")
+        table1, text, table2 = self.written(*names, rows=rows, paper=paper)
         by_variant = (
             {record["variant"]: record for record in csv.DictReader(table.splitlines())}
             for table in (table1, table2)

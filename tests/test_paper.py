@@ -13,7 +13,6 @@ from slimdit.core.errors import InputError
 from slimdit.reporting.paper_comparison import Agreement, agreement, order
 from slimdit.storage.files import read_json, write_csv, write_json
 from slimdit.study.paper_values import PAPER_COLUMNS, Kind, paper_values
-from tables import tables
 
 S2, Q_S2 = (row["variant"] for row in ROWS)
 
@@ -31,11 +30,8 @@ class PaperFiles(Files):
 
     def beside(self, paper, rows=ROWS):
         """Records of paper.csv by variant and column, and paper.md."""
-        outputs = [self.folder / name for name in ("paper.csv", "paper.md")]
-        params = {"rows": rows, "paper": paper, "speed_batch_size": 8, "recipe": {}}
-        tables(**self.paths, **params, outputs=outputs)
-        records = csv.DictReader(outputs[0].read_text().splitlines())
-        text = outputs[1].read_text()
+        table, text = self.written("paper.csv", "paper.md", rows=rows, paper=paper)
+        records = csv.DictReader(table.splitlines())
         return {(record["variant"], record["column"]): record for record in records}, text
 
 
