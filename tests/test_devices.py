@@ -21,7 +21,7 @@ with leased_gpus(int(sys.argv[2]), sys.argv[1]) as devices:
 
 @pytest.fixture(autouse=True)
 def two_devices(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, 1")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 

@@ -19,7 +19,7 @@ def visible_devices() -> list[str]:
     """Names of the CUDA devices that this process may use, found without waking any of them."""
     named = os.environ.get(VISIBLE)
     if named is not None:
-        return [name for name in named.split(",") if name]
+        return [name.strip() for name in named.split(",") if name.strip()]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
         listing = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
