@@ -70,7 +70,7 @@ def params_of(step):
         return lambda wildcards: canonical(of(STUDY, wildcards.get("variant")))
 
     def option(of):
-        return lambda wildcards, output: canonical(of(STUDY, wildcards.get("variant")))
+        return lambda wildcards, output: of(STUDY, wildcards.get("variant"))
 
     return {
         **{name: setting(of) for name, of in STEPS[step].settings.items()},

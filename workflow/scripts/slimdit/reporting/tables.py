@@ -60,6 +60,7 @@ def record(study_json, files, tables, config, rows, paper, speed_batch_size, rec
                 outputs={path: sha256_of(path) for path in tables},
             ),
         },
+        sort_keys=False,  # The order of the variants is that of the rows.
     )
 
 

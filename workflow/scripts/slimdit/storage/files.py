@@ -73,8 +73,8 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, value) -> None:
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+def write_json(path: str | Path, value, *, sort_keys: bool = True) -> None:
+    write_text(path, json.dumps(value, indent=1, sort_keys=sort_keys, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path):
