@@ -29,7 +29,7 @@ def recorded_study(tmp_path_factory):
     config["study"] = "photos"
     config["data"]["images"] = "results/photos/images"
     config["autoencoder"]["source"] = "results/photos/autoencoder"
-    (project / "config.yaml").write_text(yaml.safe_dump(config))
+    (project / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     run = subprocess.run(["make", "study"], cwd=project, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-4000:]
     results = project / "results/photos"
