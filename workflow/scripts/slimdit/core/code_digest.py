@@ -20,8 +20,8 @@ AROUND = (f"{PACKAGE}.jobs", f"{PACKAGE}.storage", f"{PACKAGE}.core.code_digest"
 REGISTRY = "Registry"
 SCRIPTS = Path(__file__).parents[2]
 ANNOTATIONS = ("annotation", "returns")
-# Fields of a syntax tree that not every Python has, or that say how a node was written.
 COMPOUND = (ast.For, ast.While, ast.With, ast.Try, ast.If, ast.Match)  # cannot be followed
+# Fields of a syntax tree that not every Python has, or that say how a node was written.
 NOT_MEANT = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 DIGITS = 12
 
