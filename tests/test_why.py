@@ -100,7 +100,7 @@ def test_results_from_before_recipes_are_told(project):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--row", "S9"], "--row S9 is no row; the study has KD-XS2, XS2-base."),
+        (["--row", "S9"], "--row S9 is no row; the study has XS2-base, KD-XS2."),
         (["data/none.json"], "data/none.json is no file that a rule of the study photos makes."),
         (["--configfile", "none.yaml"], "none.yaml cannot be read"),
     ],

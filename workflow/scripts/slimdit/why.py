@@ -56,12 +56,13 @@ def chosen(study: Study, row: str | None, files: list[str]) -> list[Job]:
     if row is not None and row not in study.variants:
         raise InputError(f"--row {row} is no row; the study has {', '.join(study.variants)}.")
     makers = {Path(path): job for job in jobs for path in job.outputs.values()}
-    files = [os.path.relpath(file) for file in files]
-    for file in map(Path, files):
+    wanted = []
+    for file in map(Path, map(os.path.relpath, files)):
         if file not in makers:
             raise InputError(f"{file} is no file that a rule of the study {study.name} makes.")
+        wanted.append(makers[file])
     if files:
-        return [job for job in jobs if any(makers[Path(file)] == job for file in files)]
+        return [job for job in jobs if job in wanted]
     return [job for job in jobs if row is None or job.variant == row]
 
 
