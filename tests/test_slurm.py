@@ -110,7 +110,7 @@ class Project:
     def ends(self, variant: str) -> list[str]:
         """The states in which the jobs of a training ended."""
         of_jobs = self.cluster.ends_of_jobs()
-        jobs = self.submitted("trainings.txt")[f"train/tiny_{variant}_0"]
+        jobs = self.submitted("trainings.txt")[f"train/{variant}_0"]
         return [end for job in jobs for end in of_jobs[job]]
 
     def resumed_after(self, variant: str) -> int:
@@ -163,7 +163,7 @@ def steps(project):
     while not list(states.glob("*.safetensors")):
         assert snakemake.poll() is None, project.read("trainings.txt")[-4000:]
         time.sleep(0.5)
-    (job,) = project.submitted("trainings.txt")[f"train/tiny_{REQUEUED}_0"]
+    (job,) = project.submitted("trainings.txt")[f"train/{REQUEUED}_0"]
     project.cluster.requeue(job)
     assert snakemake.wait() == 0, project.read("trainings.txt")[-4000:]
     while "TIMEOUT" not in project.ends(TIMED_OUT):  # the machine has become faster meanwhile
@@ -204,7 +204,7 @@ def test_a_training_longer_than_its_job_goes_on_in_the_next(project, steps):
 
 def test_a_training_that_is_requeued_goes_on_at_no_attempts_cost(project, steps):
     assert project.ends(REQUEUED) == ["PENDING", "COMPLETED"]  # of one job
-    assert len(project.submitted("trainings.txt")[f"train/tiny_{REQUEUED}_0"]) == 1
+    assert len(project.submitted("trainings.txt")[f"train/{REQUEUED}_0"]) == 1
     assert 0 < project.resumed_after(REQUEUED) < steps[REQUEUED]
     assert_is_whole(project, REQUEUED, steps[REQUEUED])
 
