@@ -2,12 +2,13 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
+from slimdit.models import ops
 from slimdit.models.checkpoint import flat_tensors, is_plain
 from slimdit.models.component import Component
 from slimdit.models.dit import DiT
@@ -34,8 +35,8 @@ def count_macs(model: DiT) -> int:
     """Multiply-accumulates of one forward pass of one image.
 
     fvcore's count (4 per element for a layer norm without affine, 1 per element pooled, none for
-    softmax and GELU), with handles for the fused operators that it does not see. Bits do not count:
-    a quantized multiplication is one.
+    softmax and GELU), of the plain form of fused operators, which it does not see. Bits do not
+    count: a quantized multiplication is one.
     """
     side, parameter = model.input_size, next(model.parameters())
     inputs = (
@@ -45,10 +46,9 @@ def count_macs(model: DiT) -> int:
     )
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     analysis = FlopCountAnalysis(_OutputOnly(model.eval()), inputs)
-    analysis.set_op_handle(**FUSED_OPERATORS)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
-    with _plain_weights(model):
+    with ops.plain(), _plain_weights(model):
         return int(analysis.total())
 
 
@@ -76,27 +76,3 @@ def _plain_weights(model: DiT) -> Iterator[None]:
     finally:
         for layer, weight in weights.items():
             layer.weight = weight
-
-
-def _shape(value) -> list[int]:
-    return value.type().sizes()
-
-
-def _attention_macs(inputs: list, outputs: list) -> int:
-    """q k^T and weights v, for q (B, H, N, d), k (B, H, M, d), v (B, H, M, e)."""
-    batch, heads, tokens, key_dim = _shape(inputs[0])
-    keys, value_dim = _shape(inputs[1])[2], _shape(inputs[2])[3]
-    return batch * heads * tokens * keys * (key_dim + value_dim)
-
-
-def _grouped_macs(inputs: list, outputs: list) -> int:
-    """Each row of (R, K) times one matrix of (E, K, F)."""
-    rows, features = _shape(inputs[0])
-    return rows * features * _shape(inputs[1])[2]
-
-
-FUSED_OPERATORS: dict[str, Callable] = {
-    "aten::scaled_dot_product_attention": _attention_macs,
-    "slimdit::segment_matmul": _grouped_macs,
-    "aten::_grouped_mm": _grouped_macs,
-}
