@@ -2,7 +2,6 @@
 
 import os
 import stat
-from functools import partial
 
 import numpy as np
 import pytest
@@ -134,30 +133,6 @@ def test_interrupted_array_goes_on_after_its_last_whole_batch(tmp_path):
     assert array.values.tolist() == list(range(8))
     array.remove()
     assert not folder.exists()
-
-
-def test_the_next_batch_is_begun_before_what_is_under_way_is_waited_for(tmp_path):
-    calls = []
-
-    def make(start, stop, fail_at=None):
-        calls.append(f"begin {start}")
-
-        def finish():
-            calls.append(f"wait {start}")
-            if start == fail_at:
-                raise RuntimeError
-            return np.arange(start, stop)
-
-        return finish
-
-    with pytest.raises(RuntimeError):
-        array_in(tmp_path).fill(partial(make, fail_at=3), 3, "fill", "row")
-    assert calls == ["begin 0", "begin 3", "wait 0", "begin 6", "wait 3"]
-    array = array_in(tmp_path)
-    assert array.done == 3
-    array.fill(make, 3, "fill", "row")
-    assert calls[5:] == ["begin 3", "begin 6", "wait 3", "wait 6"]
-    assert array.values.tolist() == list(range(8))
 
 
 def test_arrays_of_other_keys_are_left_as_they_are(tmp_path):

@@ -1,7 +1,6 @@
 """Images to latents and back through any autoencoder that diffusers can load."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,21 +106,15 @@ def encode_moments(autoencoder, x: Tensor, dtype: torch.dtype = torch.float32) -
     return torch.stack([moment.float() for moment in moments], dim=1)
 
 
-def decode_images(autoencoder, latents: Tensor, *arguments) -> np.ndarray:
-    """The images of `start_decoding`, with its arguments."""
-    return start_decoding(autoencoder, latents, *arguments)()
-
-
 @torch.inference_mode()
-def start_decoding(
+def decode_images(
     autoencoder,
     latents: Tensor,
     shift: list[float],
     scale: list[float],
     dtype: torch.dtype = torch.float32,
-) -> Callable[[], np.ndarray]:
-    """Latents in units of the diffusion (B, C, h, w) -> uint8 images (B, H, W, 3), once the
-    function that this returns is called: a GPU is at work until then.
+) -> np.ndarray:
+    """Latents in units of the diffusion (B, C, h, w) -> uint8 images (B, H, W, 3).
 
     By autocast to `dtype`; in float32 where that gives numbers that are not finite.
     """
@@ -130,26 +123,6 @@ def start_decoding(
     z = latents / scale + shift
     with autocast(on, dtype):
         x = autoencoder.decode(z).sample
-    is_good = dtype == torch.float32 or x.isfinite().all()
-    images = _on_its_way(to_uint8(x))
-    done = torch.cuda.Event() if on.type == "cuda" else None
-    if done:
-        done.record()
-
-    @torch.inference_mode()
-    def finish() -> np.ndarray:
-        if done:
-            done.synchronize()
-        if not is_good:
-            return to_uint8(autoencoder.decode(z).sample).cpu().numpy()
-        return images.numpy()
-
-    return finish
-
-
-def _on_its_way(images: Tensor) -> Tensor:
-    """To the CPU's memory, which has it when the GPU has come so far."""
-    if not images.is_cuda:
-        return images
-    target = torch.empty(images.shape, dtype=images.dtype, pin_memory=True)
-    return target.copy_(images, non_blocking=True)
+    if dtype != torch.float32 and not x.isfinite().all():
+        x = autoencoder.decode(z).sample
+    return to_uint8(x).cpu().numpy()

@@ -43,25 +43,16 @@ class ResumableArray:
     ) -> None:
         """Fill the rows that are not done with make(start, stop), which gives those rows.
 
-        A batch that does not fit in memory is made in halves. Where `make` gives a function, a GPU
-        is at work on the rows that it will give: the next batch is begun before they are waited
-        for.
+        A batch that does not fit in memory is made in halves.
         """
         total = len(self.values)
         with (
             Progress(total, description, unit, self.done, self.path.parent) as progress,
             open(self.journal, "a", encoding="ascii") as journal,
         ):
-            under_way = []
             for start in range(self.done, total, batch_size):
                 stop = min(start + batch_size, total)
-                pieces = self._made(make, start, stop)
-                under_way.append((stop, pieces))
-                num_ahead = 1 if any(map(callable, pieces)) else 0
-                while len(under_way) > num_ahead:
-                    self._keep(*under_way.pop(0), journal, progress)
-            while under_way:
-                self._keep(*under_way.pop(0), journal, progress)
+                self._keep(stop, self._made(make, start, stop), journal, progress)
 
     def copy_to(self, path: str | Path) -> None:
         with atomic_path(path) as temporary:
@@ -75,22 +66,20 @@ class ResumableArray:
         with contextlib.suppress(OSError):  # it holds other files
             self.path.parent.rmdir()
 
-    def _made(self, make, start: int, stop: int) -> list:
-        """What `make` gives of the rows, in one piece or several."""
+    def _made(self, make, start: int, stop: int) -> np.ndarray:
         try:
-            return [make(start, stop)]
+            return make(start, stop)
         except Exception as error:
             if stop - start == 1 or not is_out_of_memory(error):
                 raise
-        middle = (start + stop) // 2
         log.warning("A batch of %d does not fit in memory; it is made in halves.", stop - start)
-        return self._made(make, start, middle) + self._made(make, middle, stop)
+        middle = (start + stop) // 2
+        return np.concatenate([self._made(make, start, middle), self._made(make, middle, stop)])
 
-    def _keep(self, stop: int, pieces: list, journal, progress: Progress) -> None:
+    def _keep(self, stop: int, rows: np.ndarray, journal, progress: Progress) -> None:
         """Write the rows up to `stop` and then their line of the journal."""
         start = self.done
-        rows = [piece() if callable(piece) else piece for piece in pieces]
-        self.values[start:stop] = np.concatenate(rows) if len(rows) > 1 else rows[0]
+        self.values[start:stop] = rows
         self.values.flush()
         journal.write(f"{stop} {self._digest(start, stop)}\n")
         journal.flush()

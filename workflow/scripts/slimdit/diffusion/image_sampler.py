@@ -54,14 +54,10 @@ class ImageSampler:
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""
-        return self.started(indices, labels, stream)()
-
-    def started(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image"):
-        """The images that `images` gives, as a function to be called when they are needed."""
-        from slimdit.data.autoencoders import start_decoding
+        from slimdit.data.autoencoders import decode_images
 
         z = self.latent_sampler.latents(indices, labels, stream)
-        return start_decoding(
+        return decode_images(
             self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
         )
 
@@ -79,8 +75,7 @@ class ImageSampler:
 
         def make(start, stop):
             indices = np.arange(rows[start], rows[stop - 1] + 1)
-            images = self.started(indices, self.labels[indices % len(self.labels)])
-            return images if self.latent_sampler.device.type == "cuda" else images()
+            return self.images(indices, self.labels[indices % len(self.labels)])
 
         todo, started_s = len(rows) - array.done, time.monotonic()
         array.fill(make, self.options["batch_size"], "sample", "image")
