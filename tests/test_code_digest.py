@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from subjects import IMAGENET200, PHOTOS, ROOT
 
-from slimdit.core.code_digest import AROUND, definition_digests, normal_form
+from slimdit.core.code_digest import AROUND, _loaded, definition_digests, normal_form
 from slimdit.study.component_options import components
 
 SCRIPTS = ROOT / "workflow/scripts"
@@ -157,6 +157,73 @@ def test_what_is_taken_from_outside_counts_by_its_name(library):
     before = all_of(library)
     edit(library / "slimdit/diffusion/process.py", ("import numpy as np", "import torch as np"))
     assert {"train", "sample"} <= changed(before, all_of(library))
+
+
+STEP = """from slimdit.data.a import f, {imported}
+from slimdit.data.b import g
+def step():
+    return f(), {used}(), g()
+"""
+TABLES = "A = {'x': 1}\nB = {'x': 2}\ndef f():\n    return A\ndef h():\n    return B\n"
+SWAPPED = TABLES.replace("A =", "C =").replace("B =", "A =").replace("C =", "B =")
+
+
+def of_small(scripts, a=TABLES, b="def g():\n    return 3\n", imported="h", used="h"):
+    """Digests of a step of three short modules."""
+    for path, text in {
+        "slimdit/data/a.py": a,
+        "slimdit/data/b.py": b,
+        "step.py": STEP.format(imported=imported, used=used),
+    }.items():
+        (scripts / path).parent.mkdir(parents=True, exist_ok=True)
+        (scripts / path).write_text(text)
+    _loaded.cache_clear()
+    return digests("step", {}, scripts)
+
+
+def test_names_that_change_places_change_the_digest(tmp_path):
+    assert of_small(tmp_path) != of_small(tmp_path, SWAPPED)
+    uses_h = "from slimdit.data.a import h\ndef g():\n    return h()\n"
+    one, two = (of_small(tmp_path, TABLES, uses_h, f"{name} as k", "k") for name in "fh")
+    assert one.keys() == two.keys() and one != two
+
+
+def test_definitions_of_one_name_are_told_apart(tmp_path):
+    """Two modules have an `A`; they change their values, or what names the one names the other."""
+    one, two = "A = 1\n", "A = 2\n"
+    f, h = "def f():\n    return A\n", "from slimdit.data.b import A as D\ndef h():\n    return D\n"
+    g = "def g():\n    return A\n"
+    before = of_small(tmp_path, one + f + h, two + g)
+    assert before != of_small(tmp_path, two + f + h, one + g)
+    assert before != of_small(tmp_path, one + f + h.replace("b import", "a import"), two + g)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["b.A = 1", "T['x'] = 1", "T += [1]", "del T['x']", "T[0].x: int = 1", "T, *c = T"],
+)
+def test_what_changes_another_modules_definitions_is_refused(tmp_path, statement):
+    text = f"from slimdit.data import b\nfrom slimdit.data.b import T\n{statement}\n{TABLES}"
+    with pytest.raises(ValueError, match=r"slimdit.data.a changes \w of another module"):
+        of_small(tmp_path, text)
+
+
+def test_a_registry_under_an_alias_is_one(library):
+    path = library / "slimdit/models/mlp/__init__.py"
+    before = digests("train", PLAIN, library)
+    edit(path, ("import Registry", "import Registry as Names"), ("Registry(", "Names("))
+    assert digests("train", PLAIN, library) == before
+    edit(path, ("slimdit.core.registry import Registry as Names", "slimdit.core import registry"))
+    edit(path, ("Names(", "registry.Registry("))
+    assert digests("train", PLAIN, library) == before
+
+
+def test_a_data_file_that_a_definition_names_counts(library):
+    before = all_of(library)
+    with open(library / "slimdit/data/imagenet_synsets.csv", "a") as file:
+        file.write("n00000000,name\n")
+    _loaded.cache_clear()
+    assert changed(before, all_of(library)) == {"select_subset", "encode_latents", "sample"}
 
 
 @pytest.mark.parametrize("study", [PHOTOS, IMAGENET200])

@@ -1,10 +1,11 @@
 """What a step's code does, as digests of the definitions that it reaches.
 
-A definition is a function, a class or a constant of the library, wherever it stands. Comments,
-docstrings, layout, import lines and the file that holds it are no part of it. Of a registry only
-the components in use count: a new attention, or a change in one, leaves the other rows alone. What
-is defined in AROUND surrounds a step, or brings its results to the disk, and does not count. Code
-that cannot be followed so (a loop at a module's top level, a star import) is refused.
+A definition is a function, a class or a constant of the library, wherever it stands, with the data
+files beside it that it names. Comments, docstrings, layout, import lines and the file that holds it
+are no part of it. Of a registry only the components in use count: a new attention, or a change in
+one, leaves the other rows alone. What is defined in AROUND surrounds a step, or brings its results
+to the disk, and does not count. Code that cannot be followed so (at a module's top level a loop or
+an assignment to what another module defines, a star import) is refused.
 """
 
 import ast
@@ -13,11 +14,10 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 PACKAGE = "slimdit"
 AROUND = (f"{PACKAGE}.jobs", f"{PACKAGE}.storage", f"{PACKAGE}.core.code_digest")
-REGISTRY = "Registry"
+REGISTRY = (f"{PACKAGE}.core.registry", "Registry")
 SCRIPTS = Path(__file__).parents[2]
 ANNOTATIONS = ("annotation", "returns")
 COMPOUND = (ast.For, ast.While, ast.With, ast.Try, ast.If, ast.Match)  # cannot be followed
@@ -26,6 +26,7 @@ NOT_MEANT = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 DIGITS = 12
 
 Import = tuple[str, str]  # of a name: module and name in it, which is empty for the module itself
+Place = tuple[str, str]  # module and name of a definition
 
 
 def definition_digests(
@@ -43,37 +44,36 @@ def definition_digests(
         if place in reached:
             continue
         source = load(place[0], scripts)
-        if registry := source.registry(place[1]):
-            waiting += registry.places(used)
-            continue
-        reached[place] = source.digest(place[1])
-        waiting += source.reached(place[1])
+        components = source.components(place[1], used)
+        if components is None:
+            reached[place] = source
+            components = source.reached(place[1])
+        waiting += components
+    numbers = numbers_of(reached)
     by_name = defaultdict(list)
-    for (_, each), digest in reached.items():
-        by_name[each].append(digest)
+    for (_, each), source in reached.items():
+        by_name[each].append(source.digest_with_links(each, numbers))
     return {
-        each: digests[0] if len(digests) == 1 else digest_of("".join(sorted(digests)))
+        each: digests[0] if len(digests) == 1 else digest_of("".join(digests))
         for each, digests in sorted(by_name.items())
     }
 
 
+def numbers_of(reached: Mapping[Place, "Source"]) -> dict[Place, int]:
+    """What tells definitions of one name apart: their order, which no move changes.
+
+    Those that say the same and name nothing else of the library are one.
+    """
+    numbers, known = {}, defaultdict(dict)
+    for place, source in reached.items():
+        name = place[1]
+        meaning = place if set(source.reached(name)) - {place} else source.digest(name)
+        numbers[place] = known[name].setdefault(meaning, len(known[name]))
+    return numbers
+
+
 def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
-
-
-class RegistrySource(NamedTuple):
-    """A registry as its source has it; entries: name -> "file.Class"."""
-
-    kind: str
-    package: str
-    entries: dict[str, str]
-
-    def places(self, used: Mapping[str, set[str]]) -> Iterator[tuple[str, str]]:
-        for name in sorted(used.get(self.kind, ())):
-            if name not in self.entries:
-                raise ValueError(f"{self.kind} {name!r} is in no registry of {self.package}")
-            module, _, class_name = self.entries[name].rpartition(".")
-            yield f"{self.package}.{module}", class_name
 
 
 class Source:
@@ -90,12 +90,16 @@ class Source:
             raise ValueError(f"{module} is no module in {scripts}")
         body = ast.parse(path.read_text(encoding="utf-8")).body
         self.imports = imports_of(body)
+        files = (each for each in path.parent.iterdir() if each.suffix != ".py" and each.is_file())
+        self.files = {each.name: each for each in files}
         self.definitions: dict[str, list[ast.stmt]] = {}
         self.shared: list[ast.stmt] = []
         for statement in filter(is_meant, body):
             if isinstance(statement, COMPOUND):
                 raise ValueError(f"{module} has {type(statement).__name__} at its top level")
             names = set(defined_by(statement))
+            if imported := sorted(names & self.imports.keys()):
+                raise ValueError(f"{module} changes {imported[0]} of another module")
             names |= {name for name in subjects_of(statement) if name in self.definitions}
             for name in names:
                 self.definitions.setdefault(name, []).append(statement)
@@ -107,33 +111,62 @@ class Source:
     def statements(self, name: str) -> list[ast.stmt]:
         return [*self.definitions[name], *self.shared]
 
-    def registry(self, name: str) -> RegistrySource | None:
-        """What `name` is where it is defined as Registry("kind", __name__, {...})."""
+    def components(self, name: str, used: Mapping[str, set[str]]) -> list[Place] | None:
+        """Where the components in use are of a registry, which is defined as
+        Registry("kind", __name__, {name: "file.Class"}); None for any other definition."""
         if name not in self.definitions:
             raise ValueError(f"{self.module} defines no {name}")
         value = getattr(self.definitions[name][0], "value", None)
-        is_registry = isinstance(value, ast.Call) and getattr(value.func, "id", None) == REGISTRY
-        if not is_registry:
+        if not (isinstance(value, ast.Call) and self._is_registry(value.func)):
             return None
-        kind, _, entries = value.args
-        return RegistrySource(ast.literal_eval(kind), self.module, ast.literal_eval(entries))
+        kind, entries = (ast.literal_eval(value.args[index]) for index in (0, 2))
+        found = []
+        for component in sorted(used.get(kind, ())):
+            if component not in entries:
+                raise ValueError(f"{kind} {component!r} is in no registry of {self.module}")
+            module, _, class_name = entries[component].rpartition(".")
+            found.append((f"{self.module}.{module}", class_name))
+        return found
+
+    def _is_registry(self, function: ast.expr) -> bool:
+        return any(
+            used in self.imports and self._imported(self.imports[used], attribute)[0] == REGISTRY
+            for used, attribute in references(function)
+        )
 
     def digest(self, name: str) -> str:
-        """Of what the definition says, and of the names from outside the library in it."""
+        """Of what the definition says, of the names from outside the library in it, and of the
+        files beside the module that it names."""
         if name not in self._digests:
-            outside = sorted({target for _, target in self.targets(name) if target})
+            outside = sorted({target for _, _, target in self.targets(name) if target})
             said = "".join(normal_form(statement) for statement in self.statements(name))
-            self._digests[name] = digest_of("\n".join([*outside, said]))
+            files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self._named(name)]
+            self._digests[name] = digest_of("\n".join([*outside, said, *files]))
         return self._digests[name]
 
-    def reached(self, name: str) -> Iterator[tuple[str, str]]:
+    def _named(self, name: str) -> list[Path]:
+        nodes = (node for each in self.statements(name) for node in ast.walk(each))
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
+        return [self.files[each] for each in sorted(self.files.keys() & texts)]
+
+    def digest_with_links(self, name: str, numbers: Mapping[Place, int]) -> str:
+        """`digest`, and what the definition names by an alias or has one of several `numbers`."""
+        links = {
+            f"{used} is {place[1]} {numbers.get(place, 0)}"
+            for used, place, _ in self.targets(name)
+            if place and (numbers.get(place, 0) or place[1] not in used.split("."))
+        }
+        digest = self.digest(name)
+        return digest_of("\n".join([digest, *sorted(links)])) if links else digest
+
+    def reached(self, name: str) -> Iterator[Place]:
         """Where the library's definitions are that this one names."""
-        return (place for place, _ in self.targets(name) if place)
+        return (place for _, place, _ in self.targets(name) if place)
 
     def binds(self, name: str) -> bool:
         return name in self.definitions or name in self.imports
 
-    def find(self, name: str) -> tuple[tuple[str, str] | None, str]:
+    def find(self, name: str) -> tuple[Place | None, str]:
         """Where the library defines what the module calls `name`, or else its name outside."""
         if name in self.definitions:
             return (self.module, name), ""
@@ -141,17 +174,19 @@ class Source:
             raise ValueError(f"{self.module} defines no {name}")
         return self._imported(self.imports[name], "")
 
-    def targets(self, name: str) -> list[tuple[tuple[str, str] | None, str]]:
-        """What the definition names: where the library defines it, or else its name outside."""
+    def targets(self, name: str) -> list[tuple[str, Place | None, str]]:
+        """What the definition names, in order: the name in it, and where the library defines that,
+        or else its name outside."""
         if name not in self._targets:
             found = {}
             for statement in self.statements(name):
                 imports = self.imports | imports_of(ast.walk(statement))
-                for used, attribute in set(references(statement)):
+                for used, attribute in references(statement):
                     if used in self.definitions:
-                        found[(self.module, used), ""] = None
+                        found[used, (self.module, used), ""] = None
                     elif used in imports:
-                        found[self._imported(imports[used], attribute)] = None
+                        target = self._imported(imports[used], attribute)
+                        found[f"{used}.{attribute}", *target] = None
             self._targets[name] = list(found)
         return self._targets[name]
 
@@ -209,22 +244,29 @@ def imports_of(nodes) -> dict[str, Import]:
 
 
 def defined_by(statement: ast.stmt) -> Iterator[str]:
+    """The names that it defines, or assigns an attribute or an item to."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield statement.name
-    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-    for node in (node for target in targets if target for node in ast.walk(target)):
-        if isinstance(node, ast.Name):
-            yield node.id
+    waiting = list(getattr(statement, "targets", [getattr(statement, "target", None)]))
+    for target in waiting:
+        waiting += getattr(target, "elts", [])
+        yield from first_name(target)
 
 
 def subjects_of(statement: ast.stmt) -> Iterator[str]:
     """The names that a call or a function's decorators begin with."""
-    value = getattr(statement, "value", None)
-    for node in (value, *getattr(statement, "decorator_list", [])):
-        while isinstance(node, ast.Call | ast.Attribute):
-            node = node.func if isinstance(node, ast.Call) else node.value
-        if isinstance(node, ast.Name) and not isinstance(statement, ast.Assign):
-            yield node.id
+    if not isinstance(statement, ast.Assign):
+        yield from first_name(getattr(statement, "value", None))
+    for decorator in getattr(statement, "decorator_list", []):
+        yield from first_name(decorator)
+
+
+def first_name(node: ast.AST | None) -> Iterator[str]:
+    """What an expression such as `name.attribute[index](argument)` begins with, if by a name."""
+    while isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Starred):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    if isinstance(node, ast.Name):
+        yield node.id
 
 
 def references(node: ast.AST) -> Iterator[tuple[str, str]]:
