@@ -44,7 +44,6 @@ def train(
     started_s = time.monotonic()
     hyper = Hyperparameters(**training)
     cache = LatentCache(latents, latents_manifest)
-    cache.check(structure, variant)
 
     inputs = {latents: cache.manifest["sha256"]}
     if teacher:

@@ -15,8 +15,6 @@ from slimdit.storage.files import read_json, sha256_of
 
 MEAN, STD = 0, 1
 GPU_SHARE = 0.5  # of the free memory, at most, for latents
-OF_MANIFEST = {"shape": list, "labels": list, "classes": list, "shift": list, "scale": list}
-OF_MANIFEST |= {"sha256": str}
 
 
 class LatentCache:
@@ -29,59 +27,14 @@ class LatentCache:
     """
 
     def __init__(self, array: str | Path, manifest: str | Path):
-        self.manifest = read_manifest(manifest)
-        try:
-            self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{array} is not an array of latents ({error}); delete it to encode anew."
-            ) from None
-        self.labels = np.array(self.manifest["labels"], dtype=np.int64)
-        if list(self.moments.shape) != self.manifest["shape"]:
-            raise InputError(
-                f"{array} has shape {self.moments.shape} but {manifest} says "
-                f"{self.manifest['shape']}; delete both to encode anew."
-            )
+        self.manifest = read_json(manifest)
         if sha256_of(array) != self.manifest["sha256"]:
             raise InputError(
                 f"{array} is not what {manifest} is about (its sha256 differs); "
                 "delete both to encode anew."
             )
-        for key in ("shift", "scale"):
-            values = np.array(self.manifest[key], dtype=np.float64)
-            if values.shape != self.moments.shape[3:4] or not np.isfinite(values).all():
-                raise InputError(
-                    f"{manifest} has the {key} {self.manifest[key]}, but {array} has "
-                    f"{self.moments.shape[3]} channels, each of which should have a finite one; "
-                    "delete both to encode anew."
-                )
-
-    def check(self, structure: dict, where: str) -> None:
-        """Raise InputError unless a model of this structure can be trained on these latents."""
-        side, channels = structure["input_size"], structure["in_channels"]
-        if self.moments.shape[3:] != (channels, side, side):
-            raise InputError(
-                f"{where}: latents are {self.moments.shape[3:]} but the model takes "
-                f"{(channels, side, side)}; data.image_size, autoencoder.latent_channels and "
-                "autoencoder.downsample_factor must be those of the encoding."
-            )
-        if self.labels.max() >= structure["num_classes"]:
-            raise InputError(
-                f"{where}: labels reach {self.labels.max()} but data.num_classes is "
-                f"{structure['num_classes']}."
-            )
-
-
-def read_manifest(path: str | Path) -> dict:
-    """What encode_latents wrote of its array; raises InputError for anything else."""
-    manifest = read_json(path)
-    for key, kind in OF_MANIFEST.items():
-        if not isinstance(manifest, dict) or not isinstance(manifest.get(key), kind):
-            raise InputError(
-                f"{path} has no {key}, a {kind.__name__}; it should be the manifest that the rule "
-                "encode_latents writes: delete it to encode anew."
-            )
-    return manifest
+        self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
+        self.labels = np.array(self.manifest["labels"], dtype=np.int64)
 
 
 class LatentBatches:
