@@ -1,4 +1,4 @@
-"""A project after `make study`: a base row, its student, and the weights of a pruned row."""
+"""A project after `make study`: a base row and its student."""
 
 import shutil
 import subprocess
@@ -6,8 +6,6 @@ import subprocess
 import pytest
 import yaml
 from subjects import ROOT, load_config
-
-from compress import compress
 
 RUN = "variants/{}/seed-0/{}"
 NOT_COPIED = shutil.ignore_patterns(
@@ -32,8 +30,4 @@ def recorded_study(tmp_path_factory):
     (project / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     run = subprocess.run(["make", "study"], cwd=project, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-4000:]
-    results = project / "results/photos"
-    parent, child = (results / RUN.format(v, "checkpoint.safetensors") for v in ("XS2-base", "P"))
-    recipe = {"step": "compress", "settings": {}, "definitions": {}}
-    compress(parent, child, "P", 0, [{"name": "prune_heads", "keep_heads": 2}], recipe)
     return project
