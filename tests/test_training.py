@@ -20,7 +20,6 @@ from slimdit.models.checkpoint import load_variant
 from slimdit.storage.files import read_csv, read_json
 from slimdit.study.study import identity
 from slimdit.training import loop
-from slimdit.training.history import expert_load, final_terms
 from slimdit.training.objective import TERMS, Hyperparameters, Objective
 from slimdit.training.resume_checkpoints import ResumeCheckpoints
 from train import train
@@ -356,7 +355,7 @@ def test_logged_losses_are_means_of_their_interval(objective, tmp_path):
 
 def test_final_terms_are_means_over_the_last_tenth():
     history = [{"step": 10 * i, "loss": float(i), "balance": 1.0} for i in range(1, 21)]
-    terms = final_terms(history, {"balance": False}, ("loss", "balance"))
+    terms = loop.final_terms(history, {"balance": False}, ("loss", "balance"))
     assert terms == {"final_loss": 19.5, "final_balance": None, "final_window_steps": 20}
 
 
@@ -368,7 +367,7 @@ def test_expert_load_is_listed_by_step_layer_and_expert(job):
     for layers in report["load"]:
         assert [len(experts) for experts in layers] == [4]
         assert sum(layers[0]) == pytest.approx(1.0)
-    assert expert_load([{"step": 1, "expert_load": None}]) is None
+    assert loop.expert_load([{"step": 1, "expert_load": None}]) is None
 
 
 def test_hyperparameters_are_those_of_the_config():

@@ -36,8 +36,7 @@ def train(
     from slimdit.models.build import build_model
     from slimdit.models.checkpoint import load_variant, save_variant
     from slimdit.storage.files import sha256_of, write_csv, write_json
-    from slimdit.training.history import expert_load, final_terms
-    from slimdit.training.loop import Run, fit
+    from slimdit.training.loop import Run, expert_load, final_terms, fit
     from slimdit.training.objective import TERMS, Hyperparameters, Objective
     from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
@@ -51,25 +50,12 @@ def train(
     on = device()
     dtype = name_of(chosen_dtype(hyper.precision, structure["hidden_size"], on))
     # What the run is a function of: a state made from anything else is another file.
-    key = fingerprint(
-        [
-            recipe,
-            seed,
-            dtype,
-            arithmetic(),
-            *inputs.values(),
-        ]
-    )
+    key = fingerprint([recipe, seed, dtype, arithmetic(), *inputs.values()])
     states = ResumeCheckpoints(state, key)
     torch.set_float32_matmul_precision("high")
     model = build_model(structure, seed).to(on)
     run = Run(
-        model,
-        TERMS,
-        hyper.learning_rate,
-        hyper.ema_decay,
-        hyper.weight_decay,
-        hyper.adam_betas,
+        model, TERMS, hyper.learning_rate, hyper.ema_decay, hyper.weight_decay, hyper.adam_betas
     )
     model.train()
     processes = Processes()

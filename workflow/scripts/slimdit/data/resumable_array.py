@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from slimdit.compute.out_of_memory import is_out_of_memory
 from slimdit.jobs.heartbeat import NAME as HEARTBEAT
 from slimdit.jobs.progress import Progress
 from slimdit.storage.files import atomic_path, write_text
@@ -41,10 +40,7 @@ class ResumableArray:
     def fill(
         self, make: Callable[[int, int], np.ndarray], batch_size: int, description: str, unit: str
     ) -> None:
-        """Fill the rows that are not done with make(start, stop), which gives those rows.
-
-        A batch that does not fit in memory is made in halves.
-        """
+        """Fill the rows that are not done with make(start, stop), which gives those rows."""
         total = len(self.values)
         with (
             Progress(total, description, unit, self.done, self.path.parent) as progress,
@@ -52,7 +48,7 @@ class ResumableArray:
         ):
             for start in range(self.done, total, batch_size):
                 stop = min(start + batch_size, total)
-                self._keep(stop, self._made(make, start, stop), journal, progress)
+                self._keep(stop, make(start, stop), journal, progress)
 
     def copy_to(self, path: str | Path) -> None:
         with atomic_path(path) as temporary:
@@ -65,16 +61,6 @@ class ResumableArray:
         self.path.with_name(HEARTBEAT).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it holds other files
             self.path.parent.rmdir()
-
-    def _made(self, make, start: int, stop: int) -> np.ndarray:
-        try:
-            return make(start, stop)
-        except Exception as error:
-            if stop - start == 1 or not is_out_of_memory(error):
-                raise
-        log.warning("A batch of %d does not fit in memory; it is made in halves.", stop - start)
-        middle = (start + stop) // 2
-        return np.concatenate([self._made(make, start, middle), self._made(make, middle, stop)])
 
     def _keep(self, stop: int, rows: np.ndarray, journal, progress: Progress) -> None:
         """Write the rows up to `stop` and then their line of the journal."""

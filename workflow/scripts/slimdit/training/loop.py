@@ -2,12 +2,12 @@
 
 import json
 import logging
+import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -68,11 +68,20 @@ class Run:
         self.window.add(terms, expert_loads)
         self.step += 1
 
-    def check_finite(self, states: ResumeCheckpoints) -> None:
-        """Raise InputError for weights that are not finite: the last loss came before them."""
+    def check_finite(self, loss: float, states: ResumeCheckpoints) -> None:
+        """Raise InputError for a mean loss or weights that are not finite: the last loss came
+        before the weights."""
         weights = [*self.parameters.values(), *self.average.values()]
-        if not torch.stack([weight.isfinite().all() for weight in weights]).all():
-            raise _not_finite("A weight is no longer finite", self.step, states)
+        if not math.isfinite(loss):
+            what = f"The loss is {loss} within the {self.window.count} steps"
+        elif not torch.stack([weight.isfinite().all() for weight in weights]).all():
+            what = "A weight is no longer finite"
+        else:
+            return
+        raise InputError(
+            f"{what} before step {self.step}; the last good state is kept in {states.folder}. Try "
+            "a smaller training.learning_rate, or training.precision: float32."
+        )
 
     def averaged_model(self) -> nn.Module:
         """The model with the moving average as its weights (the run ends here)."""
@@ -176,54 +185,33 @@ def fit(
         while run.step < steps:
             if learning_rate is not None:
                 run.set_learning_rate(learning_rate(run.step))
-            with memory_for(run.step, remedy):
+            try:
                 run.update(*gradients(run.step))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise InputError(f"Step {run.step + 1} does not fit in memory; {remedy}.") from None
 
+            is_last, stop = run.step == steps, processes.any(terminated())
+            logs = is_last or run.step % log_every_steps == 0
+            saves = is_last or stop or run.step % save_every_steps == 0
             shown = {}
-            if run.step % log_every_steps == 0 or run.step == steps:
+            if logs or saves:
                 entry = run.window.means(run.step)
+                run.check_finite(entry["loss"], states)
+            if logs:
                 run.window.reset()
-                check_finite(entry, log_every_steps, states)
                 run.history.append(entry)
                 if processes.is_first:
                     on_log(entry)
                 shown = {"loss": f"{entry['loss']:.4f}"}
             progress.update(1, **shown)
-
-            stop = processes.any(terminated())
-            if run.step % save_every_steps == 0 or run.step == steps or stop:
-                if run.window.count:
-                    check_finite(run.window.means(run.step), log_every_steps, states)
-                run.check_finite(states)
-                if processes.is_first:
-                    states.save(run.step, run.save)
-            if stop and run.step < steps:
+            if saves and processes.is_first:
+                states.save(run.step, run.save)
+            if stop and not is_last:
                 processes.wait()
                 raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")
         return progress.per_s
-
-
-@contextmanager
-def memory_for(step: int, remedy: str) -> Iterator:
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise InputError(f"Step {step + 1} does not fit in memory; {remedy}.") from None
-
-
-def check_finite(entry: dict, interval_steps: int, states: ResumeCheckpoints) -> None:
-    if not np.isfinite(entry["loss"]):
-        what = f"The loss is {entry['loss']} within the {interval_steps} steps"
-        raise _not_finite(what, entry["step"], states)
-
-
-def _not_finite(what: str, step: int, states: ResumeCheckpoints) -> InputError:
-    return InputError(
-        f"{what} before step {step}; the last good state is kept in {states.folder}. Try a smaller "
-        "training.learning_rate, or training.precision: float32."
-    )
 
 
 @contextmanager
@@ -235,3 +223,25 @@ def termination_requested() -> Iterator:
         yield lambda: bool(flag)
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def final_terms(history, has_term, terms):
+    """Means over the last tenth of the run; None for a term that the variant does not have."""
+    last = [entry for entry in history if entry["step"] > 0.9 * history[-1]["step"]]
+    means = {
+        f"final_{term}": sum(entry[term] for entry in last) / len(last)
+        if has_term.get(term, True)
+        else None
+        for term in terms
+    }
+    return means | {"final_window_steps": history[-1]["step"] - int(0.9 * history[-1]["step"])}
+
+
+def expert_load(history):
+    """The steps of the log lines and the expert loads of each; None without a mixture."""
+    if not history[-1]["expert_load"]:
+        return None
+    return {
+        "steps": [entry["step"] for entry in history],
+        "load": [entry["expert_load"] for entry in history],
+    }
