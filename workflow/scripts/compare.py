@@ -1,8 +1,9 @@
 """Whether a variant's distance to the reference differs from its parent's by more than chance."""
 
+import numpy as np
+
 from slimdit.evaluation.metrics.frechet import PreparedReference
-from slimdit.evaluation.metrics.uncertainty import independent_difference, paired_difference
-from slimdit.evaluation.sample_files import not_shared
+from slimdit.evaluation.metrics.uncertainty import distance_difference
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import load_npz, sha256_of, write_json
 
@@ -24,22 +25,26 @@ def compare(
     the two are independent, and `reason` says what they do not share. groups_seed: of the groups
     of images that are left out for the interval.
     """
-    of_variant, of_parent = load_npz(features), load_npz(parent_features)
+    sides = load_npz(features), load_npz(parent_features)
     reference = PreparedReference(load_npz(reference_features)["pooled"])
-    sides = of_variant["pooled"], of_parent["pooled"]
-    labels, parent_labels = of_variant["labels"], of_parent["labels"]
-    content = {"variant": variant, "parent": parent, "seed": seed}
-    reason = not_shared(of_variant, of_parent)
-    if reason is None:
-        found = paired_difference(*sides, reference, groups_seed, labels)
-    else:
-        found = independent_difference(*sides, reference, groups_seed, labels, parent_labels)
-        content["reason"] = reason
+    pooled = [side["pooled"] for side in sides]
+    labels = [side["labels"] for side in sides]
+    reason = None
+    if not np.array_equal(*labels):
+        reason = "other labels"
+    elif sides[0]["noise_seed"] != sides[1]["noise_seed"]:
+        reason = "other noise"
+    found = distance_difference(*pooled, reference, groups_seed, *labels, paired=reason is None)
     inputs = {path: sha256_of(path) for path in (features, parent_features, reference_features)}
-    content |= {"paired": reason is None, **found._asdict()}
-    write_json(
-        difference, content | {"origin": origin(at=difference, recipe=recipe, inputs=inputs)}
-    )
+    content = {
+        "variant": variant,
+        "parent": parent,
+        "seed": seed,
+        "paired": reason is None,
+        **found._asdict(),
+        "origin": origin(at=difference, recipe=recipe, inputs=inputs),
+    }
+    write_json(difference, content if reason is None else content | {"reason": reason})
 
 
 if __name__ == "__main__":

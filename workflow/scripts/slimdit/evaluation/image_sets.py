@@ -63,7 +63,9 @@ def read_image_set(
         return _read_folder(path, image_size)
     arrays = load_npz(path)
     statistics = {
-        kind: checked_statistics(*(_array(arrays, name, path) for name in pair), *pair, of=path)
+        kind: checked_statistics(
+            *(_array(arrays, name, path) for name in pair), *(f"{name} of {path}" for name in pair)
+        )
         for kind, pair in STATISTICS.items()
         if arrays.keys() & set(pair)
     }

@@ -39,11 +39,12 @@ def quality(
     for name, kind in DISTANCES.items():
         real, made = reference[kind], samples[kind]
         spread = frechet_distance_spread(made, PreparedReference(real), seed, of_samples)
-        extrapolated = extrapolated_frechet_distance(real, made, seed, of_reference, of_samples)
         metrics |= {
             name: spread.distance,
             f"{name}_float32_mean": frechet_distance(real, made, "float32"),
-            f"{name}_corrected": extrapolated.corrected,
+            f"{name}_corrected": extrapolated_frechet_distance(
+                real, made, seed, of_reference, of_samples
+            ),
             f"{name}_standard_error": spread.standard_error,
         }
     real, made = reference["pooled"], samples["pooled"]
@@ -60,10 +61,7 @@ def quality(
         }
     if "train_pooled" in reference:
         copies = memorization(reference["train_pooled"], made, reference["held_out_pooled"])
-        metrics |= {
-            "nearest_train_distance_ratio": copies.median_distance_ratio,
-            "fraction_closer_than_held_out": copies.fraction_closer_than_held_out,
-        }
+        metrics |= copies._asdict()
     return metrics
 
 

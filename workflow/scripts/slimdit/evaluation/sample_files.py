@@ -42,12 +42,3 @@ def read_reference(path, extractor: dict, sample_size: tuple[int, int]) -> dict[
 def _named(extractor: dict) -> str:
     options = ", ".join(f"{name} {value}" for name, value in sorted(extractor["options"].items()))
     return f"{extractor['name']} ({options}; weights {extractor['weights_sha256'][:8]})"
-
-
-def not_shared(of_variant, of_parent) -> str | None:
-    """What image i of both does not have in common; None where it has noise and label."""
-    if not np.array_equal(of_variant["labels"], of_parent["labels"]):
-        return "other labels"
-    if of_variant["noise_seed"] != of_parent["noise_seed"]:
-        return "other noise"
-    return None

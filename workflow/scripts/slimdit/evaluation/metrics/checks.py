@@ -20,20 +20,25 @@ def checked_features(features, name: str) -> np.ndarray:
 def checked_pair(a, b, name_a: str, name_b: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, D) and (M, D) in float64."""
     a, b = checked_features(a, name_a), checked_features(b, name_b)
-    if a.shape[1] != b.shape[1]:
-        raise InputError(
-            f"{name_a} has {a.shape[1]} features and {name_b} has {b.shape[1]}; "
-            "both should come from the same extractor."
-        )
+    check_same_width(a, b, name_a, name_b)
     return a, b
 
 
-def checked_labels(labels, num_images: int, name: str = "labels") -> np.ndarray:
+def check_same_width(a: np.ndarray, b: np.ndarray, name_a: str, name_b: str) -> None:
+    """Features or means (..., D)."""
+    if a.shape[-1] != b.shape[-1]:
+        raise InputError(
+            f"{name_a} has {a.shape[-1]} features and {name_b} has {b.shape[-1]}; "
+            "both should come from the same extractor."
+        )
+
+
+def checked_labels(labels, num_images: int) -> np.ndarray:
     """Labels (N,)."""
     labels = np.asarray(labels)
     if labels.shape != (num_images,):
         raise InputError(
-            f"{name} have shape {labels.shape}; there should be one for each of the "
+            f"labels have shape {labels.shape}; there should be one for each of the "
             f"{num_images} images."
         )
     return labels

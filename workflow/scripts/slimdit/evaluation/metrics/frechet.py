@@ -11,10 +11,17 @@ tr sqrt(A B) is the sum of the singular values of Y H over sqrt(m - 1):
 It is biased upwards for few images: compare distances of equally many.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from slimdit.core.errors import InputError
-from slimdit.evaluation.metrics.checks import check_finite, checked_features, checked_pair
+from slimdit.evaluation.metrics.checks import (
+    check_finite,
+    check_same_width,
+    checked_features,
+    checked_pair,
+)
 
 ASYMMETRY = 1e-8  # of a covariance, relative to its largest entry
 
@@ -44,40 +51,31 @@ class PreparedReference:
         self.centre = features.mean(0)  # (D,)
         centred = features - self.centre
         self.trace = _trace(centred)
-        few = self.num_images < self.num_features
-        self.factor = _factor_of_images(centred) if few else _factor(_covariance(centred))  # (D, R)
+        if self.num_images < self.num_features:
+            self.factor = centred.T / np.sqrt(self.num_images - 1)  # (D, N)
+        else:
+            self.factor = _factor(_covariance(centred))  # (D, rank)
 
     def distance(self, features: np.ndarray) -> float:
         """Distance to features (M, D)."""
-        return self.project(features).distance()
+        return self.distances(features, [slice(None)])[0]
 
-    def project(self, features: np.ndarray) -> "Projection":
-        """Features (M, D) ready for the distances of many of their subsets."""
-        return Projection(self, checked_features(features, "features"))
+    def distances(self, features: np.ndarray, subsets: Iterable) -> list[float]:
+        """Distances to subsets of features (M, D), each an index of its rows."""
+        features = checked_features(features, "features")
+        check_same_width(features, self.mean, "features", "reference")
+        projected = (features - self.centre) @ self.factor  # (M, rank)
+        return [self._distance(features[kept], projected[kept]) for kept in subsets]
 
-
-class Projection:
-    """Features (M, D) multiplied by a reference's factor H once, for distances of subsets."""
-
-    def __init__(self, reference: PreparedReference, features: np.ndarray):
-        if features.shape[1] != reference.num_features:
-            raise InputError(
-                f"features has {features.shape[1]} features and reference has "
-                f"{reference.num_features}; both should come from the same extractor."
-            )
-        self.reference = reference
-        self.features = features
-        self.projected = (features - reference.centre) @ reference.factor  # (M, R)
-
-    def distance(self, kept=slice(None)) -> float:
-        """Distance of the images that `kept`, an index of rows, leaves."""
-        features, projected = self.features[kept], self.projected[kept]
-        few = min(self.reference.num_images, len(features)) < self.reference.num_features
-        nuclear_norm = _nuclear_norm_by_svd if few else _nuclear_norm_by_eigenvalues
-        cross = nuclear_norm(projected - projected.mean(0)) / np.sqrt(len(features) - 1)
-        traces = self.reference.trace + _trace(features - features.mean(0))
-        mean = _mean(features, self.reference.mean_dtype)
-        return _distance(self.reference.mean, mean, traces, cross)
+    def _distance(self, features: np.ndarray, projected: np.ndarray) -> float:
+        projected = projected - projected.mean(0)
+        if min(self.num_images, len(features)) < self.num_features:
+            nuclear_norm = np.linalg.svd(projected, compute_uv=False).sum()
+        else:
+            nuclear_norm = _sum_of_roots(projected.T @ projected)
+        cross = nuclear_norm / np.sqrt(len(features) - 1)
+        traces = self.trace + _trace(features - features.mean(0))
+        return _distance(self.mean, _mean(features, self.mean_dtype), traces, cross)
 
 
 def frechet_distance_from_statistics(
@@ -90,11 +88,7 @@ def frechet_distance_from_statistics(
     """
     mean_a, covariance_a = checked_statistics(mean_a, covariance_a, "mean_a", "covariance_a")
     mean_b, covariance_b = checked_statistics(mean_b, covariance_b, "mean_b", "covariance_b")
-    if mean_a.shape != mean_b.shape:
-        raise InputError(
-            f"mean_a has {len(mean_a)} features and mean_b has {len(mean_b)}; "
-            "both should come from the same extractor."
-        )
+    check_same_width(mean_a, mean_b, "mean_a", "mean_b")
     factor = _factor(covariance_a)
     cross = _sum_of_roots(factor.T @ covariance_b @ factor)
     return _distance(mean_a, mean_b, np.trace(covariance_a) + np.trace(covariance_b), cross)
@@ -108,12 +102,10 @@ def feature_statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_statistics(
-    mean, covariance, mean_name: str, covariance_name: str, of: object = None
+    mean, covariance, mean_name: str, covariance_name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and covariance (D, D) in float64; `of` is the file that has them, if one has."""
+    """Mean (D,) and covariance (D, D) in float64."""
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
-    if of is not None:
-        mean_name, covariance_name = f"{mean_name} of {of}", f"{covariance_name} of {of}"
     if mean.ndim != 1 or not len(mean) or covariance.shape != 2 * mean.shape:
         raise InputError(
             f"{mean_name} has shape {mean.shape} and {covariance_name} {covariance.shape}; "
@@ -128,16 +120,6 @@ def checked_statistics(
             "it should be symmetric."
         )
     return mean, covariance
-
-
-def cross_term_by_svd(a: np.ndarray, b: np.ndarray) -> float:
-    """tr sqrt(A B) of centred features (n, D) and (m, D): the nuclear norm of a b^T, scaled."""
-    return _nuclear_norm_by_svd(b @ _factor_of_images(a)) / np.sqrt(len(b) - 1)
-
-
-def cross_term_by_eigenvalues(a: np.ndarray, b: np.ndarray) -> float:
-    """tr sqrt(A B) of centred features (n, D) and (m, D): A = H H^T, eigenvalues of H^T B H."""
-    return _nuclear_norm_by_eigenvalues(b @ _factor(_covariance(a))) / np.sqrt(len(b) - 1)
 
 
 def _distance(mean_a: np.ndarray, mean_b: np.ndarray, traces: float, cross: float) -> float:
@@ -157,24 +139,11 @@ def _covariance(centred: np.ndarray) -> np.ndarray:
     return centred.T @ centred / (len(centred) - 1)
 
 
-def _factor_of_images(centred: np.ndarray) -> np.ndarray:
-    """H (D, n) of centred features (n, D)."""
-    return centred.T / np.sqrt(len(centred) - 1)
-
-
 def _factor(covariance: np.ndarray) -> np.ndarray:
     """H (D, rank) of a covariance (D, D); eigenvalues within rounding of 0 are left out."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
     return vectors[:, kept] * np.sqrt(values[kept])
-
-
-def _nuclear_norm_by_svd(matrix: np.ndarray) -> float:
-    return np.linalg.svd(matrix, compute_uv=False).sum() if matrix.size else 0.0
-
-
-def _nuclear_norm_by_eigenvalues(matrix: np.ndarray) -> float:
-    return _sum_of_roots(matrix.T @ matrix)
 
 
 def _sum_of_roots(matrix: np.ndarray) -> float:

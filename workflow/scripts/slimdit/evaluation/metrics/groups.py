@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from slimdit.core.errors import InputError
 from slimdit.evaluation.metrics.checks import checked_labels
 
 
@@ -11,7 +12,13 @@ def balanced_groups(
     """Random group (N,) of each image, in 0 .. num_groups - 1.
 
     The groups' sizes, and with `labels` (N,) also their numbers of each label, differ by at most 1.
+    Raises InputError for fewer than 2 groups, or a group of fewer than 2 images.
     """
+    if not 2 <= num_groups <= num_images // 2:
+        raise InputError(
+            f"{num_images} images were to be divided among {num_groups} groups; there should be "
+            "at least 2 groups of at least 2 images."
+        )
     order = random.permutation(num_images)
     if labels is not None:
         labels = checked_labels(labels, num_images)

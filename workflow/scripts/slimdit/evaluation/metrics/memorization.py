@@ -12,17 +12,17 @@ CLOSE_QUANTILE = 0.05  # of the held-out images' distances
 
 
 class Memorization(NamedTuple):
-    median_distance_ratio: float
+    nearest_train_distance_ratio: float
     fraction_closer_than_held_out: float
 
 
 def memorization(train: np.ndarray, samples: np.ndarray, held_out: np.ndarray) -> Memorization:
     """How much closer samples lie to their nearest training image than unseen real images do.
 
-    median_distance_ratio: median distance of samples (M, D) to their nearest of train (N, D), over
-    that of held_out (L, D); 1 for samples that are as new as real images, 0 for copies.
-    fraction_closer_than_held_out: fraction of samples closer than all but the closest 5 % of
-    held_out; 0.05 for samples that are as new as real images, 1 for copies.
+    nearest_train_distance_ratio: median distance of samples (M, D) to their nearest of train
+    (N, D), over that of held_out (L, D); 1 for samples that are as new as real images, 0 for
+    copies. fraction_closer_than_held_out: fraction of samples closer than all but the closest 5 %
+    of held_out; 0.05 for samples that are as new as real images, 1 for copies.
 
     held_out should have the classes of train and be disjoint from it. Poor samples are far from
     everything: a ratio above 1 says nothing of quality. Raises InputError where 5 % of held_out
