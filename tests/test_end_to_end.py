@@ -13,7 +13,7 @@ from subjects import load_config
 
 from slimdit.jobs.heartbeat import Heartbeat
 from slimdit.models.checkpoint import load_variant
-from slimdit.plan.jobs import PlannedJob, planned_jobs
+from slimdit.plan.jobs import pending_jobs
 from slimdit.plan.work import work_of
 from slimdit.status.state import LONG_STEPS, job_status, long_job
 from slimdit.study.jobs import jobs_of
@@ -111,10 +111,10 @@ def test_the_plan_knew_what_stays_on_disk(results, monkeypatch):
     monkeypatch.chdir(results)
     shutil.copy(ROOT / "config.yaml", results)
     study = Study(load_config("tests/tiny.yaml"))
-    todo = {planned.job for planned in planned_jobs(study, [str(ROOT / "tests/tiny.yaml")])}
+    todo = pending_jobs(study, [str(ROOT / "tests/tiny.yaml")])
     done = [job for job in jobs_of(study) if job not in todo and job.step != "cut_photos"]
     assert {"train KD-XS2, seed 0", "sample Q-S2, seed 0"} <= {job.name for job in done}
-    files = [work_of(study, PlannedJob(job)).files.items() for job in done]
+    files = [work_of(study, job).files.items() for job in done]
     for path, planned in (each for its in files for each in its):
         whole = results / path
         kept = [whole] if whole.is_file() else [*whole.glob("*.npy"), *whole.glob("*.safetensors")]

@@ -8,19 +8,18 @@ import subprocess
 import sys
 from collections import Counter
 
+import pandas as pd
 import pytest
 import torch
 from subjects import IMAGENET200, ROOT, load_config
 
 from slimdit.core.errors import InputError
 from slimdit.plan import __main__ as plan
-from slimdit.plan.jobs import OF_ALL_CORES, OF_GPU, PlannedJob, planned_jobs
-from slimdit.plan.makespan import makespan_s
-from slimdit.plan.rates import Rates, measured, rate_name, recorded
+from slimdit.plan.jobs import pending_jobs
+from slimdit.plan.rates import ONE_THREAD, Rates, measured, rate_name, recorded
 from slimdit.plan.timers import TIMERS, image_s
-from slimdit.plan.work import START_S, JobWork, work_of
+from slimdit.plan.work import work_of
 from slimdit.storage.files import write_json
-from slimdit.study.jobs import Job
 from slimdit.study.load import configured_study
 from slimdit.study.study import Study
 
@@ -32,10 +31,10 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """The jobs of the tiny study, where nothing is done yet and a variant is sampled by three."""
+    """The jobs of the tiny study, where nothing is done yet."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(with_config(tmp_path_factory.mktemp("planned")))
-        return planned_jobs(STUDY, TINY, num_shards=3)
+        return pending_jobs(STUDY, TINY)
 
 
 @pytest.fixture
@@ -60,49 +59,32 @@ def with_config(folder):
 def test_jobs_are_those_of_a_dry_run(jobs, folder):
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--dry-run"),
-        *("--cores", "1", "--set-scatter", "samples=3", "--quiet", "rules"),
+        *("--cores", "1", "--quiet", "rules"),
         *("--configfile", "config.yaml", *TINY),
     ]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     counts = dict(re.findall(r"^(\w+) +(\d+)$", run.stdout + run.stderr, re.MULTILINE))
     counts = {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
-    assert Counter(job.rule for job in jobs) == counts
+    assert Counter(job.step for job in jobs) == counts
 
 
-def test_jobs_ask_for_what_their_rules_do():
+def test_work_is_done_as_the_rules_ask_for_it(jobs):
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     texts = dict(re.findall(r"rule (\w+):\n(.*?)script:", rules, re.DOTALL))
-    assert {name for name, text in texts.items() if "gpu=1" in text} == OF_GPU
-    assert {name for name, text in texts.items() if "threads: all_cores" in text} == OF_ALL_CORES
-
-
-@pytest.mark.parametrize(
-    ("job", "expected"),
-    [
-        ("train KD-XS2", {"encode latents", "train S2-base"}),
-        ("train S2-shallow", {"encode latents"}),
-        ("compress Q-S2", {"train S2-base"}),
-        ("sample Q-S2, part 2-of-3", {"compress Q-S2", "train autoencoder", "encode latents"}),
-        ("evaluate Q-S2", {"sample Q-S2", "make reference"}),
-        ("compare S2-shallow", {"evaluate S2-shallow", "evaluate S2-base", "make reference"}),
-        ("measure speed Q-S2", {"compress Q-S2", "train S2-base"}),
-    ],
-)
-def test_jobs_wait_for_what_they_are_made_from(jobs, job, expected):
-    (one,) = (each for each in jobs if each.name.replace(", seed 0", "") == job)
-    names = {jobs[position].name.replace(", seed 0", "") for position in one.after}
-    if "train autoencoder" not in expected:  # which the data comes from too
-        names -= {"train autoencoder", "cut photos", "select subset"}
-    assert names == expected
+    works = {job.step: work_of(STUDY, job) for job in jobs}
+    asking = {step for step in works if "gpu=1" in texts[step]}
+    assert asking == {step for step, work in works.items() if work.takes_gpu}
+    of_one = [work for step, work in works.items() if "threads: 1\n" in texts[step]]
+    assert {unit.split()[0] for work in of_one for unit in work.units} == ONE_THREAD
 
 
 def test_the_papers_study_is_planned_without_its_images(folder):
     (folder / "workflow").symlink_to(ROOT / "workflow")  # the paper's values
     overlay = str(ROOT / "configs/imagenet200.yaml")
     amounts = Counter()
-    for job in planned_jobs(configured_study([overlay]), [overlay]):
-        if job.rule in ("select_subset", "encode_latents", "train"):
-            amounts[job.rule] += work_of(IMAGENET200, job).amount
+    for job in pending_jobs(configured_study([overlay]), [overlay]):
+        if job.step in ("select_subset", "encode_latents", "train"):
+            amounts[job.step] += work_of(IMAGENET200, job).amount
     steps = sum(IMAGENET200.training(row)["steps"] for row in IMAGENET200.trained)
     assert amounts == {
         "select_subset": 200 * 655,
@@ -119,38 +101,23 @@ def test_a_study_that_snakemake_refuses_ends_in_a_sentence(folder, capsys):
     assert "none.pb does not exist" in sentence
 
 
-@pytest.mark.parametrize(
-    ("after", "gpus", "expected"),
-    [
-        ([(), (), (), ()], 1, 10.0),
-        ([(), (), (), ()], 2, 5.0),
-        ([(), (), (), ()], 8, 4.0),
-        ([(), (0,), (1,), (2,)], 8, 10.0),
-        ([(), (0,), (0,), (1, 2)], 8, 8.0),
-        ([(3,), (), (), ()], 8, 5.0),
-    ],
-)
-def test_the_makespan_is_that_of_the_best_order(after, gpus, expected):
-    jobs = [PlannedJob(Job(STUDY, "sample"), after=waits) for waits in after]
-    assert makespan_s(jobs, [1.0, 2.0, 3.0, 4.0], devices=gpus, cores=1) == expected
-
-
-def test_jobs_without_a_gpu_share_the_cores():
-    jobs = [PlannedJob(Job(STUDY, "evaluate")) for _ in range(3)]
-    assert makespan_s(jobs, [1.0] * 3, devices=1, cores=2) == 2.0
-
-
-def test_a_sharded_samplings_work_is_that_of_one_job(jobs):
-    its = [job for job in jobs if job.job.variant == "S4-base" and job.job.step == "sample"]
-    whole = work_of(STUDY, PlannedJob(its[0].job))
-    parts = [work_of(STUDY, job) for job in its if job.shard]
-    (rest,) = (work_of(STUDY, job) for job in its if not job.shard)
-    assert sorted(part.amount for part in parts) == [3, 3, 6]  # 4 batches of images
-    assert (rest.amount, rest.files) == (0, whole.files)
-    totals = Counter()
-    for each in (*parts, rest):
-        totals.update(each.units)
-    assert totals == pytest.approx(whole.units)
+@pytest.mark.parametrize(("gpus", "hours"), [(1, 15), (4, 11), (8, 11)])
+def test_the_least_time_is_that_of_all_work_or_of_the_longest_chain(gpus, hours):
+    """Two rows of a training, which asks for a GPU, and what comes after it."""
+    costs = pd.DataFrame(
+        {
+            "rule": ["train", "evaluate", "train"],
+            "name": ["train A", "evaluate A", "train B"],
+            "chain": ["A, seed 0", "A, seed 0", "B, seed 0"],
+            "jobs": 1,
+            "steps or images": 0,
+            "GB": 0.0,
+            "hours": [7.0, 4.0, 8.0],
+            "takes_gpu": [True, False, True],
+        }
+    )
+    text = plan.report("tiny", costs, Rates(H100, {}))
+    assert f"{gpus}: {hours} h 00 min" in text.partition("At least, on GPUs: ")[2]
 
 
 @pytest.mark.parametrize("slow", itertools.combinations(range(4), 2))
@@ -158,20 +125,16 @@ def test_slow_moments_do_not_make_a_batch_slow(slow, monkeypatch):
     now_s, counter = [0.0], itertools.count()
     monkeypatch.setattr("time.perf_counter", lambda: now_s[0])
 
-    def call_with(size):
-        def call():
-            now_s[0] += 0.05 + 0.02 * size + 1.0 * (next(counter) in slow)
+    def call(size):
+        now_s[0] += 0.05 + 0.02 * size + 1.0 * (next(counter) in slow)
 
-        return call
-
-    assert 16 * image_s(call_with, 16, CPU) == pytest.approx(
-        0.05 + 0.02 * 16, 0.4
-    )  # scaled from fewer images
+    seconds = 64 * image_s(call, lambda size: size, 64, CPU)
+    assert seconds == pytest.approx(0.05 + 0.02 * 64, 0.2)  # scaled from fewer images
 
 
 def test_each_timer_measures_and_what_it_measured_is_read_again(folder):
     units = [f"{what} S4-base" if what in ("train", "denoise") else what for what in TIMERS]
-    rates = measured(STUDY, dict.fromkeys(units, 1))
+    rates = measured(STUDY, units)
     assert len(rates.seconds) == len(TIMERS)
     assert all(seconds > 0 for seconds in rates.seconds.values())
     write_json("rates.json", dataclasses.asdict(rates))
@@ -184,20 +147,20 @@ def test_recorded_rates_are_used_and_named(at_a_second, folder, capsys):
     assert plan.main(["--configfile", *TINY, "--measurements", "h100.json"]) == 0
     text = capsys.readouterr().out
     assert "Measured on NVIDIA H100 at commit 0123456." in text
-    (train,) = re.findall(r"^train .*$", text, re.MULTILINE)
-    _, number, steps, _, *_, hours = train.split()  # rule, jobs, work, disk, hours
+    (train,) = re.findall(r"^ *train .*$", text, re.MULTILINE)
+    _, number, steps, _, hours = train.split()
     assert (number, steps) == ("13", "52")
-    assert hours == f"{(4 * 52 + 13 * START_S) / 3600:.2f}"
-    assert "GPU-hours" in text and "Makespan on GPUs: 1: " in text
+    assert hours == f"{(4 * 52 + 13 * plan.START_S) / 3600:.2f}"
+    assert "GPU-hours" in text and "At least, on GPUs: 1: " in text
 
 
 def test_a_rate_that_is_not_recorded_is_named(at_a_second):
     config = load_config("tests/tiny.yaml")
     config["variants"]["S2-base"] |= {"patch_size": 4}
-    work = JobWork(units={"train S2-base": 2})
-    assert at_a_second.seconds_of(STUDY, work) == START_S + 2
+    units = {"train S2-base": 2}
+    assert at_a_second.seconds_of(STUDY, units) == 2
     with pytest.raises(InputError, match=r"no train S2-base \w+, which the study needs"):
-        at_a_second.seconds_of(Study(config), work)
+        at_a_second.seconds_of(Study(config), units)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +191,7 @@ def test_what_cannot_be_measured_is_said(at_a_second, folder, capsys):
     config = load_config("tests/tiny.yaml")
     config["evaluation"]["extractor"] = "inception-2015"
     config["extractors"]["inception-2015"] = {"graph": "none.pb", "backend": "torch"}
-    missing = measured(Study(config), {"features": 1}).seconds
+    missing = measured(Study(config), ["features"]).seconds
     rates = Rates(H100, at_a_second.seconds | missing)
     write_json("h100.json", dataclasses.asdict(rates))
     assert plan.main(["--configfile", *TINY, "--measurements", "h100.json"]) == 0

@@ -1,15 +1,19 @@
 """Seconds that a machine takes for a unit of work, measured here or recorded on another one."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from snakemake.utils import available_cpu_count
+from tqdm import tqdm
 
 from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
-from slimdit.plan.work import JobWork
 from slimdit.storage.files import read_json
 from slimdit.study.study import Study
 
 DIGITS = 8  # of what a model is built from
+ONE_THREAD = {"denoise", "decode", "features"}  # of work that rules with one thread do
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,13 @@ class Rates:
     origin: dict
     seconds: dict[str, float | str]
 
-    def seconds_of(self, study: Study, work: JobWork) -> float:
-        """Without what could not be measured; raises InputError for a rate that is not here, or of
-        another model than the study's."""
-        total_s = work.fixed_s
-        for unit, count in work.units.items():
+    def seconds_of(self, study: Study, units: dict[str, float]) -> float:
+        """Of so many of each unit, without what could not be measured.
+
+        Raises InputError for a rate that is not here, or of another model than the study's.
+        """
+        total_s = 0.0
+        for unit, count in units.items():
             name = rate_name(study, unit)
             if name not in self.seconds:
                 raise InputError(
@@ -47,34 +53,24 @@ def rate_name(study: Study, unit: str) -> str:
     return f"{unit} {fingerprint(built)[:DIGITS]}"
 
 
-def measured(study: Study, threads: dict[str, int]) -> Rates:
-    """Time each of these units, given with the threads of a job that does it."""
+def measured(study: Study, units: Collection[str]) -> Rates:
+    """Time each of these units, with the threads of a job that does it."""
     import torch
-    from threadpoolctl import threadpool_limits
 
     from slimdit.compute.devices import device
-    from slimdit.compute.out_of_memory import is_out_of_memory
-    from slimdit.jobs.progress import Progress
     from slimdit.jobs.provenance import origin
     from slimdit.plan.timers import TIMERS
 
+    torch.set_float32_matmul_precision("high")
     seconds: dict[str, float | str] = {}
-    with Progress(len(threads), "measure", "rate") as progress:
-        for unit, count in threads.items():
-            what, *variant = unit.split(" ", 1)
-            torch.set_num_threads(count)
-            try:
-                with threadpool_limits(count):
-                    found = TIMERS[what](study, device(), *variant)
-            except Exception as error:
-                if is_out_of_memory(error):
-                    found = "it does not fit in memory"
-                elif isinstance(error, InputError | ImportError | OSError):
-                    found = " ".join(str(error).split()).rstrip(".")
-                else:
-                    raise
-            seconds[rate_name(study, unit)] = found
-            progress.update(1, last=unit)
+    for unit in tqdm(units, "measure", disable=None):  # on a terminal
+        what, *variant = unit.split(" ", 1)
+        torch.set_num_threads(1 if what in ONE_THREAD else available_cpu_count())
+        try:
+            found = TIMERS[what](study, device(), *variant)
+        except (InputError, ImportError, OSError, torch.OutOfMemoryError) as error:
+            found = " ".join(str(error).split()).rstrip(".")
+        seconds[rate_name(study, unit)] = found
     return Rates(origin(), seconds)
 
 
@@ -82,9 +78,9 @@ def recorded(path: str) -> Rates:
     """The rates that `--save` wrote; raises InputError for anything else."""
     try:
         rates = Rates(**read_json(path))
-        is_whole = {"device", "processor", "commit"} <= rates.origin.keys()
-        numbers = [each for each in rates.seconds.values() if not isinstance(each, str)]
-        is_whole &= all(0 <= each < math.inf for each in numbers)
+        is_whole = {"device", "processor", "commit"} <= rates.origin.keys() and all(
+            isinstance(each, str) or 0 <= each < math.inf for each in rates.seconds.values()
+        )
     except (TypeError, AttributeError):
         is_whole = False
     if not is_whole:

@@ -1,20 +1,21 @@
 """One timer for each kind of work that a plan counts: the steps' own code, on made-up data.
 
 A timer returns seconds of an image, or of an image in a step of a training or of a sampler. Weights
-are drawn at random: how long they take does not depend on their values. The shortest of a few calls
-counts: it is what the machine can do, whatever else it does.
+are drawn at random and images are black: how long they take does not depend on their values. The
+shortest of a few calls counts: it is what the machine can do, whatever else it does.
 """
 
-import time
+import dataclasses
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from slimdit.core.randomness import stream
 from slimdit.data.autoencoders import (
     decode_images,
+    encode_dtype,
     encode_moments,
     load_autoencoder,
     to_model_range,
@@ -23,140 +24,123 @@ from slimdit.data.latents import LatentBatches
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.evaluation.features import build_extractor
 from slimdit.models.build import build_model, compress
+from slimdit.profiling.latency import clock_s, interleaved_times_s
 from slimdit.study.study import Study, identity
 from slimdit.training.autoencoder import build_autoencoder
 from slimdit.training.loop import Run
 from slimdit.training.objective import TERMS, Hyperparameters, Objective
 
-TARGET_S = 0.5  # of all calls of one size where each is short
-LEAST_CALLS = 3
+NUM_CALLS = 5  # after one that may compile
+LONG_S = 0.25  # of a call that says how long a larger batch takes
 NUM_STEPS = 2  # of a sampler
+COMPILE_S = 60.0  # of a model for one batch size
 
 
-def image_s(call_with: Callable[[int], Callable], batch_size: int, device) -> float:
-    """Of an image in `call_with(batch_size)()`, which does a batch; its first call may compile.
+def image_s(call: Callable, inputs_of: Callable[[int], object], batch_size: int, device) -> float:
+    """Of an image in `call(inputs_of(batch_size))`.
 
     On a CPU the size grows until a call is no longer short, and the time of a batch is scaled from
     there.
     """
+    now_s = functools.partial(clock_s, device)
     size = 1 if device.type == "cpu" else batch_size
     while True:
-        call = call_with(size)
-        call()
-        call_s = shortest_s(call, device)
-        if size == batch_size or call_s >= TARGET_S / 2:
-            return call_s / size
-        size = min(batch_size, max(2 * size, int(size * TARGET_S / call_s)))
-
-
-def shortest_s(call: Callable, device) -> float:
-    calls: list[float] = []
-    while len(calls) < LEAST_CALLS or sum(calls) < TARGET_S:
-        started_s = _now_s(device)
-        call()
-        calls.append(_now_s(device) - started_s)
-    return min(calls)
-
-
-def _now_s(device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+        batch = functools.partial(call, inputs_of(size))
+        (times_s,) = interleaved_times_s([batch], 1, NUM_CALLS, now_s)
+        if size == batch_size or min(times_s) >= LONG_S:
+            return min(times_s) / size
+        size = min(batch_size, 4 * size)
 
 
 def time_encode(study: Study, device) -> float:
-    autoencoder = made_up_autoencoder(study, device)
-
-    def call_with(size):
-        x = to_model_range(made_up_images(size, study.config["data"]["image_size"]), device)
-        return lambda: encode_moments(autoencoder, x).cpu()
-
-    return image_s(call_with, study.config["autoencoder"]["encode_batch_size"], device)
+    autoencoder, options = made_up_autoencoder(study, device), study.config["autoencoder"]
+    dtype = encode_dtype(options["encode_precision"], device)
+    return image_s(
+        lambda x: encode_moments(autoencoder, x, dtype).cpu(),
+        lambda size: to_model_range(black_images(study, size), device),
+        options["encode_batch_size"],
+        device,
+    )
 
 
 def time_decode(study: Study, device) -> float:
     autoencoder, options = made_up_autoencoder(study, device), study.config["autoencoder"]
     side = study.config["data"]["image_size"] // options["downsample_factor"]
-    channels = options["latent_channels"]
-
-    def call_with(size):
-        latents = torch.zeros(size, channels, side, side, device=device)
-        return lambda: decode_images(autoencoder, latents, [1.0] * channels, [1.0] * channels)
-
-    return image_s(call_with, study.config["sampling"]["batch_size"], device)
+    channels, dtype = options["latent_channels"], encode_dtype("auto", device)
+    return image_s(
+        lambda z: decode_images(autoencoder, z, [0.0] * channels, [1.0] * channels, dtype),
+        lambda size: torch.zeros(size, channels, side, side, device=device),
+        study.config["sampling"]["batch_size"],
+        device,
+    )
 
 
 def time_train(study: Study, device, variant: str) -> float:
-    torch.set_float32_matmul_precision("high")
     structure, training = study.structure(variant), study.training(variant)
-    teacher = study.teacher(variant) and build_model(study.structure(study.teacher(variant)))
+    hyper = Hyperparameters(**identity(training))
+    model = build_model(structure, seed=0).to(device).train()
+    run = Run(model, TERMS, 0.0, hyper.ema_decay)
+    name, alpha = study.teacher(variant), study.block(variant).get("distill", {}).get("alpha", 0.0)
+    teacher = name and build_model(study.structure(name), seed=0).to(device).eval()
+    shape = (2, 2, structure["in_channels"], structure["input_size"], structure["input_size"])
 
-    def call_with(size):
-        hyper = Hyperparameters(**identity(training) | {"batch_size": size})
-        model = build_model(structure, seed=0).to(device).train()
-        run = Run(model, TERMS, 0.0, hyper.ema_decay)
-        latents = made_up_latents(structure, size)
-        batches = LatentBatches(latents, size, hyper.horizontal_flip, 0, device)
-        its_teacher = teacher and teacher.to(device).eval().requires_grad_(False)
+    def objective_of(size: int) -> Objective:
+        cache = SimpleNamespace(  # what `LatentBatches` reads of a `LatentCache`
+            moments=np.ones((size, *shape), np.float16),
+            labels=np.arange(size) % structure["num_classes"],
+            manifest={"shift": [0.0], "scale": [1.0]},
+        )
+        batches = LatentBatches(cache, size, hyper.horizontal_flip, 0, device)
+        of_size = dataclasses.replace(hyper, batch_size=size)
         micro_batch_size = training["micro_batch_size"]
-        objective = Objective(model, hyper, batches, 0, its_teacher, 0.3, micro_batch_size)
-        return lambda: run.update(*objective(run.step))
+        return Objective(model, of_size, batches, 0, teacher, alpha, micro_batch_size)
 
-    return image_s(call_with, training["batch_size"], device)
+    return image_s(
+        lambda objective: run.update(*objective(run.step)),
+        objective_of,
+        training["batch_size"],
+        device,
+    )
 
 
 def time_denoise(study: Study, device, variant: str) -> float:
     """A step of the sampler."""
-    torch.set_float32_matmul_precision("high")
     model = build_model(study.structure(variant), seed=0)
     model = compress(model, study.operations(variant)).eval()
     sampling = study.sampling(variant)
     # Not padded: a batch is as large as it is asked for.
     options = sampling | {"steps": NUM_STEPS, "batch_size": 1}
     num_timesteps = study.training(study.trained_ancestor(variant))["num_timesteps"]
-    latent_sampler = LatentSampler(model, options, num_timesteps, device)
-
-    def call_with(size):
-        indices = np.arange(size)
-        return lambda: latent_sampler.latents(indices, indices % model.num_classes)
-
-    return image_s(call_with, sampling["batch_size"], device) / NUM_STEPS
+    sampler = LatentSampler(model, options, num_timesteps, device)
+    chain_s = image_s(
+        lambda indices: sampler.latents(indices, indices % model.num_classes),
+        np.arange,
+        sampling["batch_size"],
+        device,
+    )
+    return chain_s / NUM_STEPS
 
 
 def time_features(study: Study, device) -> float:
     extractor = build_extractor(**study.evaluation["extractor"])
-
-    def call_with(size):
-        images = made_up_images(size, study.config["data"]["image_size"])
-        return lambda: extractor.batch_features(images)
-
-    return image_s(call_with, study.evaluation["batch_size"], device)
+    images = functools.partial(black_images, study)
+    return image_s(extractor.batch_features, images, study.evaluation["batch_size"], device)
 
 
-def made_up_latents(structure: dict, count: int) -> SimpleNamespace:
-    """What `LatentBatches` reads of a `LatentCache` of `count` images."""
-    side, channels = structure["input_size"], structure["in_channels"]
-    moments = stream(0, "latents").standard_normal((count, 2, 2, channels, side, side), np.float32)
-    return SimpleNamespace(
-        moments=np.abs(moments).astype(np.float16),
-        labels=np.arange(count) % structure["num_classes"],
-        manifest={"shift": [0.0] * channels, "scale": [1.0] * channels},
-    )
-
-
-def made_up_images(count: int, size: int) -> np.ndarray:
-    """Noise, uint8 (count, size, size, 3)."""
-    return stream(0, "images").integers(0, 256, (count, size, size, 3), np.uint8)
+def black_images(study: Study, count: int) -> np.ndarray:
+    """uint8 (count, H, W, 3)."""
+    size = study.config["data"]["image_size"]
+    return np.zeros((count, size, size, 3), np.uint8)
 
 
 def made_up_autoencoder(study: Study, device):
     """The source, or one of the structure that the study trains."""
-    options, image_size = study.config["autoencoder"], study.config["data"]["image_size"]
+    options = study.config["autoencoder"]
     if not options["train"]:
         return load_autoencoder(options["source"], options["revision"], device)
-    channels, latent_channels = options["train"]["channels"], options["latent_channels"]
-    model = build_autoencoder(channels, latent_channels, image_size, seed=0)
-    return model.to(device).eval().requires_grad_(False)
+    sizes = options["train"]["channels"], options["latent_channels"]
+    model = build_autoencoder(*sizes, study.config["data"]["image_size"], seed=0)
+    return model.to(device).eval()
 
 
 TIMERS = {
@@ -165,4 +149,5 @@ TIMERS = {
     "train": time_train,
     "denoise": time_denoise,
     "features": time_features,
+    "compile": lambda study, device: COMPILE_S,  # assumed: minutes of measuring tell no more
 }

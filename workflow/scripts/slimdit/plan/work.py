@@ -4,35 +4,36 @@ import functools
 from dataclasses import dataclass, field
 
 from slimdit.evaluation.features import EXTRACTORS
-from slimdit.plan.jobs import PlannedJob
-from slimdit.study.shards import rows_of_shard
+from slimdit.study.jobs import Job
 from slimdit.study.study import Study
 
 FLOAT_BYTES = 4
 STATE_COPIES = 4  # of each trained weight: itself, its average, two moments
 PASSES_OF_TRAINING = 3  # the one back counts twice
-START_S = 10.0
-COMPILE_S = 60.0
 
 
 @dataclass(frozen=True)
 class JobWork:
     """`amount` steps or images; files: bytes that stay on disk, by file or folder, small files left
-    out; units: how many of each rate, which is named as in `Rates`; fixed_s: seconds besides."""
+    out; units: how many of each kind of work of `TIMERS`, "decode" or "train S2-base"."""
 
     amount: int = 0
     files: dict[str, int] = field(default_factory=dict)
     units: dict[str, float] = field(default_factory=dict)
-    fixed_s: float = START_S
+
+    @property
+    def takes_gpu(self) -> bool:
+        """Whether the rule asks for a GPU: metrics and their features are computed without."""
+        return bool(self.units.keys() - {"features"})
 
 
-def work_of(study: Study, planned: PlannedJob) -> JobWork:
-    """Of a rule that is not listed here a job only starts."""
-    variant, outputs, state = planned.job.variant, planned.job.outputs, planned.job.state
+def work_of(study: Study, job: Job) -> JobWork:
+    """Of a step that is not listed here a job only starts."""
+    variant, outputs, state = job.variant, job.outputs, job.state
     data, autoencoder = study.config["data"], study.config["autoencoder"]
     image_bytes = 3 * data["image_size"] ** 2
     num_train, num_held_out = num_images(study)
-    match planned.rule:
+    match job.step:
         case "select_subset":
             return JobWork(num_train + num_held_out)
         case "train_autoencoder":
@@ -47,7 +48,7 @@ def work_of(study: Study, planned: PlannedJob) -> JobWork:
             files = {outputs["latents"]: num_bytes, state: num_bytes}
             return JobWork(num_train, files, {"encode": 2 * num_train})
         case "make_reference":
-            pooled, spatial = feature_dims(study)
+            pooled, spatial = feature_bytes(study)
             reference = data["num_classes"] * data["reference_per_class"]
             # Training images that samples are compared with one by one, the reference among them.
             wanted = data["num_classes"] * study.evaluation["memorization_per_class"]
@@ -55,9 +56,8 @@ def work_of(study: Study, planned: PlannedJob) -> JobWork:
             stored, count = reference + num_held_out, searched + num_held_out
             files = {
                 outputs["reference"]: stored * image_bytes,
-                outputs["features"]: ((stored + searched) * pooled + reference * spatial)
-                * FLOAT_BYTES,
-                state: count * (pooled + spatial) * FLOAT_BYTES,
+                outputs["features"]: (stored + searched) * pooled + reference * spatial,
+                state: count * (pooled + spatial),
             }
             return JobWork(count, files, {"features": count})
         case "train":
@@ -68,33 +68,20 @@ def work_of(study: Study, planned: PlannedJob) -> JobWork:
             return JobWork(training["steps"], files, {f"train {variant}": images})
         case "compress":
             return JobWork(files={outputs["checkpoint"]: model_bytes(study, variant)[0]})
-        case "sample" | "sample_shard":
-            sampling, count = study.sampling(variant), num_sampled(study, variant)
-            files = {}
-            if planned.shard:
-                count = len(rows_of_shard(planned.shard, count, sampling["batch_size"]))
-            else:
-                files = {outputs["samples"]: count * image_bytes}
-            made = 0 if planned.num_shards else count
-            units = {f"denoise {variant}": sampling["steps"] * made, "decode": made}
-            return JobWork(made, files, units)
+        case "sample":
+            count = num_sampled(study, variant)
+            steps = study.sampling(variant)["steps"] * count
+            files = {outputs["samples"]: count * image_bytes}
+            return JobWork(count, files, {f"denoise {variant}": steps, "decode": count})
         case "evaluate":
             count, kept = num_sampled(study, variant), study.sampling(variant)["num_samples"]
-            pooled, spatial = feature_dims(study)
-            files = {
-                outputs["features"]: kept * pooled * FLOAT_BYTES,
-                state: count * (pooled + spatial) * FLOAT_BYTES,
-            }
+            pooled, spatial = feature_bytes(study)
+            files = {outputs["features"]: kept * pooled, state: count * (pooled + spatial)}
             return JobWork(count, files, {"features": count})
         case "measure_speed":
-            # A pass through a model is taken to be as long as one of its sampler.
-            speed, models = study.config["speed"], {variant, study.parent(variant)} - {None}
-            passes = speed["warmup_iterations"] + speed["timed_iterations"]
-            passes *= sum(speed["eager_batch_sizes"] + speed["compiled_batch_sizes"])
-            is_guided = {name: study.sampling(name)["guidance_scale"] != 1 for name in models}
-            units = {f"denoise {name}": passes / (1 + is_guided[name]) for name in models}
-            num_compiled = len(models) * len(speed["compiled_batch_sizes"])
-            return JobWork(units=units, fixed_s=START_S + COMPILE_S * num_compiled)
+            num_models = 1 + bool(study.parent(variant))
+            sizes = study.config["speed"]["compiled_batch_sizes"]
+            return JobWork(units={"compile": num_models * len(sizes)})
     return JobWork()
 
 
@@ -113,11 +100,12 @@ def num_sampled(study: Study, variant: str) -> int:
     return sampling["num_samples"] * sampling["num_sets"]
 
 
-def feature_dims(study: Study) -> tuple[int, int]:
-    """Dimensions of the pooled and the spatial features of an image."""
+def feature_bytes(study: Study) -> tuple[int, int]:
+    """Of the pooled and of the spatial features of an image."""
     options = dict(study.evaluation["extractor"])
-    name = options.pop("name")
-    return EXTRACTORS[name].feature_dims(study.config["data"]["image_size"], **options)
+    extractor = EXTRACTORS[options.pop("name")]
+    pooled, spatial = extractor.feature_dims(study.config["data"]["image_size"], **options)
+    return FLOAT_BYTES * pooled, FLOAT_BYTES * spatial
 
 
 @functools.cache
