@@ -164,7 +164,7 @@ def _compression_problems(study, variant: str) -> Iterator[str]:
             if position >= 0:
                 yield problem
             return
-        for size, option in compression.attributes["leaves"].items():
+        for size, option in compression.outline.leaves.items():
             sizes[size] = options[option]
         before = compression.name
 
@@ -173,16 +173,16 @@ def _misfits(
     compression: ComponentSource, before: str | None, options: dict, sizes: dict, where: str
 ) -> Iterator[str]:
     """before: the compression that was applied before this one, if one was."""
-    known, asked = components("compression"), compression.attributes
+    known, asked = components("compression"), compression.outline
     where_it_is = f"{where} is {compression.name}"
-    if before and known[before].attributes["is_last"]:
+    if before and known[before].outline.is_last:
         yield f"{where_it_is} of what {before} made; {before} should come last."
-    if attribute := asked["needs"]:
+    if attribute := asked.needs:
         attentions = components("attention").items()
-        able = [name for name, each in attentions if each.attributes[attribute]]
+        able = [name for name, each in attentions if getattr(each.outline, attribute)]
         if (name := sizes["attention"]["name"]) not in able:
             yield f"{where_it_is} of {name} attention; it needs {either(able)}."
-    hidden_size, multiple = sizes["hidden_size"], asked["multiple_of"]
+    hidden_size, multiple = sizes["hidden_size"], asked.multiple_of
     if hidden_size % multiple:
         yield f"{where_it_is}: hidden_size {hidden_size} is not a multiple of {multiple}."
     for problem in _limit_problems(compression, options, sizes, where):
