@@ -2,17 +2,57 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from slimdit.reporting.columns import OVER_SEEDS
 from slimdit.reporting.figures.labels import place_labels
-from slimdit.reporting.figures.style import (
-    GREY,
-    SMALL_PT,
-    grid_of_panels,
-    logarithmic,
-    point_style,
-)
+from slimdit.reporting.figures.style import GREY, SMALL_PT, logarithmic, page, point_style
+from slimdit.reporting.results import StudyResults
+
+
+def draw_pareto(study: StudyResults) -> Figure:
+    """The latency is that of compiled models where every one was timed so."""
+    table, fd = study.table, study.names.fd_column
+    mode = "compiled" if table["latency_ms_compiled"].notna().all() else "eager"
+    batch = f"batch size {study.speed_batch_size}"
+    macs = next(column for column in study.columns if column.name == "macs")
+    macs_unit, macs_size = macs.unit(table["macs"].max())
+    costs = {
+        f"Latency of one pass, {mode}, {batch} (ms)": table[f"latency_ms_{mode}"],
+        f"{macs_unit} of one pass of one image": table["macs"] / macs_size,
+        f"Peak memory, eager, {batch} ({'; '.join(['MB', *study.peak_memory_kinds])})": (
+            table["peak_memory_bytes"] / 1e6
+        ),
+    }
+    points = table[["group"]].assign(distance=table[fd], std=table[f"{fd}{OVER_SEEDS}"])
+    planes = {label: points.assign(cost=cost) for label, cost in costs.items()}
+    return pareto_figure(planes, study.names.fd_label)
+
+
+def pareto_figure(planes: dict[str, pd.DataFrame], distance_label: str) -> Figure:
+    """A panel for each label of a cost.
+
+    planes: label -> points: by variant its group, cost, distance and the distance's std over seeds,
+    cost and distance better when smaller and NaN where they were not measured.
+    """
+    groups = pd.concat(planes.values())["group"].unique()
+    styles = {group: point_style(index) for index, group in enumerate(groups)}
+    panel_inch = np.clip(1.7 + 0.06 * max(map(len, planes.values())), 2.4, 3.4)
+    figure = page(len(planes) * (panel_inch + 0.5) + 0.35)
+    panels = figure.subplots(len(planes), squeeze=False)[:, 0]
+    for axes, (cost_label, points) in zip(panels, planes.items(), strict=True):
+        axes.set(xlabel=cost_label, ylabel=distance_label)
+        _draw_points(axes, points, styles)
+    handles = [Line2D([], [], linestyle="", label=group, **styles[group]) for group in groups]
+    handles.append(Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front"))
+    spacing = {"handletextpad": 0.2, "columnspacing": 1.0}
+    figure.legend(handles=handles, loc="outside upper center", ncols=7, **spacing)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # The labels' places are found for these sizes of the panels.
+    for axes, points in zip(panels, planes.values(), strict=True):
+        _draw_front(axes, points.dropna(subset=["cost", "distance"]), styles)
+    return figure
 
 
 def pareto_front(cost: np.ndarray, distance: np.ndarray) -> np.ndarray:
@@ -24,50 +64,9 @@ def pareto_front(cost: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return np.array(front, dtype=int)
 
 
-def pareto_figure(planes: dict[str, pd.DataFrame], distance_label: str) -> Figure:
-    """A panel for each label of a cost.
-
-    planes: label -> points: by variant its group, cost, distance and the distance's std over seeds,
-    cost and distance better when smaller and NaN where they were not measured.
-    """
-    groups = list(pd.concat(planes.values())["group"].unique())
-    most = max(map(len, planes.values()))
-    panel_inch = 2.4 if most <= 12 else min(2.4 + 0.06 * (most - 12), 3.4)
-    legend_inch = 0.35
-    height_inch = len(planes) * (panel_inch + 0.5) + legend_inch
-    figure, panels = grid_of_panels(
-        (len(planes), 1),
-        height_inch,
-        bottom_inch=0.45,
-        top_inch=legend_inch,
-        left=0.09,
-        right=0.985,
-        hspace=0.5 / panel_inch,
-    )
-    for axes, (cost_label, points) in zip(panels[:, 0], planes.items(), strict=True):
-        axes.set_xlabel(cost_label)
-        axes.set_ylabel(distance_label)
-        _draw_plane(axes, points, groups)
-    handles = [
-        plt.Line2D([], [], linestyle="", label=group, **point_style(index))
-        for index, group in enumerate(groups)
-    ]
-    handles.append(plt.Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front"))
-    figure.legend(
-        handles=handles,
-        loc="upper center",
-        ncols=min(len(handles), 7),
-        bbox_to_anchor=(0.5, 1.0),
-        handletextpad=0.2,
-        columnspacing=1.0,
-    )
-    return figure
-
-
-def _draw_plane(axes, points: pd.DataFrame, groups: list[str]) -> None:
+def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict]) -> None:
     drawn = points.dropna(subset=["cost", "distance"])
-    missing = points.index.difference(drawn.index, sort=False)
-    if len(missing):
+    if missing := [variant for variant in points.index if variant not in drawn.index]:
         axes.text(
             0.99,
             0.98,
@@ -79,47 +78,28 @@ def _draw_plane(axes, points: pd.DataFrame, groups: list[str]) -> None:
             color=GREY,
             wrap=True,
         )
+    for axis, values in ((axes.xaxis, drawn["cost"]), (axes.yaxis, drawn["distance"])):
+        if values.min() > 0 and values.max() > 2 * values.min():
+            logarithmic(axis, values.min(), values.max())
+    axes.margins(0.12)  # room for labels
+    axes.grid(True)
+    dots = {"linestyle": "", "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.4}
+    for group, of in drawn.groupby("group", sort=False):
+        spread = of["std"].to_numpy(float)
+        style = {**styles[group], **dots, "elinewidth": 0.8, "zorder": 3}
+        axes.errorbar(of["cost"], of["distance"], spread, **style)
+
+
+def _draw_front(axes, drawn: pd.DataFrame, styles: dict[str, dict]) -> None:
+    """The border of what the points of the front dominate, and the points' labels."""
     if drawn.empty:
         return
     cost, distance = drawn["cost"].to_numpy(float), drawn["distance"].to_numpy(float)
-    for axis, values in ((axes.xaxis, cost), (axes.yaxis, distance)):
-        _scale(axis, values)
-    axes.grid(True)
-
+    right, top = axes.get_xlim()[1], axes.get_ylim()[1]
+    axes.autoscale(False)
     front = pareto_front(cost, distance)
-    line = _staircase(cost[front], distance[front], axes.get_xlim()[1], axes.get_ylim()[1])
+    steps = np.repeat(cost[front], 2), np.repeat(distance[front], 2)
+    line = np.column_stack([np.append(steps[0], right), np.insert(steps[1], 0, top)])
     axes.plot(*line.T, color=GREY, linewidth=0.9, zorder=1)
-    for point in drawn.itertuples():
-        axes.errorbar(
-            point.cost,
-            point.distance,
-            yerr=point.std if pd.notna(point.std) else None,
-            **point_style(groups.index(point.group)),
-            markersize=5,
-            markeredgecolor="white",
-            markeredgewidth=0.4,
-            elinewidth=0.8,
-            zorder=3,
-        )
-    colours = [point_style(groups.index(group))["color"] for group in drawn["group"]]
-    place_labels(axes, cost, distance, list(drawn.index), colours, SMALL_PT, line)
-
-
-def _staircase(cost: np.ndarray, distance: np.ndarray, right: float, top: float) -> np.ndarray:
-    """Corners (2F + 1, 2) of the border of what F points of the front dominate."""
-    return np.column_stack(
-        [np.append(np.repeat(cost, 2), right), np.insert(np.repeat(distance, 2), 0, top)]
-    )
-
-
-def _scale(axis, values: np.ndarray) -> None:
-    """Logarithmic where positive values spread widely; room for labels on both sides."""
-    low, high = values.min(), values.max()
-    if low > 0 and high > 2 * low:
-        logarithmic(axis, low, high)
-        room = (high / low) ** 0.12
-        limits = (low / room, high * room)
-    else:
-        room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
-        limits = (low - room, high + room)
-    axis.axes.set(**{f"{axis.axis_name}lim": limits})
+    colours = [styles[group]["color"] for group in drawn["group"]]
+    place_labels(axes, cost, distance, list(drawn.index), colours, line)

@@ -1,19 +1,36 @@
 """Figure 3: every variant's images of the same prompts from the same noise."""
 
 import itertools
-import textwrap
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from slimdit.reporting.figures.style import PAGE_WIDTH_INCH, SMALL_PT, axes_at
+from slimdit.reporting.figures.style import (
+    PAGE_WIDTH_INCH,
+    SMALL_PT,
+    page,
+    row_positions,
+    wrapped,
+)
+from slimdit.reporting.results import Row
+from slimdit.storage.files import load_npz
 
 LABEL_INCH = 1.1
-GROUP_INCH = 0.32  # of LABEL_INCH, for the group's name
-GROUP_GAP_INCH = 0.1
-LINE_INCH = 0.12
+GROUP_INCH = 0.16  # from the left, middle of a group's name
+TOP_INCH = 0.35
+GROUP_GAP = 0.13  # of an image's height
 CELL_MARGIN = 0.02  # of an image's side, white on every side
+
+
+def draw_samples(rows: list[Row], images: dict[str, np.ndarray], names: list[str]) -> Figure:
+    return samples_figure([(row.group, row.variant, images[row.variant]) for row in rows], names)
+
+
+def read_prompts(rows: list[Row], paths: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Images (P, H, W, 3) uint8 of each variant, and the names of the P prompts."""
+    files = [load_npz(path) for path in paths]
+    images = {row.variant: file["arr_0"] for row, file in zip(rows, files, strict=True)}
+    return images, files[0]["names"].tolist()
 
 
 def samples_figure(
@@ -24,51 +41,56 @@ def samples_figure(
 ) -> Figure:
     """One row of images per (group, label, images); columns are the prompts `names`.
 
-    images: (P, H, W, 3) uint8, P = len(names). A little space separates groups; `bottom_inch` of
-    space is left below.
+    images: (P, H, W, 3) uint8, P = len(names), H = W. A little space separates groups;
+    `bottom_inch` of space is left below.
     """
-    cell_inch = (PAGE_WIDTH_INCH - LABEL_INCH) / max(len(names), 1)
+    groups, labels, images = zip(*strips, strict=True)
+    picture, middles = _picture(images, row_positions(groups, GROUP_GAP))
+    width_inch = PAGE_WIDTH_INCH - LABEL_INCH
+    pixel_inch = width_inch / picture.shape[1]
+    height_inch = picture.shape[0] * pixel_inch
+    cell_inch = width_inch / len(names)
+
+    figure = page(height_inch + bottom_inch + TOP_INCH, layout="none")
+    axes = axes_at(figure, LABEL_INCH, bottom_inch, width_inch, height_inch)
+    axes.imshow(picture, interpolation="antialiased", aspect="auto")
+    axes.set_frame_on(False)
     headings = [wrapped(name.replace("_", " "), cell_inch) for name in names]
-    heading_inch = 0.08 + LINE_INCH * max(heading.count("\n") + 1 for heading in headings)
-    groups = [list(members) for _, members in itertools.groupby(strips, lambda strip: strip[0])]
-    gaps_inch = (len(groups) - 1) * GROUP_GAP_INCH
-    height_inch = heading_inch + len(strips) * cell_inch + gaps_inch + bottom_inch
-    figure = plt.figure(figsize=(PAGE_WIDTH_INCH, height_inch))
-
-    def write(left_inch: float, up_inch: float, text: str, **style) -> None:
-        style = {"fontsize": SMALL_PT, "linespacing": 1.3, **style}
-        figure.text(left_inch / PAGE_WIDTH_INCH, up_inch / height_inch, text, **style)
-
-    top_inch = height_inch - heading_inch
-    for column, heading in enumerate(headings):
-        centre_inch = LABEL_INCH + (column + 0.5) * cell_inch
-        write(centre_inch, top_inch + 0.04, heading, ha="center", va="bottom", linespacing=1.1)
-    for members in groups:
-        if named_groups:
-            span_inch = len(members) * cell_inch
-            name = wrapped(members[0][0], span_inch)
-            centred = {"ha": "center", "va": "center", "weight": "bold", "linespacing": 1.1}
-            write(GROUP_INCH / 2, top_inch - span_inch / 2, name, rotation=90, **centred)
-        for _, label, images in members:
-            top_inch -= cell_inch
-            middle_inch = top_inch + cell_inch / 2
-            write(LABEL_INCH - 0.06, middle_inch, label, ha="right", va="center")
-            _draw_row(figure, images, top_inch, cell_inch)
-        top_inch -= GROUP_GAP_INCH
+    axes.set_xticks((np.arange(len(names)) + 0.5) * cell_inch / pixel_inch, headings)
+    axes.set_yticks(middles, labels, linespacing=1.3)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    if named_groups:
+        for group, rows in itertools.groupby(zip(groups, middles, strict=True), lambda row: row[0]):
+            middles_of = [middle for _, middle in rows]
+            axes.annotate(
+                wrapped(group, len(middles_of) * cell_inch),
+                (GROUP_INCH / PAGE_WIDTH_INCH, np.mean(middles_of)),
+                xycoords=("figure fraction", "data"),
+                rotation=90,
+                ha="center",
+                va="center",
+                weight="bold",
+                fontsize=SMALL_PT,
+            )
     return figure
 
 
-def _draw_row(figure: Figure, images: np.ndarray, bottom_inch: float, cell_inch: float) -> None:
-    """Images (P, H, W, 3) side by side in one picture, each with a white margin."""
-    num_images, side, _, _ = images.shape
-    margin = max(1, round(CELL_MARGIN * side))
-    padded = np.pad(images, ((0, 0), *[(margin, margin)] * 2, (0, 0)), constant_values=255)
-    axes = axes_at(figure, LABEL_INCH, bottom_inch, num_images * cell_inch, cell_inch)
-    axes.imshow(np.concatenate(padded, axis=1), interpolation="antialiased", aspect="auto")
-    axes.axis("off")
+def axes_at(
+    figure: Figure, left_inch: float, bottom_inch: float, width_inch: float, height_inch: float
+):
+    """Axes at a place of the figure that is given in inches."""
+    size_inch = np.tile(figure.get_size_inches(), 2)
+    return figure.add_axes(np.array([left_inch, bottom_inch, width_inch, height_inch]) / size_inch)
 
 
-def wrapped(name: str, width_inch: float) -> str:
-    """A name in lines that fit the width: hubble deep field -> hubble deep / field."""
-    num_characters = max(6, int(width_inch / (0.6 * SMALL_PT / 72)))
-    return textwrap.fill(name, num_characters, break_long_words=False)
+def _picture(images: list[np.ndarray], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All images (P, H, W, 3) in one, a row of it for each, and where the rows' middles are."""
+    margin = max(1, round(CELL_MARGIN * images[0].shape[1]))
+    around = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+    rows = [np.concatenate(np.pad(each, around, constant_values=255), axis=1) for each in images]
+    height, width, _ = rows[0].shape
+    tops = np.round(height * positions).astype(int)
+    picture = np.full((tops[-1] + height, width, 3), 255, np.uint8)
+    for row, top in zip(rows, tops, strict=True):
+        picture[top : top + height] = row
+    return picture, tops + height / 2

@@ -4,15 +4,32 @@ import math
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from slimdit.reporting.figures.style import COLOURS, GREY, PAGE_WIDTH_INCH, SMALL_PT, grid_of_panels
+from slimdit.reporting.columns import CHANGE, OVER_BASE
+from slimdit.reporting.figures.style import COLOURS, GREY, SMALL_PT, message, page, row_positions
+from slimdit.reporting.results import StudyResults
 
 MACS, TIME = COLOURS[5], COLOURS[0]
 BAR = 0.36
 ROW_INCH = 0.27
 WORST_PERCENT = -100.0  # where bars are cut, so that one row does not flatten the others
+
+
+def draw_savings(study: StudyResults) -> Figure:
+    """In the mode in which most rows were timed; compiled where both were."""
+    table = study.table[study.table["parent"].notna()]
+    if table.empty:
+        return message("No variant of this study has a parent.")
+    mode = max(("compiled", "eager"), key=lambda mode: table[f"{OVER_BASE}_{mode}"].count())
+    savings = table[["group"]].assign(
+        macs_percent=-table[f"macs{CHANGE}"],
+        time_percent=100 * (1 - table[f"{OVER_BASE}_{mode}"]),
+        # The faster the pass, the more is saved.
+        time_percent_q25=100 * (1 - table[f"{OVER_BASE}_{mode}_q75"]),
+        time_percent_q75=100 * (1 - table[f"{OVER_BASE}_{mode}_q25"]),
+    )
+    return savings_figure(savings, f"{mode}, batch size {study.speed_batch_size}")
 
 
 def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
@@ -21,56 +38,34 @@ def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
     savings: by variant its group, and in percent of the parent's cost macs_percent, time_percent
     and the latter's quartiles, negative where it costs more; NaN where it was not measured.
     """
-    rows = _positions(savings["group"])
-    height_inch = ROW_INCH * (rows[-1] + 1) + 0.95
-    longest = max(map(len, savings.index))
-    left = min(0.1 + 0.065 * longest, 2.5) / PAGE_WIDTH_INCH
-    figure, ((axes,),) = grid_of_panels(
-        (1, 1), height_inch, bottom_inch=0.45, top_inch=0.4, left=left, right=0.97
-    )
-    for saving, y in zip(savings.itertuples(), rows, strict=True):
-        quartiles = (saving.time_percent_q25, saving.time_percent_q75)
-        _draw_bar(axes, y - BAR / 2, saving.macs_percent, None, MACS)
-        _draw_bar(axes, y + BAR / 2, saving.time_percent, quartiles, TIME)
+    rows = row_positions(savings["group"].tolist(), gap=0.5)
+    percents = savings.drop(columns="group").astype(float)
+    figure = page(ROW_INCH * (rows[-1] + 1) + 0.95)
+    axes = figure.subplots()
+    _draw_bars(axes, rows - BAR / 2, percents["macs_percent"], MACS, "multiply-accumulates")
+    _draw_bars(axes, rows + BAR / 2, percents["time_percent"], TIME, "time of one pass")
+    low, high = percents["time_percent_q25"], percents["time_percent_q75"]
+    whiskers = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.5}
+    axes.errorbar((low + high) / 2, rows + BAR / 2, xerr=(high - low) / 2, **whiskers)
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_yticks(rows, savings.index)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows[-1] + 0.6, rows[0] - 0.6)
-    axes.set_xlim(*_limits(savings))
+    ends = np.append(percents, (-10.0, 10.0))
+    axes.set_xlim(max(np.nanmin(ends) - 3, WORST_PERCENT), min(np.nanmax(ends) + 3, 100))
     axes.grid(True, axis="x")
     axes.set_xlabel(f"Saved, % of the parent's (time: {how}, with quartiles)")
-    handles = [
-        plt.Rectangle((0, 0), 1, 1, color=MACS, label="multiply-accumulates"),
-        plt.Rectangle((0, 0), 1, 1, color=TIME, label="time of one pass"),
-    ]
-    figure.legend(handles=handles, loc="upper center", ncols=2, bbox_to_anchor=(0.57, 1.0))
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
-def _draw_bar(axes, y: float, percent: float, quartiles, colour: str) -> None:
-    style = {"va": "center", "fontsize": SMALL_PT - 1, "color": GREY}
-    if math.isnan(percent):
-        axes.text(1, y, "not measured", **style)
-        return
-    shown = max(percent, WORST_PERCENT)
-    axes.barh(y, shown, height=BAR, color=colour, linewidth=0)
-    if shown != percent:
-        style["color"] = "white" if colour == TIME else "black"
-        axes.text(WORST_PERCENT + 1, y, f"{percent:.0f}%", **style)
-    elif quartiles:
-        low, high = (max(each, WORST_PERCENT) for each in quartiles)
-        axes.plot([low, high], [y, y], color="black", linewidth=0.8, solid_capstyle="butt")
-        axes.plot([low, high], [y, y], "|", color="black", markersize=3, markeredgewidth=0.8)
-
-
-def _positions(groups: pd.Series) -> list[float]:
-    """Of the rows, from the top, a row being 1 high; half a row separates groups."""
-    is_new = groups != groups.shift(fill_value=groups.iloc[0])
-    return (np.arange(len(groups)) + 0.5 * is_new.cumsum()).tolist()
-
-
-def _limits(savings: pd.DataFrame) -> tuple[float, float]:
-    """Of the horizontal axis, zero in it."""
-    ends = np.append(savings.drop(columns="group").to_numpy(float), (-10.0, 10.0))
-    low, high = np.nanmin(ends), np.nanmax(ends)
-    return max(low - 3, WORST_PERCENT), min(high + 3, 100)
+def _draw_bars(axes, rows: np.ndarray, percents: pd.Series, colour: str, label: str) -> None:
+    shown = percents.clip(lower=WORST_PERCENT)
+    axes.barh(rows, shown, height=BAR, color=colour, linewidth=0, label=label)
+    for y, percent in zip(rows, percents, strict=True):
+        style = {"va": "center", "fontsize": SMALL_PT - 1}
+        if math.isnan(percent):
+            axes.text(1, y, "not measured", color=GREY, **style)
+        elif percent < WORST_PERCENT:
+            text_colour = "white" if colour == TIME else "black"
+            axes.text(WORST_PERCENT + 1, y, f"{percent:.0f}%", color=text_colour, **style)

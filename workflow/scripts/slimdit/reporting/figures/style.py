@@ -1,22 +1,20 @@
 """How every figure looks, and how it is written: equal inputs give equal bytes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import itertools
+import textwrap
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from slimdit.storage.files import atomic_path
 
 PAGE_WIDTH_INCH = 7.0
 SMALL_PT = 7
-DOTS_PER_INCH = 200
 
 # Okabe and Ito's colours, without the yellow that is too pale for a line on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -42,59 +40,33 @@ SETTINGS = {
     "grid.color": "#DDDDDD",
     "axes.axisbelow": True,
     "figure.dpi": 100,
+    "savefig.dpi": 200,
     "svg.hashsalt": "slimdit",
 }
 
 
-@contextmanager
-def styled() -> Iterator[None]:
-    """Draw in the project's style; figures left open are closed."""
-    with plt.rc_context({**matplotlib.rcParamsDefault, **SETTINGS, "backend": "Agg"}):
-        try:
-            yield
-        finally:
-            plt.close("all")
+def styled() -> AbstractContextManager:
+    """Within it, figures are in the project's style."""
+    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS, "backend": "Agg"})
 
 
 def save(figure: Figure, png: str | Path, svg: str | Path, source: str) -> None:
     """Write both files, without dates; `source` goes into their metadata."""
-    description = f"slimdit {source}"
-    metadata = {"png": {"Software": None, "Source": description}, "svg": {"Date": None}}
-    metadata["svg"] |= {"Creator": None, "Source": description}
+    without = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     for path, kind in ((png, "png"), (svg, "svg")):
+        metadata = without[kind] | {"Source": f"slimdit {source}"}
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=kind, dpi=DOTS_PER_INCH, metadata=metadata[kind])
+            figure.savefig(temporary, format=kind, metadata=metadata)
 
 
-def grid_of_panels(
-    shape: tuple[int, int],
-    height_inch: float,
-    bottom_inch: float,
-    top_inch: float,
-    sharex: bool = False,
-    **grid: object,
-) -> tuple[Figure, np.ndarray]:
-    """A figure as wide as the page, and its panels (rows, columns) between the margins.
-
-    grid: of matplotlib's GridSpec, left and right as fractions of the width.
-    """
-    grid |= {"bottom": bottom_inch / height_inch, "top": 1 - top_inch / height_inch}
-    size = (PAGE_WIDTH_INCH, height_inch)
-    return plt.subplots(*shape, squeeze=False, sharex=sharex, figsize=size, gridspec_kw=grid)
-
-
-def axes_at(
-    figure: Figure, left_inch: float, bottom_inch: float, width_inch: float, height_inch: float
-):
-    """Axes at a place of the figure that is given in inches."""
-    total_inch, up_inch = figure.get_size_inches()
-    place = (left_inch / total_inch, bottom_inch / up_inch)
-    return figure.add_axes((*place, width_inch / total_inch, height_inch / up_inch))
+def page(height_inch: float, layout: str = "constrained") -> Figure:
+    """An empty figure as wide as the page; layout: of its panels, "none" where axes are placed."""
+    return Figure(figsize=(PAGE_WIDTH_INCH, height_inch), layout=layout)
 
 
 def message(text: str) -> Figure:
     """A figure that says why there is nothing to draw."""
-    figure = plt.figure(figsize=(PAGE_WIDTH_INCH, 1.0))
+    figure = page(1.0, layout="none")
     figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure
 
@@ -112,12 +84,24 @@ def point_style(index: int) -> dict:
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
+def row_positions(groups: Sequence[str], gap: float) -> np.ndarray:
+    """Of rows in order, in heights of one row: `gap` more where the group changes."""
+    changes = [before != after for before, after in itertools.pairwise(groups)]
+    return np.arange(len(groups)) + gap * np.cumsum([False, *changes])
+
+
+def wrapped(name: str, width_inch: float) -> str:
+    """A name in lines that fit the width: hubble deep field -> hubble deep / field."""
+    num_characters = max(6, int(width_inch / (0.6 * SMALL_PT / 72)))
+    return textwrap.fill(name, num_characters, break_long_words=False)
+
+
 def logarithmic(axis, low: float, high: float) -> None:
     """Make the axis logarithmic, with plain numbers at about as many ticks whatever its range."""
     subs = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high < 5 * low else (1, 2, 3, 5)
     if high > 30 * low:
         subs = (1,) if high > 1000 * low else (1, 3)
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(plt.LogLocator(subs=subs, numticks=50))
-    axis.set_minor_locator(plt.NullLocator())
-    axis.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_locator(LogLocator(subs=subs, numticks=50))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
