@@ -7,7 +7,7 @@ from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 from slimdit.compute import precision
 from slimdit.compute.precision import autocast, chosen_dtype
 from slimdit.models.build import build_model, compress
-from slimdit.models.inference_weights import store_weights
+from slimdit.models.component import store_weights
 from slimdit.models.mlp.moe import MixtureOfExperts
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

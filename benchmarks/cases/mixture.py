@@ -7,7 +7,7 @@ from ratios import matmuls_alone, speedup_apart, tolerance_of
 from sides import Side
 
 from slimdit.compute.precision import autocast, name_of
-from slimdit.models.inference_weights import store_weights
+from slimdit.models.component import store_weights
 from slimdit.profiling.cost import count_macs
 from slimdit.profiling.latency import compile_blocks, random_inputs
 from slimdit.study.study import Study

@@ -8,7 +8,7 @@ from ratios import speedup
 
 from slimdit.compute.allocator import keep_freed_memory
 from slimdit.compute.precision import name_of
-from slimdit.models.inference_weights import store_weights
+from slimdit.models.component import store_weights
 from slimdit.profiling.latency import compile_blocks, forward, random_inputs
 from slimdit.study.study import Study
 

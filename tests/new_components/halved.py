@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from slimdit.core.options import Divides
 from slimdit.models import ops
-from slimdit.models.mlp.base import Mlp
+from slimdit.models.component import Mlp
 
 
 class HalvedMlp(Mlp):

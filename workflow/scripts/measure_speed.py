@@ -15,7 +15,7 @@ def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_ch
     from slimdit.jobs.provenance import origin
     from slimdit.models.build import build_compressions
     from slimdit.models.checkpoint import load_variant, read_metadata
-    from slimdit.models.inference_weights import store_weights
+    from slimdit.models.component import store_weights
     from slimdit.profiling.cost import count_macs
     from slimdit.profiling.energy import energy_counter
     from slimdit.profiling.latency import forward, random_inputs

@@ -9,7 +9,7 @@ from slimdit.core.options import RENAMED, fits, limit_problems, limits_of, type_
 
 
 class Registry(Mapping):
-    """Classes by name, one file each.
+    """Classes by name.
 
     A component's options are the parameters of its constructor behind those that the code gives.
 

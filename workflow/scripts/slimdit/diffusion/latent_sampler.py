@@ -13,8 +13,8 @@ from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
 from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.samplers import SAMPLERS
+from slimdit.models.component import store_weights
 from slimdit.models.dit import DiT
-from slimdit.models.inference_weights import store_weights
 
 LARGEST_GRAPH = 32  # images of a batch whose kernels are too short to be launched one by one
 

@@ -1,7 +1,9 @@
 """What the model's other rooms may ask of a block's attention and MLP, whichever they are."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
+import torch
 from torch import nn
 
 AUTOCAST_LAYERS = (nn.Linear, nn.Conv2d)
@@ -23,6 +25,27 @@ class Component(nn.Module):
         return autocast_parameters(self)
 
 
+class Attention(Component):
+    """(B, N, C) -> (B, N, C).
+
+    An attention whose heads can be removed one by one declares where they lie: `head_outputs` names
+    the linear layers whose outputs are (packed, num_heads, head_dim), each with how many are packed
+    in it, and `head_inputs` those whose inputs are (num_heads, head_dim).
+    """
+
+    head_outputs: ClassVar[dict[str, int]] = {}
+    head_inputs: ClassVar[tuple[str, ...]] = ()
+
+    num_heads: int
+    head_dim: int
+
+
+class Mlp(Component):
+    """(B, N, C) -> (B, N, C), and where the tokens were routed, None where they are not."""
+
+    routes_tokens = False
+
+
 def linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     return ((name, each) for name, each in module.named_modules() if isinstance(each, nn.Linear))
 
@@ -37,3 +60,13 @@ def autocast_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
     for child in module.children():
         is_component = isinstance(child, Component)
         yield from child.autocast_parameters() if is_component else autocast_parameters(child)
+
+
+def store_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Convert, in place, the weights that would be converted in every pass: the bits of autocast.
+
+    Quantized layers stay as they are.
+    """
+    if dtype != torch.float32:
+        for parameter in autocast_parameters(model):
+            parameter.data = parameter.data.to(dtype)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimdit.core.options import Divides, MultipleOf
-from slimdit.models.attention.base import Attention
+from slimdit.models.component import Attention
 from slimdit.models.initialization import packed_projection
 
 POWER = 3

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from slimdit.core.options import AtLeast, MultipleOf
 from slimdit.models import ops
-from slimdit.models.attention.base import Attention
+from slimdit.models.component import Attention
 from slimdit.models.initialization import packed_projection
 
 

@@ -7,9 +7,9 @@ COMPRESSION = Registry(
     __name__,
     {
         "prune_heads": "prune_heads.PruneHeads",
-        "int8_weight_only": "int8_weight_only.Int8WeightOnly",
-        "int8_dynamic": "int8_dynamic.Int8Dynamic",
-        "fp8_dynamic": "fp8_dynamic.Fp8Dynamic",
-        "int4_weight_only": "int4_weight_only.Int4WeightOnly",
+        "int8_weight_only": "quantization.Int8WeightOnly",
+        "int8_dynamic": "quantization.Int8Dynamic",
+        "fp8_dynamic": "quantization.Fp8Dynamic",
+        "int4_weight_only": "quantization.Int4WeightOnly",
     },
 )

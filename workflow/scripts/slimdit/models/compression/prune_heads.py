@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost
-from slimdit.models.attention.base import Attention
+from slimdit.models.component import Attention
 from slimdit.models.compression.base import Compression
 
 

@@ -2,6 +2,7 @@
 Training-to-Serving Model Optimization", arXiv:2507.16099.
 """
 
+import importlib.util
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +13,8 @@ from slimdit.core.errors import InputError
 from slimdit.models import ops
 from slimdit.models.component import Component, linear_layers
 from slimdit.models.compression.base import Compression
+
+FP8_CAPABILITY = (8, 9)  # of a GPU
 
 
 class QuantizedLinear(nn.Linear):
@@ -76,6 +79,19 @@ class Quantization(Compression):
         self.quantize_(layer, self.config)
 
 
+class Int8WeightOnly(Quantization):
+    """torchao's Int8WeightOnlyConfig on every linear layer of more than one input: symmetric int8
+    weights, one scale an output row, activations as they are.
+
+    The weight is dequantized before each multiplication: it saves memory, not arithmetic.
+    """
+
+    configuration = "Int8WeightOnlyConfig"
+
+    def takes(self, layer: nn.Linear) -> bool:
+        return layer.in_features > 1  # torchao takes a column for a group of its own
+
+
 class TokenQuantization(Quantization):
     """On the layers that every token goes through, as the blocks' components name them.
 
@@ -88,3 +104,86 @@ class TokenQuantization(Quantization):
             if isinstance(component, Component):
                 for name, layer in component.token_layers():
                     yield f"{prefix}.{name}", layer
+
+
+class Int8Dynamic(TokenQuantization):
+    """torchao's Int8DynamicActivationInt8WeightConfig where every token goes through: int8 times
+    int8, one scale a row of the weight, one a token of the input. The vector-wise scheme of
+    Dettmers et al., "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale",
+    arXiv:2208.07339.
+    """
+
+    configuration = "Int8DynamicActivationInt8WeightConfig"
+    multiple_of = 8
+
+
+class Fp8Dynamic(TokenQuantization):
+    """What torchao's Float8DynamicActivationFloat8WeightConfig by rows makes of a layer: float8
+    times float8 (Micikevicius et al., "FP8 Formats for Deep Learning", arXiv:2209.05433), one scale
+    a row of the weight, one a token of the input.
+
+    That configuration asks for a GPU where weights are only made; they are made by hand here. On
+    a CPU the results are right, but not fast.
+    """
+
+    multiple_of = 16
+    dtype = torch.bfloat16  # the only one that row-wise kernels return on every GPU
+
+    def __init__(self):
+        # Only quantized variants pay for these imports.
+        from torchao.quantization import Float8MMConfig, Float8Tensor, PerRow
+        from torchao.quantization.quantize_.common import KernelPreference
+        from torchao.quantization.quantize_.workflows import QuantizeTensorToFloat8Kwargs
+
+        self.float8 = Float8Tensor.from_hp
+        # torch's own kernels, whatever other libraries are installed: rows stay comparable.
+        shared = {"granularity": PerRow(), "kernel_preference": KernelPreference.TORCH}
+        self.options = {
+            "mm_config": Float8MMConfig(use_fast_accum=True),
+            "act_quant_kwargs": QuantizeTensorToFloat8Kwargs(**shared),
+            **shared,
+        }
+
+    def quantize(self, layer: nn.Linear) -> None:
+        weight = self.float8(layer.weight.detach().to(self.dtype), **self.options)
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+
+    def unsupported(self, device: torch.device) -> str | None:
+        if device.type != "cuda" or torch.cuda.get_device_capability(device) >= FP8_CAPABILITY:
+            return None
+        major, minor = torch.cuda.get_device_capability(device)
+        return (
+            f"needs a GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell); "
+            f"{torch.cuda.get_device_name(device)} has {major}.{minor}"
+        )
+
+
+class Int4WeightOnly(TokenQuantization):
+    """torchao's Int4WeightOnlyConfig where every token goes through: int4 weights with a scale and
+    a zero for every 128 inputs, activations in bfloat16. It saves memory, not arithmetic.
+
+    Raises InputError where the library of its kernels is not installed.
+    """
+
+    configuration = "Int4WeightOnlyConfig"
+    multiple_of = 16
+    dtype = torch.bfloat16
+
+    def __init__(self):
+        if importlib.util.find_spec("mslk") is None:
+            raise InputError(
+                "int4_weight_only needs the package mslk, which is not installed; "
+                "install the release for this torch that https://github.com/meta-pytorch/MSLK "
+                "names, or leave its row out of the config."
+            )
+        super().__init__()
+
+    def takes(self, layer: nn.Linear) -> bool:
+        return super().takes(layer) and layer.in_features % self.config.group_size == 0
+
+    def quantize(self, layer: nn.Linear) -> None:
+        layer.weight = nn.Parameter(layer.weight.detach().to(self.dtype), requires_grad=False)
+        super().quantize(layer)
+
+    def unsupported(self, device: torch.device) -> str | None:
+        return None if device.type == "cuda" else "needs a CUDA GPU"

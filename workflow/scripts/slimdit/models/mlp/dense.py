@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from slimdit.core.options import AtLeast
 from slimdit.models import ops
-from slimdit.models.mlp.base import Mlp
+from slimdit.models.component import Mlp
 
 
 class DenseMlp(Mlp):

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from slimdit.core.options import AtLeast, AtMost
 from slimdit.models import ops
+from slimdit.models.component import Mlp
 from slimdit.models.initialization import xavier, zeros
-from slimdit.models.mlp.base import Mlp
 
 
 class Routing(NamedTuple):
