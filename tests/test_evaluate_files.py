@@ -88,8 +88,9 @@ def test_files_have_the_metrics_of_their_features(files, sets, extractor, capsys
     of_made = extractor.features(made, 16)
     of_made["probabilities"] = extractor.class_probabilities(of_made["pooled"])
     expected = quality({**extractor.features(real, 16), "labels": labels}, of_made, **MEASURES)
-    names = {"fd": extractor.fd_column, "sfd": extractor.sfd_column}
-    names["classifier_score"] = extractor.score_column
+    called = extractor.metric_names
+    names = {"fd": called.fd_column, "sfd": called.sfd_column}
+    names["classifier_score"] = called.score_column
     found = result["metrics"]
     assert len(found) == len(expected)
     for name, value in expected.items():
@@ -117,8 +118,8 @@ def test_a_folder_is_at_distance_0_of_its_images(files, sets, extractor, names, 
     arguments = [str(files / "real.npz"), str(files / "folder"), *FLAGS]
     assert evaluate.main(arguments) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["metrics"][extractor.fd_column] == pytest.approx(0, abs=1e-9)
-    assert result["metrics"][extractor.sfd_column] == pytest.approx(0, abs=1e-9)
+    assert result["metrics"][extractor.metric_names.fd_column] == pytest.approx(0, abs=1e-9)
+    assert result["metrics"][extractor.metric_names.sfd_column] == pytest.approx(0, abs=1e-9)
     assert result["samples"]["has_labels"] == ("/" in names)
 
 

@@ -65,26 +65,15 @@ def test_backends_agree(tiny, size):
 
 
 @needs_tensorflow
-@pytest.mark.parametrize("fetches", [("softmax:0", "joined:0"), ("mixed_6/join", "pool_1")])
-def test_backends_agree_on_every_operation(tiny, fetches):
+def test_backends_agree_on_every_operation(tiny):
     from slimdit.evaluation.features.tensorflow_graph import TensorFlowGraph
 
-    images = noise_images(2, 60, 90).astype(np.float32)
-    fetches = tuple(fetch if ":" in fetch else f"{fetch}:0" for fetch in fetches)
+    images, fetches = noise_images(2, 60, 90).astype(np.float32), ("mixed_6/join:0", "pool_1:0")
     theirs = TensorFlowGraph(tiny["graph"], "ExpandDims:0", fetches)(images)
     ours = TorchGraph(FrozenGraph(tiny["graph"]), "ExpandDims:0", fetches, "cpu")(images)
     for a, b in zip(ours, theirs, strict=True):
         assert a.shape == b.shape
         assert relative_difference(a, b) < 1e-5
-
-
-def test_a_graph_is_run_from_any_tensor(tiny):
-    """From before Cast and ExpandDims too: uint8 image (H, W, 3)."""
-    image = noise_images(1, 40, 50)
-    graph = FrozenGraph(tiny["graph"])
-    (pooled,) = TorchGraph(graph, "image", ("pool_3",), "cpu")(image[0])
-    expected = build(tiny, backend="torch").batch_features(image)[0]
-    np.testing.assert_array_equal(pooled.reshape(1, -1), expected)
 
 
 @each_backend
@@ -218,6 +207,11 @@ def test_a_graph_that_cannot_be_run_is_refused(tiny, tmp_path):
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
     with pytest.raises(InputError, match="needs the operation 'AvgPool3D'"):
         build(tiny, graph=str(path), md5=md5, backend="torch")
+    graph = GraphDef.FromString(Path(tiny["graph"]).read_bytes())
+    next(node for node in graph.node if node.op == "Conv2D").attr["dilations"].list.i.extend([1, 2])
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(InputError, match=r"'Conv2D' in a form .* at conv/Conv2D; set backend"):
+        TorchGraph(FrozenGraph(path), "ExpandDims:0", ("pool_3:0",), "cpu")
     with pytest.raises(InputError, match="has no tensor 'mixed_99:0'"):
         FrozenGraph(path).order("ExpandDims:0", ("mixed_99:0",))
     path.write_bytes(b"no graph")

@@ -6,6 +6,7 @@ import numpy as np
 
 from slimdit.core.options import AtLeast
 from slimdit.evaluation.features.extractor import Extractor
+from slimdit.evaluation.metric_names import MetricNames
 
 
 class Colours(Extractor):
@@ -13,9 +14,7 @@ class Colours(Extractor):
 
     name = "colours"
     weights_sha256 = "0" * 64
-    fd_column, sfd_column = "fd_colours", "sfd_colours"
-    fd_label, sfd_label = "FD (colours)", "sFD (colours)"
-    score_column, score_label = "score_colours", "Score (colours)"
+    metric_names = MetricNames.of_network("colours", "colours")
 
     def __init__(self, cells: Annotated[int, AtLeast(1)] = 2):
         self.cells = cells

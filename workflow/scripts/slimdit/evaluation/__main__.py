@@ -18,8 +18,6 @@ from slimdit.evaluation.metrics.frechet import (
 from slimdit.evaluation.quality import DISTANCES, quality
 from slimdit.jobs.provenance import origin
 
-NAMED = ("fd", "sfd", "score")  # metrics that are called by the extractor
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 1, with one sentence on stderr, for bad input."""
@@ -107,11 +105,10 @@ def evaluate(
             metrics[name] = frechet_distance_from_statistics(
                 *real.statistics[kind], *feature_statistics(of_samples[kind])
             )
-    description = built.describe()
-    columns = MetricNames.of(description).quality_columns
+    columns = built.metric_names.quality_columns
     return {
         "metrics": {column: metrics[name] for column, name in columns.items() if name in metrics},
-        "extractor": description,
+        "extractor": built.describe(),
         "reference": real.describe(),
         "samples": made.describe(),
         "options": {"batch_size": batch_size, "image_size": image_size, **measures},
@@ -121,8 +118,12 @@ def evaluate(
 
 def table(result: dict) -> str:
     """Metrics of `evaluate`, a line each."""
-    extractor = result["extractor"]
-    labels = {extractor[f"{kind}_column"]: extractor[f"{kind}_label"] for kind in NAMED}
+    names = MetricNames.of(result["extractor"])
+    labels = {
+        names.fd_column: names.fd_label,
+        names.sfd_column: names.sfd_label,
+        names.score_column: names.score_label,
+    }
     rows = [(labels.get(name, name), f"{value:.6g}") for name, value in result["metrics"].items()]
     return "\n".join(aligned(rows))
 

@@ -32,6 +32,18 @@ class MetricNames:
     score_label: str = "Classifier score"
 
     @classmethod
+    def of_network(cls, column: str, label: str) -> "MetricNames":
+        """Those of a feature extractor, by how it is called in columns and in print."""
+        return cls(
+            fd_column=f"fd_{column}",
+            sfd_column=f"sfd_{column}",
+            fd_label=f"FD ({label})",
+            sfd_label=f"sFD ({label})",
+            score_column=f"classifier_score_{column}",
+            score_label=f"Classifier score ({label})",
+        )
+
+    @classmethod
     def of(cls, extractor: dict) -> "MetricNames":
         """Those that an extractor's description gives, as it stands in quality.json."""
         return cls(**{each.name: extractor[each.name] for each in fields(cls)})

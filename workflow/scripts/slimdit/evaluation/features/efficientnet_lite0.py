@@ -21,6 +21,8 @@ from slimdit.compute.devices import device
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast
 from slimdit.evaluation.features.extractor import Extractor
+from slimdit.evaluation.features.same_padding import pad_same
+from slimdit.evaluation.metric_names import MetricNames
 from slimdit.storage.files import sha256_of
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -58,12 +60,7 @@ class EfficientNetLite0(Extractor):
 
     name = "efficientnet-lite0"
     weights_sha256 = WEIGHTS_SHA256
-    fd_column = "fd_efficientnet_lite0"
-    sfd_column = "sfd_efficientnet_lite0"
-    fd_label = "FD (EfficientNet-Lite0)"
-    sfd_label = "sFD (EfficientNet-Lite0)"
-    score_column = "classifier_score_efficientnet_lite0"
-    score_label = "Classifier score (EfficientNet-Lite0)"
+    metric_names = MetricNames.of_network("efficientnet_lite0", "EfficientNet-Lite0")
 
     def __init__(self, input_size: Annotated[int, AtLeast(32)] | None = INPUT_SIZE):
         self.input_size = input_size
@@ -170,17 +167,9 @@ class Convolution(nn.Module):
         kernel_size = self.weight.shape[-1]
         padding = kernel_size // 2
         if self.stride > 1:
-            top, bottom = _same_padding(x.shape[2], kernel_size, self.stride)
-            left, right = _same_padding(x.shape[3], kernel_size, self.stride)
-            x, padding = F.pad(x, (left, right, top, bottom)), 0
+            x, padding = pad_same(x, (kernel_size,) * 2, (self.stride,) * 2), 0
         x = F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
         return x.clamp_(0, 6) if self.activation else x
-
-
-def _same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after, so that ceil(size / stride) values come out; odd ones go after."""
-    total = max((-(-size // stride) - 1) * stride + kernel_size - size, 0)
-    return total // 2, total - total // 2
 
 
 def _read_weights() -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import tempfile
 from abc import ABC, abstractmethod
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +19,14 @@ from slimdit.jobs.provenance import arithmetic
 class Extractor(ABC):
     """A frozen classifier with two layers to read: pooled features and a flattened spatial map.
 
-    A subclass sets the attributes below and computes one batch at a time. The columns and labels
-    name the Fréchet distances of its two kinds of features, and the score of its classes; "FID",
-    "sFID" and "IS" belong to the Inception-2015 graph alone.
+    A subclass sets the attributes below and computes one batch at a time. `metric_names` are of the
+    Fréchet distances of its two kinds of features, and of the score of its classes; "FID", "sFID"
+    and "IS" belong to the Inception-2015 graph alone.
     """
 
     name: str
     weights_sha256: str
-    fd_column: str
-    sfd_column: str
-    fd_label: str
-    sfd_label: str
-    score_column: str
-    score_label: str
+    metric_names: MetricNames
 
     @staticmethod
     @abstractmethod
@@ -59,8 +54,12 @@ class Extractor(ABC):
 
     def describe(self) -> dict:
         """Identity of the features: two sets can be compared if their descriptions are equal."""
-        names = ("name", "weights_sha256", "options", *(each.name for each in fields(MetricNames)))
-        return {name: getattr(self, name) for name in names}
+        return {
+            "name": self.name,
+            "weights_sha256": self.weights_sha256,
+            "options": self.options,
+            **asdict(self.metric_names),
+        }
 
     def features(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 
 from slimdit.evaluation.features.extractor import Extractor
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
+from slimdit.evaluation.metric_names import MetricNames
 from slimdit.storage.files import sha256_of
 
 IMAGES, POOLED, SPATIAL = "ExpandDims:0", "pool_3:0", "mixed_6/conv:0"
@@ -27,12 +28,7 @@ class Inception2015(Extractor):
     """
 
     name = "inception-2015"
-    fd_column = "fid"
-    sfd_column = "sfid"
-    fd_label = "FID"
-    sfd_label = "sFID"
-    score_column = "inception_score"
-    score_label = "IS"
+    metric_names = MetricNames("fid", "sfid", "FID", "sFID", "inception_score", "IS")
 
     def __init__(
         self,
@@ -44,10 +40,7 @@ class Inception2015(Extractor):
         self.graph_md5, self.backend = md5, backend
         self.weights_sha256 = sha256_of(graph)
         if md5 != GRAPH_MD5:
-            self.fd_column, self.sfd_column = "fd_graph", "sfd_graph"
-            self.fd_label, self.sfd_label = f"FD (graph {md5[:8]})", f"sFD (graph {md5[:8]})"
-            self.score_column = "classifier_score_graph"
-            self.score_label = f"Classifier score (graph {md5[:8]})"
+            self.metric_names = MetricNames.of_network("graph", f"graph {md5[:8]}")
 
         from slimdit.evaluation.features.frozen_graph import FrozenGraph
 
