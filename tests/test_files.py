@@ -5,6 +5,7 @@ import stat
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
@@ -42,9 +43,11 @@ def test_written_files_have_the_permissions_of_the_umask(tmp_path):
     previous = os.umask(0o027)
     try:
         write_json(tmp_path / "a.json", {})
+        with atomic_path(tmp_path / "b.safetensors") as temporary:
+            save_file({"x": np.zeros(1)}, temporary)
     finally:
         os.umask(previous)
-    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o640
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o640}
 
 
 def test_json_comes_back_and_refuses_what_is_not_json(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from slimdit.storage.files import rename_into_place, temporary_path
+from slimdit.storage.files import temporary_path
 
 NAME = "progress.json"
 RUNNING, FINISHED, TERMINATED, FAILED = "running", "finished", "terminated", "failed"
@@ -39,7 +39,7 @@ class Heartbeat:
         try:
             with temporary_path(folder, NAME) as temporary:
                 temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-                rename_into_place(temporary, folder / NAME)
+                temporary.replace(folder / NAME)
         except OSError:
             pass
 

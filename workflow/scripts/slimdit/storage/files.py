@@ -2,12 +2,9 @@
 
 import contextlib
 import csv
-import glob
 import hashlib
-import io
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -31,17 +28,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_path(folder: Path, name: str, suffix: str = "") -> Iterator[Path]:
-    """Yield a path in `folder` that is gone afterwards, as are those of killed processes.
+    """Yield a path in `folder` where nothing lies, neither now, though a process was killed that
+    wrote there, nor afterwards.
 
     One process at a time may write `name`. suffix: how the path ends, for writers that go by it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob(f".{glob.escape(name)}.*{TEMPORARY}{glob.escape(suffix)}"):
-        left_over.unlink(missing_ok=True)
-    ending = f"{TEMPORARY}{suffix}"
-    descriptor, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=ending)
-    os.close(descriptor)
-    temporary = Path(path)
+    temporary = folder / f".{name}{TEMPORARY}{suffix}"
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
     finally:
@@ -49,23 +43,19 @@ def temporary_path(folder: Path, name: str, suffix: str = "") -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename within a folder, with the file and its name on disk before this returns."""
+    """Rename within a folder, with the file and its name on disk before this returns, readable by
+    those whom the umask lets."""
+    umask = os.umask(0)
+    os.umask(umask)
     with open(temporary, "rb+") as file:
+        os.fchmod(file.fileno(), 0o666 & ~umask)  # safetensors writes for its user alone
         os.fsync(file.fileno())
-    rename_into_place(temporary, path)
+    os.replace(temporary, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def rename_into_place(temporary: Path, path: Path) -> None:
-    """Rename within a folder, readable by those whom the umask lets."""
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
-    os.replace(temporary, path)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -90,15 +80,10 @@ def read_json(path: str | Path):
 
 
 def write_csv(path: str | Path, columns: list[str], rows: list[dict]) -> None:
-    write_text(path, csv_text(columns, rows))
-
-
-def csv_text(columns: list[str], rows: list[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="raise")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
