@@ -10,7 +10,6 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 from snakemake.exceptions import WorkflowError
 
-from slimdit.core.canonical import canonical
 from slimdit.core.errors import InputError
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
@@ -18,7 +17,7 @@ from slimdit.jobs.preflight import check_gpus, check_image_folder
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.shards import shard_names
-from slimdit.study.jobs import log_of, recipe, state_of
+from slimdit.study.jobs import log_of, recipe, settings, state_of
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
@@ -66,14 +65,14 @@ def params_of(step):
     """Of a step's script: settings and the recipe, each a reason to rerun, where it keeps what is
     half done, and options, which are no reason: a param that is told the output is none."""
 
-    def setting(of):
-        return lambda wildcards: canonical(of(STUDY, wildcards.get("variant")))
+    def setting(name):
+        return lambda wildcards: settings(STUDY, step, wildcards.get("variant"))[name]
 
     def option(of):
         return lambda wildcards, output: of(STUDY, wildcards.get("variant"))
 
     return {
-        **{name: setting(of) for name, of in STEPS[step].settings.items()},
+        **{name: setting(name) for name in STEPS[step].settings},
         **{name: option(of) for name, of in STEPS[step].options.items()},
         **({"state": state_of(STUDY, step)} if STEPS[step].state else {}),
         "recipe": lambda wildcards: recipe(STUDY, step, wildcards.get("variant")),

@@ -5,6 +5,7 @@ today.
 """
 
 import argparse
+import functools
 import os
 import signal
 import sys
@@ -39,8 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
+    digest = functools.cache(sha256_of)  # of files that many rows are made from
     for job in jobs:
-        found = list(differences(job))
+        found = list(differences(job, digest))
         print(f"{job.name}:" if found else f"{job.name}: as it would be made today.")
         for sentence in found:
             print(f"  {sentence}")
@@ -66,8 +68,11 @@ def chosen(study: Study, row: str | None, files: list[str]) -> list[Job]:
     return [job for job in jobs if row is None or job.variant == row]
 
 
-def differences(job: Job) -> Iterator[str]:
-    """Sentences on what differs between how a result was made and how it would be made today."""
+def differences(job: Job, digest: Callable[[Path], str] = sha256_of) -> Iterator[str]:
+    """Sentences on what differs between how a result was made and how it would be made today.
+
+    digest: the sha256 of a file.
+    """
     missing = [path for path in job.outputs.values() if not Path(path).exists()]
     if missing:
         yield f"{missing[0]} is not there."
@@ -91,7 +96,7 @@ def differences(job: Job) -> Iterator[str]:
         path = Path(os.path.normpath(folder / name))
         if not path.is_file():
             yield f"input {name} is not there."
-        elif sha256_of(path) != sha256:
+        elif digest(path) != sha256:
             yield f"input {name} has other content than it was made from."
 
 

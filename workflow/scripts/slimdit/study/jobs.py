@@ -82,6 +82,7 @@ def jobs_of(study: Study) -> Iterator[Job]:
                 yield Job(study, name, variant, seed)
 
 
+@functools.cache
 def settings(study: Study, step: str, variant: str | None) -> dict:
     """The params of a step that its result depends on, by name."""
     return canonical({name: of(study, variant) for name, of in STEPS[step].settings.items()})
