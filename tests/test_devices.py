@@ -106,6 +106,16 @@ def test_devices_are_free_again_after_an_error(tmp_path):
         assert devices == ["0"]
 
 
+def test_a_file_system_without_locks_is_told_of(tmp_path, caplog):
+    """Here the lock's place is taken by a folder."""
+    (tmp_path / "0.lock").mkdir()
+    with leased_gpus(1, tmp_path) as devices:
+        assert devices == ["0"] and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    (message,) = caplog.messages
+    assert message.startswith(f"GPUs cannot be leased, since the file system of {tmp_path} has no")
+    assert message.endswith("let one job at a time use them, with --resources gpu=1.")
+
+
 def assert_nothing_is_held(count, lock_dir):
     with leased_gpus(count, lock_dir / "locks") as devices:
         assert devices == []

@@ -1,18 +1,21 @@
 """Which GPUs a job has to itself: Snakemake counts GPUs but does not name them; locks do."""
 
 import contextlib
+import logging
 import os
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import BaseFileLock
+from filelock import Timeout
 
-from slimdit.jobs.locks import try_lock
+from slimdit.jobs.locks import lock_at
 
 POLL_S = 0.2
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+log = logging.getLogger(__name__)
 
 
 def visible_devices() -> list[str]:
@@ -33,34 +36,41 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
     that many are free. From here on the process sees no others.
 
     SLURM has already chosen where no more are visible; of an allocation that has more, in which
-    Snakemake runs several jobs, they are leased too.
+    Snakemake runs several jobs, they are leased too. Where the file system has no locks, the first
+    ones are taken, with a warning.
     """
     devices = visible_devices() if count > 0 else []
     allocation = os.environ.get("SLURM_JOB_ID", "")
     if not devices or (allocation and len(devices) <= count):
         yield devices
         return
-    held = _wait_for(min(count, len(devices)), devices, Path(lock_dir) / allocation)
-    try:
+    folder, count = Path(lock_dir) / allocation, min(count, len(devices))
+    with contextlib.ExitStack() as locks:
+        while len(held := _free_devices(count, devices, folder, locks)) < count:
+            # Two jobs that each hold some and wait for more would wait for ever.
+            locks.close()
+            time.sleep(POLL_S)
         os.environ[VISIBLE] = ",".join(held)
-        yield list(held)
-    finally:
-        _release(held)
+        yield held
 
 
-def _wait_for(count: int, devices: list[str], folder: Path) -> dict[str, BaseFileLock]:
-    while True:
-        held: dict[str, BaseFileLock] = {}
-        for device in devices:
-            if len(held) < count and (lock := try_lock(folder / f"{device}.lock")):
-                held[device] = lock
-        if len(held) == count:
-            return held
-        # Two jobs that each hold some and wait for more would wait for ever.
-        _release(held)
-        time.sleep(POLL_S)
-
-
-def _release(held: dict[str, BaseFileLock]) -> None:
-    for lock in held.values():
-        lock.release()
+def _free_devices(
+    count: int, devices: list[str], folder: Path, locks: contextlib.ExitStack
+) -> list[str]:
+    """At most `count` of those that no other process has, held until `locks` are closed."""
+    held = []
+    for device in devices:
+        try:
+            if len(held) < count:
+                locks.enter_context(lock_at(folder / f"{device}.lock"))
+                held.append(device)
+        except Timeout:
+            continue
+        except OSError as error:
+            log.warning(
+                "GPUs cannot be leased, since the file system of %s has no locks (%s): let one job "
+                "at a time use them, with --resources gpu=%d.",
+                *(folder, error, count),
+            )
+            return devices[:count]
+    return held
