@@ -28,21 +28,11 @@ from slimdit.storage.files import sha256_of
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 BATCH_NORM_EPSILON = 1e-3
 
-# Blocks, stride of the first block, expansion of the width, width after the block.
-STAGES = (
-    (1, 1, 1, 16),
-    (2, 2, 6, 24),
-    (2, 2, 6, 40),
-    (3, 2, 6, 80),
-    (3, 1, 6, 112),
-    (4, 2, 6, 192),
-    (1, 1, 6, 320),
-)
-STEM_CHANNELS = 32
+BLOCK_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 INPUT_SIZE = 128
-SPATIAL_BLOCK = 7  # last block of the fourth stage
+SPATIAL_BLOCK = 7  # the last of the three with 80 channels at a sixteenth of the size
 SPATIAL_CHANNELS = 7  # as many as sFID takes of Inception's mixed_6
 SPATIAL_STRIDE = 16  # pixels of the input to a place of that block's map
 POOLED_FEATURES = 1280
@@ -97,7 +87,8 @@ class EfficientNetLite0(Extractor):
     @torch.inference_mode()
     def class_logits(self, pooled: np.ndarray) -> np.ndarray:
         """Logits (B, 1000) of the ImageNet classes from pooled features (B, 1280)."""
-        return self.network.classifier(torch.from_numpy(pooled).to(self.device)).cpu().numpy()
+        x = torch.from_numpy(pooled).to(self.device)
+        return F.linear(x, self.network.class_weight, self.network.class_bias).cpu().numpy()
 
 
 class Network(nn.Module):
@@ -106,20 +97,12 @@ class Network(nn.Module):
     def __init__(self, weights: dict[str, torch.Tensor]):
         super().__init__()
         self.stem = Convolution(weights, "_conv_stem", "_bn0", stride=2)
-        blocks, in_channels = [], STEM_CHANNELS
-        for num_blocks, first_stride, expansion, channels in STAGES:
-            for i in range(num_blocks):
-                stride = first_stride if i == 0 else 1
-                prefix = f"_blocks.{len(blocks)}."
-                blocks.append(Block(weights, prefix, in_channels, channels, stride, expansion))
-                in_channels = channels
-        self.blocks = nn.ModuleList(blocks)
-        self.head = Convolution(weights, "_conv_head", "_bn1")
-        num_classes, num_features = weights["_fc.weight"].shape
-        self.classifier = nn.Linear(num_features, num_classes)
-        self.classifier.load_state_dict(
-            {"weight": weights["_fc.weight"], "bias": weights["_fc.bias"]}
+        self.blocks = nn.ModuleList(
+            Block(weights, f"_blocks.{i}.", stride) for i, stride in enumerate(BLOCK_STRIDES)
         )
+        self.head = Convolution(weights, "_conv_head", "_bn1")
+        self.register_buffer("class_weight", weights["_fc.weight"])
+        self.register_buffer("class_bias", weights["_fc.bias"])
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = self.stem(x)  # (B, 32, H/2, W/2)
@@ -133,19 +116,16 @@ class Network(nn.Module):
 class Block(nn.Module):
     """Inverted residual: widen, convolve each channel alone, narrow without an activation."""
 
-    def __init__(self, weights, prefix, in_channels, channels, stride, expansion):
+    def __init__(self, weights: dict[str, torch.Tensor], prefix: str, stride: int):
         super().__init__()
-
-        def convolution(kind, norm, **options):
-            return Convolution(weights, f"{prefix}_{kind}_conv", f"{prefix}_{norm}", **options)
-
-        steps = [convolution("expand", "bn0")] if expansion > 1 else []
-        steps += [
-            convolution("depthwise", "bn1", stride=stride, groups=in_channels * expansion),
-            convolution("project", "bn2", activation=False),
+        steps = [
+            Convolution(weights, f"{prefix}_depthwise_conv", f"{prefix}_bn1", stride=stride),
+            Convolution(weights, f"{prefix}_project_conv", f"{prefix}_bn2", activation=False),
         ]
+        if f"{prefix}_expand_conv.weight" in weights:
+            steps.insert(0, Convolution(weights, f"{prefix}_expand_conv", f"{prefix}_bn0"))
         self.steps = nn.Sequential(*steps)
-        self.is_residual = stride == 1 and in_channels == channels
+        self.is_residual = stride == 1 and steps[0].in_channels == len(steps[-1].weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.steps(x)
@@ -155,13 +135,16 @@ class Block(nn.Module):
 class Convolution(nn.Module):
     """Convolution, batch normalization and ReLU6 with TensorFlow's SAME padding."""
 
-    def __init__(self, weights, name, norm_name, stride=1, groups=1, activation=True):
+    def __init__(self, weights, name, norm_name, stride=1, activation=True):
         super().__init__()
         norm = {part: weights[f"{norm_name}.{part}"] for part in NORM_PARTS}
         scale = norm["weight"] / torch.sqrt(norm["running_var"] + BATCH_NORM_EPSILON)
         self.register_buffer("weight", weights[f"{name}.weight"] * scale[:, None, None, None])
         self.register_buffer("bias", norm["bias"] - norm["running_mean"] * scale)
-        self.stride, self.groups, self.activation = stride, groups, activation
+        self.stride, self.activation = stride, activation
+        channels, channels_of_group = self.weight.shape[:2]
+        self.groups = channels if channels_of_group == 1 else 1  # one channel each: depthwise
+        self.in_channels = channels_of_group * self.groups
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kernel_size = self.weight.shape[-1]
