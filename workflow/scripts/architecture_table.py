@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from slimdit.reporting.results import read_rows
 from slimdit.reporting.tables import architecture_tables
 from slimdit.storage.files import write_text
 
@@ -11,7 +10,7 @@ def architecture_table(architecture, rows, paper, recipe, outputs):
     """architecture: one architecture.json per variant. rows: the table's rows in order. paper: the
     paper's own values by variant ({} for none). outputs: paths that end in the names of
     `architecture_tables`. recipe: a reason to rerun."""
-    texts = architecture_tables(read_rows(rows), architecture, paper)
+    texts = architecture_tables(rows, architecture, paper)
     for path in map(Path, outputs):
         write_text(path, texts[path.name])
 

@@ -8,7 +8,7 @@ from slimdit.reporting.figures.pareto import draw_pareto
 from slimdit.reporting.figures.samples import draw_samples, read_prompts
 from slimdit.reporting.figures.savings import draw_savings
 from slimdit.reporting.figures.style import save, styled
-from slimdit.reporting.results import read_rows, read_study
+from slimdit.reporting.results import read_study
 
 
 def figures(
@@ -18,14 +18,13 @@ def figures(
     `prompts` with `rows`, one prompts.npz per row, all of one seed. `rows` are the table's
     rows; the recipe's digest is kept in the files' metadata. paths: <figure>_png and <figure>_svg
     of each figure."""
-    rows = read_rows(rows)
     files = {"architecture": architecture, "speed": speed, "quality": quality, "training": training}
     study = read_study(rows, speed_batch_size, **files)
-    images, names = read_prompts(rows, prompts)
+    images, names = read_prompts(study, prompts)
     with styled():
         drawn = {
-            "samples": draw_samples(rows, images, names),
-            "differences": draw_differences(rows, images, names),
+            "samples": draw_samples(study, images, names),
+            "differences": draw_differences(study, images, names),
             "losses": draw_losses(study, training, losses),
             "pareto": draw_pareto(study),
             "savings": draw_savings(study),

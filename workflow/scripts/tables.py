@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from slimdit.reporting.results import read_rows, read_study
+from slimdit.reporting.results import read_study
 from slimdit.reporting.tables import record, study_tables
 from slimdit.storage.files import read_json, write_text
 
@@ -39,7 +39,7 @@ def tables(
         "difference": difference,
         "samples": samples,
     }
-    study = read_study(read_rows(rows), speed_batch_size, **made_from)
+    study = read_study(rows, speed_batch_size, **made_from)
     texts = study_tables(study, paper, map(read_json, autoencoder))
     for path in map(Path, outputs.values()):
         write_text(path, texts[path.name])

@@ -66,7 +66,7 @@ def table2_csv(study: StudyResults) -> str:
 
 def architecture_csv(study: StudyResults) -> str:
     """The counts of the variants that have been counted."""
-    costs = study.table[list(COSTS)].dropna(how="all")
+    costs = study.table[COSTS].dropna(how="all")
     return _csv({"variant": costs.index, **costs.map(_cell)})
 
 

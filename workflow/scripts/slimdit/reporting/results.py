@@ -1,6 +1,6 @@
 """What was measured of each variant, from a study's JSON files, as a table of one row a variant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,11 @@ from slimdit.reporting.columns import (
 )
 from slimdit.storage.files import read_json
 
-COSTS = ("total_params", "active_params", "macs", "weight_bytes")
-SPEEDS = ("latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s")
-SPEEDS += ("fraction_of_peak", "bound")
+COSTS = ["total_params", "active_params", "macs", "weight_bytes"]
+SPEEDS = ["latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s"]
+SPEEDS += ["fraction_of_peak", "bound"]
+PEAK_MEMORY = ["peak_memory_bytes", "peak_memory_kind"]
+QUARTILES = ("", "_q25", "_q75")
 FILES = ("architecture", "speed", "quality", "training", "difference", "samples")
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
@@ -30,31 +32,17 @@ PEAK_MEMORY_KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row of the tables.
-
-    `parent` is the variant against which changes are given, `derived_from` the trained variant
-    whose weights this one is made of; both are None where there is no such variant.
-    """
-
-    variant: str
-    group: str
-    parent: str | None = None
-    derived_from: str | None = None
-
-
 @dataclass
 class StudyResults:
     """A study's results, and the contents of the files that they are made of.
 
-    table: one row a variant, by its name, in table order; its columns are group, parent,
+    table: one row a variant, by its name, in table order; its columns are group, parent (against
+    which changes are given), derived_from (the trained variant whose weights this one is made of),
     num_seeds, those of `columns` (means over seeds; NaN: not measured), of some
     ..._std_over_seeds and ..._change_percent (inf: the parent's value is zero), and
     diffusion_loss.
     """
 
-    rows: list[Row]
     table: pd.DataFrame
     columns: list[Column]
     names: MetricNames
@@ -70,50 +58,44 @@ class StudyResults:
         return sorted(PEAK_MEMORY_KINDS.get(kind, kind) for kind in kinds)
 
 
-def read_rows(rows: list[dict]) -> list[Row]:
-    """Of the rows param, which `Study.rows` gives: the fields of each Row, in table order."""
-    return [Row(**row) for row in rows]
-
-
-def read_study(rows: list[Row], speed_batch_size: int, **paths: list[str]) -> StudyResults:
+def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> StudyResults:
     """Read every JSON file of a study; `paths` has lists of them by FILES, none where it has none.
 
-    Raises InputError for quality files that cannot be compared.
+    rows: as `Study.rows` gives them. Raises InputError for quality files that cannot be compared.
     """
+    about = pd.DataFrame(rows).set_index("variant")
     costs, speeds, qualities, trainings, differences, sampled = (
-        read_files(paths.get(name, []), rows) for name in FILES
+        _read_files(paths.get(name, []), list(about.index)) for name in FILES
     )
     names, num_samples = metric_names(qualities)
     columns = table_columns(names, num_samples)
-    values = {
-        row.variant: {"group": row.group, "parent": row.parent, "num_seeds": 0} for row in rows
-    }
-    for record in (
-        *costs,
-        *(_speed_record(file, speed_batch_size) for file in speeds),
-        *_quality_records(qualities, names),
-        *_difference_records(differences),
-        *_sampler_records(sampled),
-        *_loss_records(trainings),
-    ):
-        values[record["variant"]] |= record
-    wanted = ["group", "parent", "num_seeds", *(column.name for column in columns)]
+    found = [
+        about,
+        pd.DataFrame(costs, columns=["variant", *COSTS]).set_index("variant"),
+        *_speeds(speeds, speed_batch_size),
+        *_qualities(qualities, names),
+        _differences(differences),
+        over_seeds(sampled, ["images_per_s"])[0].add_prefix("sampler_"),
+        _diffusion_losses(trainings),
+    ]
+    wanted = ["group", "parent", "derived_from", "num_seeds", *(column.name for column in columns)]
     wanted += [f"{names.column(metric)}{OVER_SEEDS}" for metric in METRICS]
     wanted.append(DIFFUSION_LOSS.name)
-    table = pd.DataFrame(list(values.values()), pd.Index(values), wanted)
-    table = table.where(table.notna(), np.nan).assign(speed_batch_size=speed_batch_size)
+    table = pd.concat(found, axis=1).reindex(about.index, columns=wanted)
+    table = table.astype(object).where(table.notna(), np.nan).infer_objects()
+    table["num_seeds"] = table["num_seeds"].fillna(0).astype(int)
+    table["speed_batch_size"] = speed_batch_size
     for column in columns:
         if column.changes:
             now = table[column.name].astype(float)
             before = table["parent"].map(now)
             change = (100 * (now - before) / before).mask(before == 0, np.inf)
             table[f"{column.name}{CHANGE}"] = change
-    return StudyResults(rows, table, columns, names, speed_batch_size, speeds, qualities, trainings)
+    return StudyResults(table, columns, names, speed_batch_size, speeds, qualities, trainings)
 
 
-def read_files(paths: Sequence[str], rows: list[Row]) -> list[dict]:
-    """The JSON files' contents in the order of the rows, then of the seeds."""
-    order = [row.variant for row in rows]
+def _read_files(paths: Sequence[str], order: list[str]) -> list[dict]:
+    """The JSON files' contents in the order of the variants, then of the seeds."""
     contents = map(read_json, paths)
     return sorted(contents, key=lambda each: (order.index(each["variant"]), each.get("seed", 0)))
 
@@ -125,14 +107,13 @@ def metric_names(quality: list[dict]) -> tuple[MetricNames, int]:
     """
     if not quality:
         return MetricNames(), 0
-    runs = pd.DataFrame(quality)
-    runs["extractor"] = [run["extractor"]["fd_column"] for run in quality]
+    runs = [run | {"extractor": run["extractor"]["fd_column"]} for run in quality]
     for key in ("extractor", "num_samples", "num_reference"):
-        if runs[key].nunique() > 1:
+        values = dict.fromkeys(str(run[key]) for run in runs)
+        if len(values) > 1:
             raise InputError(
-                f"the quality.json files have several values of {key}, "
-                f"{', '.join(map(str, runs[key].unique()))}; distances can be compared only when "
-                "all have the same."
+                f"the quality.json files have several values of {key}, {', '.join(values)}; "
+                "distances can be compared only when all have the same."
             )
     return MetricNames.of(quality[0]["extractor"]), quality[0]["num_samples"]
 
@@ -147,54 +128,48 @@ def over_seeds(runs: list[dict], keys: Sequence[str]) -> tuple[pd.DataFrame, pd.
     return by_variant.mean(skipna=False), by_variant.std(skipna=False)
 
 
-def _speed_record(file: dict, batch_size: int) -> dict:
+def _speeds(files: list[dict], batch_size: int) -> Iterator[pd.DataFrame]:
     """Energy is that of the largest batch size, the only one at which it is measured."""
-    record = {"variant": file["variant"]}
+    ratios = [f"{OVER_BASE}{part}" for part in QUARTILES]
+    keys = ["variant", "mode", "batch_size", "energy_j_per_image", *PEAK_MEMORY, *SPEEDS, *ratios]
+    each = [{"variant": file["variant"], **one} for file in files for one in file["measurements"]]
+    timed = pd.DataFrame(each, columns=keys).set_index("variant")
+    at_size = timed[timed["batch_size"] == batch_size]
+    yield at_size.loc[at_size["mode"] == "eager", PEAK_MEMORY]
     for mode in MODES:
-        of_mode = [each for each in file["measurements"] if each["mode"] == mode]
-        measured = next((each for each in of_mode if each["batch_size"] == batch_size), {})
-        record |= {f"{key}_{mode}": measured.get(key) for key in SPEEDS}
+        energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
+        yield energy.groupby("variant").first().add_suffix(f"_{mode}")
+        of_mode = at_size[at_size["mode"] == mode]
+        yield of_mode[SPEEDS].add_suffix(f"_{mode}")
         name = f"{OVER_BASE}_{mode}"
-        for part in ("", "_q25", "_q75"):
-            record[f"{name}{part}"] = measured.get(f"{OVER_BASE}{part}")
-        if record[name] is not None:  # three quarters of the rounds lie on one side of 1
-            record[f"{name}_significant"] = record[f"{name}_q25"] > 1 or record[f"{name}_q75"] < 1
-        energies = [each.get("energy_j_per_image") for each in of_mode]
-        record[f"energy_j_per_image_{mode}"] = next((e for e in energies if e is not None), None)
-        if mode == "eager":
-            record |= {key: measured.get(key) for key in ("peak_memory_bytes", "peak_memory_kind")}
-    return record
+        over = of_mode[ratios].set_axis([f"{name}{part}" for part in QUARTILES], axis=1)
+        over = over.astype(float)
+        # Three quarters of the rounds lie on one side of 1.
+        is_apart = (over[f"{name}_q25"] > 1) | (over[f"{name}_q75"] < 1)
+        over[f"{name}_significant"] = is_apart.astype(object).where(over[name].notna())
+        yield over
 
 
-def _quality_records(quality: list[dict], names: MetricNames) -> list[dict]:
+def _qualities(quality: list[dict], names: MetricNames) -> Iterator[pd.DataFrame | pd.Series]:
     runs = [{"variant": run["variant"], **run["metrics"]} for run in quality]
     metrics = {metric: column for column, metric in names.quality_columns.items()}
     mean, std = over_seeds(runs, list(metrics))
-    spread = std[list(METRICS)].rename(columns=metrics).add_suffix(OVER_SEEDS)
-    table = mean.rename(columns=metrics).join(spread)
-    table["num_seeds"] = pd.Series([run["variant"] for run in quality]).value_counts()
-    return _records(table)
+    yield mean.rename(columns=metrics)
+    yield std[list(METRICS)].rename(columns=metrics).add_suffix(OVER_SEEDS)
+    yield pd.Series([run["variant"] for run in quality]).value_counts().rename("num_seeds")
 
 
-def _difference_records(differences: list[dict]) -> list[dict]:
+def _differences(differences: list[dict]) -> pd.DataFrame:
     """Means over seeds; significant where each seed's interval leaves out 0, on the same side."""
     parts = {"difference": DIFFERENCE, "low": f"{DIFFERENCE}_low", "high": f"{DIFFERENCE}_high"}
     table = over_seeds(differences, list(parts))[0].rename(columns=parts)
     by_variant = pd.DataFrame(differences, columns=["variant", "paired", *parts]).groupby("variant")
     is_apart = (by_variant["low"].min() > 0) | (by_variant["high"].max() < 0)
-    table[f"{DIFFERENCE}_significant"] = is_apart
-    table[f"{DIFFERENCE}_paired"] = by_variant["paired"].all()
-    return _records(table)
+    table[f"{DIFFERENCE}_significant"] = is_apart.astype(object)
+    table[f"{DIFFERENCE}_paired"] = by_variant["paired"].all().astype(object)
+    return table
 
 
-def _sampler_records(samples: list[dict]) -> list[dict]:
-    return _records(over_seeds(samples, ["images_per_s"])[0].add_prefix("sampler_"))
-
-
-def _loss_records(training: list[dict]) -> list[dict]:
+def _diffusion_losses(training: list[dict]) -> pd.Series:
     mean, _ = over_seeds(training, ["final_mse", "final_vb"])
-    return _records(mean.sum(axis=1, skipna=False).to_frame(DIFFUSION_LOSS.name))
-
-
-def _records(table: pd.DataFrame) -> list[dict]:
-    return table.reset_index().to_dict("records")
+    return mean.sum(axis=1, skipna=False).rename(DIFFUSION_LOSS.name)

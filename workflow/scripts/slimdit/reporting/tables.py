@@ -8,7 +8,7 @@ from slimdit.jobs.provenance import origin
 from slimdit.reporting.csv_tables import architecture_csv, paper_csv, table1_csv, table2_csv
 from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
-from slimdit.reporting.results import FILES, Row, StudyResults, read_rows, read_study
+from slimdit.reporting.results import FILES, StudyResults, read_study
 from slimdit.storage.files import read_json, sha256_of, write_json
 from slimdit.study.paper_values import PaperValues
 
@@ -30,7 +30,7 @@ def study_tables(
 
 
 def architecture_tables(
-    rows: list[Row], architecture: list[str], paper: PaperValues
+    rows: list[dict], architecture: list[str], paper: PaperValues
 ) -> dict[str, str]:
     """What is known before anything is trained; `architecture` are paths of JSON files."""
     counted = read_study(rows, speed_batch_size=0, architecture=architecture)
@@ -69,7 +69,7 @@ def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
     named = defaultdict(list)
     for path in files:
         named[path.name].append(str(path))
-    rows = read_rows(record["rows"])
+    rows = record["rows"]
     paths = {name: named[f"{name}.json"] for name in FILES}
     study = read_study(rows, record["speed_batch_size"], **paths)
     paper, autoencoders = record["paper"], map(read_json, named["autoencoder.json"])

@@ -5,22 +5,22 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from slimdit.reporting.figures.samples import LABEL_INCH, axes_at, samples_figure
+from slimdit.reporting.figures.samples import LABEL_INCH, Images, axes_at, samples_figure
 from slimdit.reporting.figures.style import SMALL_PT, message
-from slimdit.reporting.results import Row
+from slimdit.reporting.results import StudyResults
 
 MAGENTA = np.array([255.0, 0.0, 255.0])
 LEVELS = np.array([0, 4, 16, 64, 128, 255])
 SCALE_INCH = 0.6
 
 
-def draw_differences(rows: list[Row], images: dict[str, np.ndarray], names: list[str]) -> Figure:
+def draw_differences(study: StudyResults, images: Images, names: list[str]) -> Figure:
     """Per parent a row of its images, then per variant made from it a row of its own and one of
-    overlays on the parent's; images (P, H, W, 3) uint8 of each variant, P = len(names)."""
+    overlays on the parent's."""
     strips = []
-    for parent in dict.fromkeys(row.derived_from for row in rows if row.derived_from):
+    for parent, children in study.table.groupby("derived_from", sort=False):
         strips.append((parent, parent, images[parent]))
-        for child in (row.variant for row in rows if row.derived_from == parent):
+        for child in children.index:
             mean = np.abs(images[parent].astype(np.int16) - images[child]).mean()
             digits = f"{mean:.2g}" if mean < 99 else f"{mean:.0f}"
             label = f"difference\nmean {digits} levels"

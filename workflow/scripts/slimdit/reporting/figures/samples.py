@@ -12,7 +12,7 @@ from slimdit.reporting.figures.style import (
     row_positions,
     wrapped,
 )
-from slimdit.reporting.results import Row
+from slimdit.reporting.results import StudyResults
 from slimdit.storage.files import load_npz
 
 LABEL_INCH = 1.1
@@ -21,16 +21,22 @@ TOP_INCH = 0.35
 GROUP_GAP = 0.13  # of an image's height
 CELL_MARGIN = 0.02  # of an image's side, white on every side
 
-
-def draw_samples(rows: list[Row], images: dict[str, np.ndarray], names: list[str]) -> Figure:
-    return samples_figure([(row.group, row.variant, images[row.variant]) for row in rows], names)
+Images = dict[str, np.ndarray]  # (P, H, W, 3) uint8 of each variant, of P prompts
 
 
-def read_prompts(rows: list[Row], paths: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Images (P, H, W, 3) uint8 of each variant, and the names of the P prompts."""
+def draw_samples(study: StudyResults, images: Images, names: list[str]) -> Figure:
+    groups = study.table["group"].items()
+    return samples_figure([(group, variant, images[variant]) for variant, group in groups], names)
+
+
+def read_prompts(study: StudyResults, paths: list[str]) -> tuple[Images, list[str]]:
+    """Each variant's images, and the names of the prompts.
+
+    paths: a prompts.npz for each row of the table.
+    """
     files = [load_npz(path) for path in paths]
-    images = {row.variant: file["arr_0"] for row, file in zip(rows, files, strict=True)}
-    return images, files[0]["names"].tolist()
+    images = (file["arr_0"] for file in files)
+    return dict(zip(study.table.index, images, strict=True)), files[0]["names"].tolist()
 
 
 def samples_figure(
