@@ -37,9 +37,9 @@ unlock: setup
 plan: setup
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.plan $(CONFIG)
 
-# How far the study is, whatever runs it; WATCH=10 shows it again every ten seconds.
+# How far the study is, whatever runs it.
 status: setup
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.status $(CONFIG) $(if $(WATCH),--watch $(WATCH))
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.status $(CONFIG)
 
 # Why results would be made again: the definitions, inputs or settings that differ; ROW=S2-base for one row.
 why: setup

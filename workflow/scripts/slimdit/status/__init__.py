@@ -1,1 +1,0 @@
-"""How far a study is: `python -m slimdit.status`."""
