@@ -10,7 +10,7 @@ import torch
 from latent_cache import write_latent_cache
 from subjects import PHOTOS, ROOT, randomized, tiny
 
-from slimdit.jobs.progress import BEAT_EVERY_S
+from slimdit.jobs.progress import TOLD_EVERY_S
 from slimdit.models.build import build_model
 from slimdit.models.checkpoint import save_variant
 from slimdit.study.study import identity
@@ -81,15 +81,15 @@ def slow_update(self, count=1, **shown):
     time.sleep(0.05)
 
 loop.Progress.update = slow_update
-progress.BEAT_EVERY_S = float(sys.argv[2])
+progress.TOLD_EVERY_S = float(sys.argv[2])
 train(**json.loads(sys.argv[1]))
 """
 
 
-def start_slowly(arguments, beat_every_s=BEAT_EVERY_S):
+def start_slowly(arguments, told_every_s=TOLD_EVERY_S):
     """A process that trains, and prints the number of each step after it."""
     return subprocess.Popen(
-        [sys.executable, "-c", SLOW_TRAIN, json.dumps(arguments), str(beat_every_s)],
+        [sys.executable, "-c", SLOW_TRAIN, json.dumps(arguments), str(told_every_s)],
         env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts"), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

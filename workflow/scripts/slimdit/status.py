@@ -25,9 +25,7 @@ from slimdit.study.study import Study
 
 HEADER = ("job", "state", "done", "loss", "per s", "left", "where", "")
 WAITING, STALLED, STOPPED, DONE = "waiting", "stalled", "stopped", "done"
-FRESH_S = 120.0  # longer than clients of a network file system take for news
-FIRST_UPDATES_S = 600.0  # before its second update a job may be compiling
-INTERVALS = 3  # between updates, that may pass without one
+FRESH_S = 600.0  # longer than a job takes to compile, and a network file system for news
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def job_status(job: WatchedJob, now_s: float) -> JobStatus:
     beat = job.state and Heartbeat.read(job.state)
     ago_s = now_s - _modified_s(job.state / NAME if beat else job.log)
     has_ended = bool(beat) and (beat.state in (TERMINATED, FAILED) or _is_dead(beat))
-    is_alive = ago_s <= _patience_s(beat) and not has_ended
+    is_alive = ago_s <= FRESH_S and not has_ended
     at_work_again = is_alive and bool(beat) and beat.state == RUNNING
     if all(path.exists() for path in job.outputs) and not at_work_again:
         return _done(job)
@@ -198,12 +196,6 @@ def _saved_step(state: Path) -> int:
     """What a training goes on from: its states are named <key>-<step>-<checksum>."""
     newest = max(state.glob("*-*-*.safetensors"), key=_modified_s, default=None)
     return int(newest.name.split("-")[1]) if newest else 0
-
-
-def _patience_s(beat: Heartbeat | None) -> float:
-    if not beat or beat.interval_s is None:
-        return FIRST_UPDATES_S
-    return max(FRESH_S, INTERVALS * beat.interval_s)
 
 
 def _is_dead(beat: Heartbeat) -> bool:

@@ -15,7 +15,6 @@ RUNNING, FINISHED, TERMINATED, FAILED = "running", "finished", "terminated", "fa
 class Heartbeat:
     """Where a process stands with `total` units of work, `per_s` of them a second.
 
-    interval_s: the longest time between two updates; None before the second one.
     shown: values as they are printed, such as {"loss": "0.1234"}.
     """
 
@@ -24,7 +23,6 @@ class Heartbeat:
     done: int
     total: int
     per_s: float
-    interval_s: float | None
     shown: dict
     host: str
     pid: int

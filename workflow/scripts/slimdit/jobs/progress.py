@@ -12,8 +12,7 @@ from tqdm import tqdm
 
 from slimdit.jobs.heartbeat import FAILED, FINISHED, RUNNING, TERMINATED, Heartbeat
 
-LINE_EVERY_S = 15.0
-BEAT_EVERY_S = 5.0
+TOLD_EVERY_S = 10.0
 
 log = logging.getLogger(__name__)
 tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a process that is killed leaves
@@ -22,9 +21,9 @@ tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a process that
 class Progress:
     """Counts `total` units of work.
 
-    On a terminal stderr shows a bar with speed, time left and the values given to `update`; a log
-    gets a line every 15 seconds and one at the end. state: folder of the job's heartbeat, which is
-    written every 5 seconds and at both ends; None for none.
+    On a terminal stderr shows a bar with speed, time left and the values given to `update`. Every
+    10 seconds and at the end a log gets a line, and the job's heartbeat is written, as it is at the
+    start. state: its folder; None for none.
     """
 
     def __init__(
@@ -38,8 +37,7 @@ class Progress:
         self.total, self.description, self.unit, self.state = total, description, unit, state
         self.done, self.initial = initial, initial
         self.shown: dict = {}
-        self.started_s = self.last_line_s = self.last_beat_s = time.monotonic()
-        self.last_update_s = self.interval_s = None
+        self.started_s = self.told_s = time.monotonic()
         self.bar = tqdm(
             total=total,
             desc=description,
@@ -56,9 +54,8 @@ class Progress:
 
     def __exit__(self, kind, error, trace) -> None:
         self.bar.close()
-        self._line()
         ended = FAILED if isinstance(error, Exception) else TERMINATED
-        self._beat(FINISHED if error is None else ended)
+        self._tell(FINISHED if error is None else ended)
 
     def update(self, count: int = 1, **shown) -> None:
         self.done += count
@@ -66,22 +63,23 @@ class Progress:
         self.bar.update(count)
         if shown:
             self.bar.set_postfix(shown, refresh=False)
-        now_s = time.monotonic()
-        if self.last_update_s is not None:
-            self.interval_s = max(self.interval_s or 0.0, now_s - self.last_update_s)
-        self.last_update_s = now_s
-        if now_s - self.last_line_s > LINE_EVERY_S:
-            self._line()
-        if now_s - self.last_beat_s > BEAT_EVERY_S:
-            self._beat(RUNNING)
+        if time.monotonic() - self.told_s > TOLD_EVERY_S:
+            self._tell(RUNNING)
 
     @property
     def per_s(self) -> float:
         """Units of work per second that this process has done."""
         return (self.done - self.initial) / max(time.monotonic() - self.started_s, 1e-9)
 
+    def _tell(self, how: str) -> None:
+        self.told_s = time.monotonic()
+        left_s = (self.total - self.done) / self.per_s if self.per_s else float("nan")
+        shown = "".join(f", {name} {value}" for name, value in self.shown.items())
+        done, speed = f"{self.done}/{self.total} {self.unit}", f"{self.per_s:.3g} {self.unit}/s"
+        log.info(f"{self.description}: {done}, {speed}, {left_s:.0f} s left{shown}")
+        self._beat(how)
+
     def _beat(self, how: str) -> None:
-        self.last_beat_s = time.monotonic()
         if self.state is None:
             return
         Heartbeat(
@@ -90,16 +88,8 @@ class Progress:
             done=self.done,
             total=self.total,
             per_s=self.per_s,
-            interval_s=self.interval_s,
             shown=self.shown,
             host=socket.gethostname(),
             pid=os.getpid(),
             slurm_job_id=os.environ.get("SLURM_JOB_ID"),
         ).write(self.state)
-
-    def _line(self) -> None:
-        self.last_line_s = time.monotonic()
-        left_s = (self.total - self.done) / self.per_s if self.per_s else float("nan")
-        shown = "".join(f", {name} {value}" for name, value in self.shown.items())
-        done, speed = f"{self.done}/{self.total} {self.unit}", f"{self.per_s:.3g} {self.unit}/s"
-        log.info(f"{self.description}: {done}, {speed}, {left_s:.0f} s left{shown}")
