@@ -23,7 +23,7 @@ from slimdit.data.draw import draw_orders
 from slimdit.data.images import load_image
 from slimdit.data.photos import crop_boxes
 from slimdit.data.sources import image_source
-from slimdit.data.subset import load_split, read_image
+from slimdit.data.subset import read_image, read_images
 from slimdit.storage.files import TEMPORARY, read_csv, read_json, sha256_of
 from slimdit.storage.folders import atomic_folder, check_replaceable
 
@@ -387,10 +387,11 @@ def test_an_image_that_changed_after_it_was_selected_is_refused(root, row, chang
 def test_the_autoencoder_is_not_trained_on_images_that_changed(root, tmp_path, split):
     rows, _, _ = select(root, tmp_path)
     first = next(row for row in rows if row["split"] == split)
-    assert load_split(tmp_path / "subset.csv", split, root, 12).shape[1:] == (12, 12, 3)
+    rows = [row for row in rows if row["split"] == split]
+    assert read_images(rows, root, 12, split, tmp_path).shape[1:] == (12, 12, 3)
     (root / first["path"]).write_bytes(encoded("other"))
     with pytest.raises(InputError, match=rf"{first['path']} is not the image"):
-        load_split(tmp_path / "subset.csv", split, root, 12)
+        read_images(rows, root, 12, split, tmp_path)
 
 
 # The folder that the embedded study cuts.

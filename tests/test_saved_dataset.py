@@ -1,6 +1,7 @@
 """Images in what the package `datasets` saves, and what cannot be used."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,8 +130,7 @@ def test_verification_checks_rows(root, tmp_path):
     (study / "data").mkdir(parents=True)
     (study / "data/subset.csv").write_text(text.replace(rows[0]["sha256"], "0" * 64))
     verification = Verification(study)
-    verification.record = {"config": {"study": "own", "data": {"images": str(root)}}}
-    verification.read_images()
+    verification.read_images(SimpleNamespace(config={"data": {"images": str(root)}}))
     found = [verification.is_as_recorded(path) for path in verification.recorded]
     assert found == [False] + [True] * (len(rows) - 1)
 

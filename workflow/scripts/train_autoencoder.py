@@ -8,8 +8,8 @@ import numpy as np
 
 from slimdit.core.canonical import fingerprint
 from slimdit.core.randomness import stream
-from slimdit.data.subset import load_split
-from slimdit.storage.files import write_json
+from slimdit.data.subset import read_images
+from slimdit.storage.files import read_csv, write_json
 
 
 def train_autoencoder(
@@ -53,8 +53,12 @@ def train_autoencoder(
     key = fingerprint([recipe, arithmetic(), sha256_of(subset)])
     states = ResumeCheckpoints(state, key)
     on = device()
+    rows = read_csv(subset)
     train_pictures, held_out_pictures = (
-        load_split(subset, split, images_root, image_size) for split in ("train", "held_out")
+        read_images(
+            [row for row in rows if row["split"] == split], images_root, image_size, split, state
+        )
+        for split in ("train", "held_out")
     )
     model = build_autoencoder(options["channels"], latent_channels, image_size, options["seed"]).to(
         on

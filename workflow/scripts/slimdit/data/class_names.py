@@ -1,6 +1,7 @@
 """What classes are called: those of ImageNet, whose folders are synset ids, have names."""
 
 import functools
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from slimdit.core.errors import InputError
 from slimdit.storage.files import read_csv
 
 SYNSETS = Path(__file__).with_name("imagenet_synsets.csv")
+NOT_PLAIN = {"Cc", "Cs"}  # control characters, and bytes that are not UTF-8
 
 
 def class_name(class_: str) -> str:
@@ -37,6 +39,15 @@ def labels_of(prompts: list[str], classes: list[str]) -> np.ndarray:
             )
         labels.append(classes.index(found))
     return np.array(labels, np.int64)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a line of a CSV file can hold it."""
+    return NOT_PLAIN.isdisjoint(map(unicodedata.category, name))
+
+
+def printable(name: str) -> str:
+    return name if is_plain(name) else repr(name)
 
 
 @functools.cache

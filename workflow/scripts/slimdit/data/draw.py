@@ -10,9 +10,8 @@ from PIL import Image
 
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
-from slimdit.data.class_names import find_class
+from slimdit.data.class_names import find_class, is_plain, printable
 from slimdit.data.images import NotAnImage, decode
-from slimdit.data.names import is_plain, printable
 from slimdit.jobs.progress import Progress
 
 COLUMNS = ["path", "class", "label", "split", "reference", "sha256"]

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from slimdit.core.errors import InputError
-from slimdit.data.names import is_plain
+from slimdit.data.class_names import is_plain
 from slimdit.storage.files import read_json
 
 SPLITS = "dataset_dict.json"  # what DatasetDict.save_to_disk writes
@@ -31,7 +31,13 @@ class SavedDataset:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        datasets = imported(self.root)
+        try:
+            import datasets
+        except ImportError:
+            raise InputError(
+                f"data.images: {root} is a dataset of the package datasets, which is not "
+                "installed; install requirements-datasets.txt."
+            ) from None
         dataset = load(self.root, datasets)
         features = dataset.features
         images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
@@ -70,17 +76,6 @@ class SavedDataset:
         return image.get("bytes") or b""
 
 
-def imported(root: Path):
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(
-            f"data.images: {root} is a dataset of the package datasets, which is not installed; "
-            "install requirements-datasets.txt."
-        ) from None
-    return datasets
-
-
 def load(root: Path, datasets):
     if (root / SPLITS).is_file():
         splits = read_json(root / SPLITS).get("splits", [])
@@ -88,12 +83,12 @@ def load(root: Path, datasets):
             f"data.images: {root} holds the splits {', '.join(splits)}; name the folder of one, "
             f"such as {root / next(iter(splits), 'train')}."
         )
+    is_saved = all((root / name).is_file() for name in SAVED)
+    files = [] if is_saved else parquet_files(root)
     try:
-        if all((root / name).is_file() for name in SAVED):
+        if is_saved:
             return datasets.load_from_disk(str(root))
-        return datasets.Dataset.from_parquet(parquet_files(root))
-    except InputError:
-        raise
+        return datasets.Dataset.from_parquet(files)
     except Exception as error:  # whatever the package stumbles over in damaged files
         raise InputError(
             f"data.images: {root} cannot be read as a dataset ({error}); save it again by "

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from slimdit.core.errors import InputError
+from slimdit.data.class_names import is_plain, printable
 from slimdit.data.hf_dataset import SavedDataset, is_dataset
 from slimdit.data.images import EXTENSIONS
-from slimdit.data.names import is_plain, printable
 
 
 class ImageFolder:
@@ -24,15 +24,21 @@ class ImageFolder:
 
         Raises InputError when there are no images, and for folders that cannot be read or named.
         """
-        folders = {
-            entry.name: sorted(f"{entry.name}/{name}" for name in image_names(entry.path))
-            for entry in visible(self.root)
-            if is_folder(entry)
-        }
-        if not folders.get("train") and holds_folders(self.root / "train"):
+        folders = {}
+        for entry in visible(self.root):
+            if not os.path.exists(entry.path):  # what is missing may be a class
+                raise InputError(
+                    f"data.images: {printable(entry.path)} is a link that leads nowhere; mend or "
+                    "remove it."
+                )
+            if entry.is_dir():
+                names = [file.name for file in visible(entry.path) if may_be_image(file)]
+                folders[entry.name] = sorted(f"{entry.name}/{name}" for name in names)
+        train = self.root / "train"
+        if folders.get("train") == [] and any(entry.is_dir() for entry in visible(train)):
             raise InputError(
                 f"data.images: {self.root} holds no class folders but the folder train, which "
-                f"does; name {self.root / 'train'}."
+                f"does; name {train}."
             )
         if not any(folders.values()):
             raise InputError(
@@ -60,23 +66,6 @@ def visible(folder: str | Path) -> list[os.DirEntry]:
             f"data.images: {printable(str(folder))} cannot be read ({error.strerror}); "
             "make it readable or remove it."
         ) from None
-
-
-def is_folder(entry: os.DirEntry) -> bool:
-    """Raises InputError for a link that leads nowhere: what is missing may be a class."""
-    if not os.path.exists(entry.path):
-        raise InputError(
-            f"data.images: {printable(entry.path)} is a link that leads nowhere; mend or remove it."
-        )
-    return entry.is_dir()
-
-
-def holds_folders(folder: Path) -> bool:
-    return folder.is_dir() and any(entry.is_dir() for entry in visible(folder))
-
-
-def image_names(folder: str) -> list[str]:
-    return [entry.name for entry in visible(folder) if may_be_image(entry)]
 
 
 def may_be_image(entry: os.DirEntry) -> bool:

@@ -10,7 +10,6 @@ from slimdit.core.errors import InputError
 from slimdit.data.images import image_array
 from slimdit.data.sources import image_source
 from slimdit.jobs.progress import Progress
-from slimdit.storage.files import read_csv
 
 
 def read_image(row: dict[str, str], images_root: str | Path, image_size: int) -> np.ndarray:
@@ -33,11 +32,6 @@ def _changed(path: Path, how: str) -> InputError:
         f"{path} is not the image that was selected ({how}); restore it, or delete the study's "
         "data/subset.csv to select anew."
     )
-
-
-def load_split(subset, split, images_root, image_size):
-    rows = [row for row in read_csv(subset) if row["split"] == split]
-    return np.stack([read_image(row, images_root, image_size) for row in rows])
 
 
 def other_training_rows(rows: list[dict], memorization_per_class: int) -> list[dict]:
