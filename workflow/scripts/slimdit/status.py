@@ -33,8 +33,7 @@ class WatchedJob:
     """The files of a job, or of a part of one.
 
     state: the folder of its heartbeat, None for a job that has none. report: the output with its
-    numbers. total: units of work, None where the job alone knows. is_training: whether it goes on
-    from the step that it saved last.
+    numbers. is_training: whether it goes on from the step that it saved last.
     """
 
     name: str
@@ -42,7 +41,6 @@ class WatchedJob:
     log: Path
     outputs: tuple[Path, ...]
     report: Path | None = None
-    total: int | None = None
     is_training: bool = False
 
 
@@ -102,11 +100,10 @@ def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
 
 
 def cells(status: JobStatus) -> tuple[str, ...]:
-    counts = ["-" if number is None else str(number) for number in (status.done, status.total)]
     return (
         status.name,
         status.state,
-        "" if counts == ["-", "-"] else "/".join(counts),
+        "" if status.done is None else f"{status.done}/{status.total}",
         status.loss,
         "" if status.per_s is None else f"{status.per_s:.3g}",
         "" if status.left_s is None else duration(status.left_s),
@@ -116,20 +113,13 @@ def cells(status: JobStatus) -> tuple[str, ...]:
 
 
 def watched(job: Job) -> WatchedJob:
-    settings, total = job.settings, None
-    is_training = "training" in settings
-    if is_training:
-        total = settings["training"]["steps"]
-    elif "sampling" in settings:
-        total = settings["sampling"]["num_samples"] * settings["sampling"]["num_sets"]
     return WatchedJob(
         job.name,
         job.state and Path(job.state),
         Path(job.log),
         tuple(map(Path, job.outputs.values())),
         job.record and Path(job.record),
-        total,
-        is_training,
+        is_training="training" in job.settings,
     )
 
 
@@ -166,7 +156,7 @@ def job_status(job: WatchedJob, now_s: float) -> JobStatus:
     else:
         state = STOPPED if has_ended else STALLED
     if not beat:
-        return JobStatus(job.name, state, total=job.total, note=note)
+        return JobStatus(job.name, state, note=note)
 
     done = _saved_step(job.state) if job.is_training and state != RUNNING else beat.done
     per_s = beat.per_s if state == RUNNING else None
@@ -184,10 +174,8 @@ def _done(job: WatchedJob) -> JobStatus:
     return JobStatus(
         job.name,
         DONE,
-        job.total,
-        job.total,
-        f"{said['final_loss']:.4f}" if "final_loss" in said else "",
-        said.get("steps_per_s", said.get("images_per_s")),
+        loss=f"{said['final_loss']:.4f}" if "final_loss" in said else "",
+        per_s=said.get("steps_per_s", said.get("images_per_s")),
         note=f"wall time {duration(said['wall_s'])}" if "wall_s" in said else "",
     )
 
