@@ -128,7 +128,7 @@ def test_slow_moments_do_not_make_a_batch_slow(slow, monkeypatch):
     def call(size):
         now_s[0] += 0.05 + 0.02 * size + 1.0 * (next(counter) in slow)
 
-    seconds = 64 * image_s(call, lambda size: size, 64, CPU)
+    seconds = 64 * image_s(call, 64, CPU)
     assert seconds == pytest.approx(0.05 + 0.02 * 64, 0.2)  # scaled from fewer images
 
 
@@ -147,7 +147,7 @@ def test_recorded_rates_are_used_and_named(at_a_second, folder, capsys):
     assert plan.main(["--configfile", *TINY, "--measurements", "h100.json"]) == 0
     text = capsys.readouterr().out
     assert "Measured on NVIDIA H100 at commit 0123456." in text
-    (train,) = re.findall(r"^ *train .*$", text, re.MULTILINE)
+    (train,) = re.findall(r"^train .*$", text, re.MULTILINE)
     _, number, steps, _, hours = train.split()
     assert (number, steps) == ("13", "52")
     assert hours == f"{(4 * 52 + 13 * plan.START_S) / 3600:.2f}"

@@ -23,12 +23,11 @@ ASSUMED = f"""\
 - at least: all work that asks for a GPU shared out evenly, or one row's jobs one after the other
   where that takes longer; jobs that wait for other rows, or for a CPU, end later.
 - assumed: nothing else ran while it was measured; every class has as many images as it may have;
-  a job starts in {START_S:.0f} s, and one samples all images of a row and seed; a model compiles in
-  a minute for each batch size whose speed is measured; a batch that is slow on a CPU takes in
-  proportion to a smaller one; a step of the autoencoder's training takes three times its encoding
-  and decoding.
+  a job starts in {START_S:.0f} s, and one samples all images of a row and seed; a model compiles
+  in a minute for each batch size whose speed is measured; a batch that is slow on a CPU takes in
+  proportion to a smaller one; a step of the autoencoder's training is three of its passes.
 - not counted: small files; reading images, compiling what trains and samples, images of prompts,
-  measured passes, metrics of features, cutting photographs, compression, comparisons, counts,
+  passes whose speed is measured, metrics, cutting photographs, compression, comparisons, counts,
   tables and figures."""
 
 
@@ -97,7 +96,9 @@ def report(name: str, costs: pd.DataFrame, rates: Rates) -> str:
             f"Study {name}: {len(costs)} jobs to run.",
             f"Measured on {machine} at commit {(rates.origin['commit'] or 'unknown')[:DIGITS]}.",
             "",
-            rules.reset_index().to_string(index=False, float_format="{:,.2f}".format),
+            rules.rename_axis(None).to_string(
+                formatters={"steps or images": "{:,}".format}, float_format="{:,.2f}".format
+            ),
             "",
             f"In all: {on_gpu:,.2f} GPU-hours, {costs.hours.sum() - on_gpu:,.2f} CPU-hours, "
             f"{costs.GB.sum():,.2f} GB.",

@@ -39,8 +39,8 @@ class Rates:
                     f"The measurements have no {name}, which the study needs; measure anew, "
                     "without --measurements."
                 )
-            rate = self.seconds[name]
-            total_s += 0.0 if isinstance(rate, str) else count * rate
+            if not isinstance(self.seconds[name], str):
+                total_s += count * self.seconds[name]
         return total_s
 
 
@@ -78,11 +78,10 @@ def recorded(path: str) -> Rates:
     """The rates that `--save` wrote; raises InputError for anything else."""
     try:
         rates = Rates(**read_json(path))
-        is_whole = {"device", "processor", "commit"} <= rates.origin.keys() and all(
-            isinstance(each, str) or 0 <= each < math.inf for each in rates.seconds.values()
-        )
+        times_s = [each for each in rates.seconds.values() if not isinstance(each, str)]
+        is_named = {"device", "processor", "commit"} <= rates.origin.keys()
+        if is_named and all(0 <= each < math.inf for each in times_s):
+            return rates
     except (TypeError, AttributeError):
-        is_whole = False
-    if not is_whole:
-        raise InputError(f"{path} does not hold measurements of a plan, as --save writes them.")
-    return rates
+        pass
+    raise InputError(f"{path} does not hold measurements of a plan, as --save writes them.")

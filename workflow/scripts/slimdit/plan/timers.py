@@ -36,8 +36,8 @@ NUM_STEPS = 2  # of a sampler
 COMPILE_S = 60.0  # of a model for one batch size
 
 
-def image_s(call: Callable, inputs_of: Callable[[int], object], batch_size: int, device) -> float:
-    """Of an image in `call(inputs_of(batch_size))`.
+def image_s(call: Callable[[int], object], batch_size: int, device) -> float:
+    """Of an image in `call(batch_size)`, which does a batch of so many images.
 
     On a CPU the size grows until a call is no longer short, and the time of a batch is scaled from
     there.
@@ -45,7 +45,7 @@ def image_s(call: Callable, inputs_of: Callable[[int], object], batch_size: int,
     now_s = functools.partial(clock_s, device)
     size = 1 if device.type == "cpu" else batch_size
     while True:
-        batch = functools.partial(call, inputs_of(size))
+        batch = functools.partial(call, size)
         (times_s,) = interleaved_times_s([batch], 1, NUM_CALLS, now_s)
         if size == batch_size or min(times_s) >= LONG_S:
             return min(times_s) / size
@@ -55,24 +55,24 @@ def image_s(call: Callable, inputs_of: Callable[[int], object], batch_size: int,
 def time_encode(study: Study, device) -> float:
     autoencoder, options = made_up_autoencoder(study, device), study.config["autoencoder"]
     dtype = encode_dtype(options["encode_precision"], device)
-    return image_s(
-        lambda x: encode_moments(autoencoder, x, dtype).cpu(),
-        lambda size: to_model_range(black_images(study, size), device),
-        options["encode_batch_size"],
-        device,
-    )
+
+    def encode(size: int) -> torch.Tensor:
+        x = to_model_range(black_images(study, size), device)
+        return encode_moments(autoencoder, x, dtype).cpu()
+
+    return image_s(encode, options["encode_batch_size"], device)
 
 
 def time_decode(study: Study, device) -> float:
     autoencoder, options = made_up_autoencoder(study, device), study.config["autoencoder"]
     side = study.config["data"]["image_size"] // options["downsample_factor"]
-    channels, dtype = options["latent_channels"], encode_dtype("auto", device)
-    return image_s(
-        lambda z: decode_images(autoencoder, z, [0.0] * channels, [1.0] * channels, dtype),
-        lambda size: torch.zeros(size, channels, side, side, device=device),
-        study.config["sampling"]["batch_size"],
-        device,
-    )
+    dtype = encode_dtype("auto", device)
+
+    def decode(size: int) -> np.ndarray:
+        z = torch.zeros(size, options["latent_channels"], side, side, device=device)
+        return decode_images(autoencoder, z, [0.0], [1.0], dtype)
+
+    return image_s(decode, study.config["sampling"]["batch_size"], device)
 
 
 def time_train(study: Study, device, variant: str) -> float:
@@ -82,11 +82,12 @@ def time_train(study: Study, device, variant: str) -> float:
     run = Run(model, TERMS, 0.0, hyper.ema_decay)
     name, alpha = study.teacher(variant), study.block(variant).get("distill", {}).get("alpha", 0.0)
     teacher = name and build_model(study.structure(name), seed=0).to(device).eval()
-    shape = (2, 2, structure["in_channels"], structure["input_size"], structure["input_size"])
+    latent_shape = structure["in_channels"], structure["input_size"], structure["input_size"]
 
+    @functools.cache
     def objective_of(size: int) -> Objective:
         cache = SimpleNamespace(  # what `LatentBatches` reads of a `LatentCache`
-            moments=np.ones((size, *shape), np.float16),
+            moments=np.ones((size, 2, 2, *latent_shape), np.float16),
             labels=np.arange(size) % structure["num_classes"],
             manifest={"shift": [0.0], "scale": [1.0]},
         )
@@ -96,10 +97,7 @@ def time_train(study: Study, device, variant: str) -> float:
         return Objective(model, of_size, batches, 0, teacher, alpha, micro_batch_size)
 
     return image_s(
-        lambda objective: run.update(*objective(run.step)),
-        objective_of,
-        training["batch_size"],
-        device,
+        lambda size: run.update(*objective_of(size)(run.step)), training["batch_size"], device
     )
 
 
@@ -112,19 +110,20 @@ def time_denoise(study: Study, device, variant: str) -> float:
     options = sampling | {"steps": NUM_STEPS, "batch_size": 1}
     num_timesteps = study.training(study.trained_ancestor(variant))["num_timesteps"]
     sampler = LatentSampler(model, options, num_timesteps, device)
-    chain_s = image_s(
-        lambda indices: sampler.latents(indices, indices % model.num_classes),
-        np.arange,
-        sampling["batch_size"],
-        device,
-    )
-    return chain_s / NUM_STEPS
+
+    def sample(size: int) -> torch.Tensor:
+        return sampler.latents(np.arange(size), np.arange(size) % model.num_classes)
+
+    return image_s(sample, sampling["batch_size"], device) / NUM_STEPS
 
 
 def time_features(study: Study, device) -> float:
     extractor = build_extractor(**study.evaluation["extractor"])
-    images = functools.partial(black_images, study)
-    return image_s(extractor.batch_features, images, study.evaluation["batch_size"], device)
+    return image_s(
+        lambda size: extractor.batch_features(black_images(study, size)),
+        study.evaluation["batch_size"],
+        device,
+    )
 
 
 def black_images(study: Study, count: int) -> np.ndarray:
@@ -149,5 +148,5 @@ TIMERS = {
     "train": time_train,
     "denoise": time_denoise,
     "features": time_features,
-    "compile": lambda study, device: COMPILE_S,  # assumed: minutes of measuring tell no more
+    "compile": lambda study, device: COMPILE_S,  # assumed, not measured
 }
