@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from slimdit.jobs.provenance import origin
 from slimdit.reporting.results import read_study
-from slimdit.reporting.tables import record, study_tables
-from slimdit.storage.files import read_json, write_text
+from slimdit.reporting.tables import study_tables
+from slimdit.storage.files import read_json, sha256_of, write_json, write_text
 
 
 def tables(
@@ -44,7 +45,20 @@ def tables(
     for path in map(Path, outputs.values()):
         write_text(path, texts[path.name])
     files = [path for paths in made_from.values() for path in paths] + [*autoencoder, record_only]
-    record(study_json, files, outputs.values(), config, rows, paper, speed_batch_size, recipe)
+    content = {
+        "config": config,
+        "rows": rows,
+        "paper": paper,
+        "speed_batch_size": speed_batch_size,
+        "origin": origin(
+            at=study_json,
+            recipe=recipe,
+            inputs={path: sha256_of(path) for path in files},
+            outputs={path: sha256_of(path) for path in outputs.values()},
+        ),
+    }
+    # The order of the variants is that of the rows.
+    write_json(study_json, content, sort_keys=False)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slimdit.evaluation.metric_names import MetricNames
 
 MODES = ("eager", "compiled")
+QUARTILES = ("", "_q25", "_q75")  # after the name of a median
 OVER_BASE = "latency_over_base"  # the latency over the parent's, both timed interleaved
 DIFFERENCE = "fd_difference"  # of the Fréchet distances of pooled features, less the parent's
 DIFFERENCE_PARTS = ("", "_low", "_high", "_significant", "_paired")
@@ -70,26 +71,6 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
     """In order; the headings of distances say of how many samples they are (0: not known)."""
     params = ("Params (M) [active]", LOWER, MILLIONS, "total_params_million")
     memory = ("Peak memory ({unit})", LOWER, BYTES, "peak_memory_gb")
-    return [
-        Column("total_params", *params, changes=True, beside="active_params"),
-        Column("active_params", "", LOWER, MILLIONS, "active_params_million", changes=True),
-        Column("weight_bytes", "Size (MB)", LOWER, MEGABYTES, changes=True),
-        Column("peak_memory_bytes", *memory, changes=True),
-        Column("peak_memory_kind"),
-        *_quality_columns(names, num_samples),
-        *(Column(f"{DIFFERENCE}{part}", needs_parent=True) for part in DIFFERENCE_PARTS),
-        Column("macs", "{unit}", LOWER, MACS, "gmacs", changes=True),
-        Column("speed_batch_size"),
-        *(column for mode in MODES for column in _time_columns(mode)),
-        *(column for mode in MODES for column in _over_base_columns(mode)),
-        *(Column(f"{part}_{mode}") for mode in MODES for part in ("fraction_of_peak", "bound")),
-        *(Column(f"energy_j_per_image_{mode}") for mode in MODES),
-        Column("sampler_images_per_s", "Sampler (images/s)", HIGHER),
-    ]
-
-
-def _quality_columns(names: MetricNames, num_samples: int) -> list[Column]:
-    """Every metric of quality.json; those without an entry here are in the CSV alone."""
     fd, sfd = (with_count(label, num_samples) for label in (names.fd_label, names.sfd_label))
     noise = f"{DIFFERENCE}_significant"
     printed = [
@@ -102,14 +83,30 @@ def _quality_columns(names: MetricNames, num_samples: int) -> list[Column]:
         Column("coverage", "Coverage", HIGHER),
         Column("class_accuracy", "Class accuracy (%)", HIGHER, PERCENT),
     ]
-    by_name = {column.name: column for column in printed}
-    return [by_name.get(name, Column(name)) for name in names.quality_columns]
-
-
-def _time_columns(mode: str) -> list[Column]:
-    paper = "iterations_per_s" if mode == "compiled" else None
+    quality = {name: Column(name) for name in names.quality_columns}  # every one is in the CSV
+    quality |= {column.name: column for column in printed}
     return [
-        *(Column(f"latency_ms{part}_{mode}") for part in ("", "_q25", "_q75")),
+        Column("total_params", *params, changes=True, beside="active_params"),
+        Column("active_params", "", LOWER, MILLIONS, "active_params_million", changes=True),
+        Column("weight_bytes", "Size (MB)", LOWER, MEGABYTES, changes=True),
+        Column("peak_memory_bytes", *memory, changes=True),
+        Column("peak_memory_kind"),
+        *quality.values(),
+        *(Column(f"{DIFFERENCE}{part}", needs_parent=True) for part in DIFFERENCE_PARTS),
+        Column("macs", "{unit}", LOWER, MACS, "gmacs", changes=True),
+        Column("speed_batch_size"),
+        *_time_columns("eager", paper=None),
+        *_time_columns("compiled", paper="iterations_per_s"),
+        *(column for mode in MODES for column in _over_base_columns(mode)),
+        *(Column(f"{part}_{mode}") for mode in MODES for part in ("fraction_of_peak", "bound")),
+        *(Column(f"energy_j_per_image_{mode}") for mode in MODES),
+        Column("sampler_images_per_s", "Sampler (images/s)", HIGHER),
+    ]
+
+
+def _time_columns(mode: str, paper: str | None) -> list[Column]:
+    return [
+        *(Column(f"latency_ms{part}_{mode}") for part in QUARTILES),
         Column(f"iterations_per_s_{mode}", f"Throughput, {mode} (it/s)", HIGHER, paper=paper),
         Column(f"images_per_s_{mode}"),
     ]
@@ -118,10 +115,10 @@ def _time_columns(mode: str) -> list[Column]:
 def _over_base_columns(mode: str) -> list[Column]:
     name, heading = f"{OVER_BASE}_{mode}", f"Latency / parent's, {mode}"
     noise = f"{name}_significant"
-    parts = (f"{name}_q25", f"{name}_q75", noise)
     return [
         Column(name, heading, LOWER, significant=noise, needs_parent=True),
-        *(Column(part, needs_parent=True) for part in parts),
+        *(Column(f"{name}{part}", needs_parent=True) for part in QUARTILES[1:]),
+        Column(noise, needs_parent=True),
     ]
 
 
@@ -131,14 +128,8 @@ def number(value: float, like: float | None = None) -> str:
     `like`: the number whose decimals to use, as for a standard deviation beside its mean.
     """
     size = abs(value if like is None else like)
-    if size >= 1000:
-        decimals = 0
-    elif size >= 10:
-        decimals = 1
-    elif size >= 1 or size == 0:
-        decimals = 2
-    else:
-        decimals = 2 - math.floor(math.log10(size))
+    exponent = math.floor(math.log10(size)) if size else 0
+    decimals = max(2 - exponent, 1 if size < 1000 else 0)
     return f"{value:.{decimals}f}"
 
 

@@ -1,5 +1,6 @@
 """In words, how the results table is read and how its numbers were measured."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from slimdit.reporting.columns import NOISE
@@ -35,16 +36,13 @@ def _parents(study: StudyResults) -> Iterator[str]:
 
 
 def _speed(study: StudyResults) -> Iterator[str]:
-    """Of all that was timed at the table's batch size."""
-
-    def at_batch_size(key: str) -> list[dict]:
-        found = ({"variant": file["variant"], **each} for file in study.speed for each in file[key])
-        return [each for each in found if each["batch_size"] == study.speed_batch_size]
-
-    if timed := at_batch_size("measurements"):
+    """Of all that was timed, or could not be, at the table's batch size."""
+    batch_size = study.speed_batch_size
+    of_files = [each for file in study.speed for each in file["measurements"]]
+    if timed := [each for each in of_files if each["batch_size"] == batch_size]:
         yield (
             f"Speed and memory: {_distinct(map(_machine, study.speed))}; batch size "
-            f"{study.speed_batch_size}, {_distinct(each['dtype'] for each in timed)}, "
+            f"{batch_size}, {_distinct(each['dtype'] for each in timed)}, "
             f"{_distinct(each['warmup_iterations'] for each in timed)} warm-up and "
             f"{_distinct(each['timed_iterations'] for each in timed)} timed iterations, of which "
             "the median is given; an iteration is one pass of the batch through the model."
@@ -53,11 +51,13 @@ def _speed(study: StudyResults) -> Iterator[str]:
         yield f"Peak memory, in eager mode: {_distinct(study.peak_memory_kinds)}."
     if modes := _distinct(filter(None, (each.get("compile_mode") for each in timed))):
         yield f"Compiled: torch.compile's mode {modes}."
-    if missing := at_batch_size("not_measured"):
-        reasons = _distinct(
-            f"{each['variant']} {each['mode']} ({each['reason']})" for each in missing
-        )
-        yield f"Not measured: {reasons}."
+    if missing := _distinct(
+        f"{file['variant']} {each['mode']} ({each['reason']})"
+        for file in study.speed
+        for each in file["not_measured"]
+        if each["batch_size"] == batch_size
+    ):
+        yield f"Not measured: {missing}."
 
 
 def _quality(study: StudyResults) -> Iterator[str]:
@@ -114,9 +114,9 @@ def _seeds(runs: list[dict]) -> str:
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> str:
     """Of (variant, what it has): each of the latter once, with the variants where they differ."""
-    variants: dict[str, dict] = {}
-    for variant, what in pairs:
-        variants.setdefault(what, {})[variant] = None
+    variants = defaultdict(list)
+    for variant, what in dict.fromkeys(pairs):
+        variants[what].append(variant)
     if len(variants) == 1:
         return next(iter(variants))
     return "; ".join(f"{what} ({_distinct(names)})" for what, names in variants.items())

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,63 +15,43 @@ from slimdit.study.paper_values import PAPER_COLUMNS, PAPER_IMAGES, Kind, PaperV
 FEWEST_RANKED = 3  # rows that have an order worth a correlation
 
 
+PAIR = ["variant", "column", "ours", "paper"]
+PAIR += ["difference", "difference_percent", "agreement", "comparable"]
+
+
 class Agreement(StrEnum):
     ROUNDED = "within rounding"
     CUT_OFF = "cut off"  # the printed digits are those of a count that was not rounded
     NONE = "differs"
 
 
-class Pair(NamedTuple):
-    """A number that the paper printed of a variant of this study.
+def comparison(study: StudyResults, paper: PaperValues) -> pd.DataFrame:
+    """A row for each number that the paper printed of a variant of this study: by column, in table
+    order.
 
     column: the paper's; ours: in the paper's unit (NaN: not measured); paper: as it is printed;
     difference: ours less the paper's, in percent too (inf: the paper's is zero); comparable:
     whether it is a number of the variant, and not of the machine or of how many images were drawn.
-    """
-
-    variant: str
-    column: str
-    ours: float
-    paper: str
-    difference: float
-    difference_percent: float
-    agreement: Agreement
-    comparable: bool
-
-    def text(self) -> str:
-        """As in `32.64 / 32.7 (-0.2%)`: ours with one digit more, and a difference that counts."""
-        if np.isnan(self.ours):
-            return f"{NOT_MEASURED} / {self.paper}"
-        decimals = max(0, -Decimal(self.paper).as_tuple().exponent) + 1
-        text, percent = f"{self.ours:.{decimals}f} / {self.paper}", self.difference_percent
-        if self.agreement == Agreement.ROUNDED:
-            return text
-        change = UNDEFINED if np.isinf(percent) else f"{percent:+.1f}%"
-        cut_off = f", {Agreement.CUT_OFF}" if self.agreement == Agreement.CUT_OFF else ""
-        return f"{text} ({change}{cut_off})"
-
-
-def comparison(study: StudyResults, paper: PaperValues) -> pd.DataFrame:
-    """A row, with the fields of Pair, for each number of the paper's: by column, in table order.
-
     A Fréchet distance of other features than the Inception graph's is another one than FID.
     """
-    is_comparable = {Kind.MACHINE: False, Kind.DISTANCE: _same_numbers_of_images(study)}
     columns = [column for column in (*study.columns, DIFFUSION_LOSS) if column.paper]
     pairs = []
     for column in sorted(columns, key=lambda column: PAPER_COLUMNS[column.paper].kind):
         kind, (_, unit) = PAPER_COLUMNS[column.paper].kind, column.units[0]
-        if kind == Kind.DISTANCE and study.quality and not study.names.is_fid:
+        is_distance = kind == Kind.DISTANCE
+        if is_distance and study.quality and not study.names.is_fid:
             continue
-        for variant, value in (study.table[column.name] / unit).items():
+        of_machine = kind == Kind.MACHINE
+        comparable = not (of_machine or (is_distance and not _same_numbers_of_images(study)))
+        for variant, ours in (study.table[column.name] / unit).items():
             if printed := paper.get(variant, {}).get(column.paper):
                 theirs = float(printed)
-                difference = float(Decimal(str(value)) - Decimal(printed))
-                percent = 100 * (value - theirs) / theirs if theirs else np.inf
-                same, comparable = agreement(value, printed, kind), is_comparable.get(kind, True)
-                found = (column.paper, value, printed, difference, percent, same, comparable)
-                pairs.append(Pair(variant, *found))
-    return pd.DataFrame(pairs, columns=Pair._fields)
+                pair = {"variant": variant, "column": column.paper, "ours": ours, "paper": printed}
+                pair["difference"] = float(Decimal(str(ours)) - Decimal(printed))
+                pair["difference_percent"] = 100 * (ours - theirs) / theirs if theirs else np.inf
+                pair["agreement"] = agreement(ours, printed, kind)
+                pairs.append(pair | {"comparable": comparable})
+    return pd.DataFrame(pairs, columns=PAIR)
 
 
 def agreement(ours: float, printed: str, kind: Kind) -> Agreement:
@@ -89,10 +68,8 @@ def agreement(ours: float, printed: str, kind: Kind) -> Agreement:
 
 
 def paper_markdown(study: StudyResults, pairs: pd.DataFrame) -> str:
-    """What can be compared, a table of it by column, and every cell of the columns that both have.
-
-    pairs: as `comparison` gives them.
-    """
+    """What can be compared, a table of it by column, and every cell of the columns that both have;
+    pairs: of `comparison`."""
     measured = pairs.dropna(subset="ours")
     if measured.empty:
         return "Nothing that the paper printed was measured here.\n"
@@ -114,14 +91,15 @@ def order(ours: pd.Series, paper: pd.Series) -> Iterator[str]:
         return
     ranks, paper_ranks = ours.rank(), paper.rank()
     mover = (ranks - paper_ranks).abs().idxmax()
-    text = f"Spearman's rank correlation over {len(ours)} rows is {ranks.corr(paper_ranks):.2f}"
-    if ranks[mover] == paper_ranks[mover]:
-        yield f"The order of the rows by FID is the paper's. {text}."
-    else:
-        yield (
-            f"The order of the rows by FID is not the paper's. {text}; {mover} moves "
-            f"most, from the paper's rank {paper_ranks[mover]:g} to {ranks[mover]:g}."
-        )
+    before, after = paper_ranks[mover], ranks[mover]
+    is_same, moved = "is", ""
+    if before != after:
+        is_same = "is not"
+        moved = f"; {mover} moves most, from the paper's rank {before:g} to {after:g}"
+    yield (
+        f"The order of the rows by FID {is_same} the paper's. Spearman's rank correlation over "
+        f"{len(ours)} rows is {ranks.corr(paper_ranks):.2f}{moved}."
+    )
 
 
 def _caveats(study: StudyResults, names: list[str]) -> Iterator[str]:
@@ -157,21 +135,34 @@ def _summary(measured: pd.DataFrame) -> str:
     lines = []
     for name, of in measured.groupby("column", sort=False):
         percents = of["difference_percent"].replace(np.inf, np.nan).dropna()
-        num_equal = (of["agreement"] == Agreement.ROUNDED).sum()
         median, largest = UNDEFINED, UNDEFINED
         if not percents.empty:
             where = percents.abs().idxmax()
             median = f"{percents.median():+.1f}%"
             largest = f"{percents[where]:+.1f}% ({of['variant'][where]})"
+        num_equal = (of["agreement"] == Agreement.ROUNDED).sum()
         lines.append([PAPER_COLUMNS[name].heading, str(len(of)), str(num_equal), median, largest])
     headings = ["", "Rows", "Within rounding", "Median difference", "Largest difference"]
     return markdown_table(headings, lines)
 
 
 def _cells(study: StudyResults, pairs: pd.DataFrame, names: list[str]) -> str:
-    texts = [Pair(*pair).text() for pair in pairs.itertuples(index=False)]
-    table = pairs.assign(text=texts).pivot(index="variant", columns="column", values="text")
-    variants = [variant for variant in study.table.index if variant in table.index]
+    texts = pairs.assign(text=[_text(pair) for pair in pairs.itertuples()])
+    table = texts.pivot(index="variant", columns="column", values="text")
+    variants = study.table.index.intersection(table.index, sort=False)
     table = table.reindex(index=variants, columns=names).fillna(NOT_REPORTED)
-    lines = [[variant, *cells] for variant, cells in zip(variants, table.to_numpy(), strict=True)]
-    return markdown_table(["Model", *(PAPER_COLUMNS[name].heading for name in names)], lines)
+    headings = ["Model", *(PAPER_COLUMNS[name].heading for name in names)]
+    return markdown_table(headings, table.reset_index().to_numpy())
+
+
+def _text(pair) -> str:
+    """As in `32.64 / 32.7 (-0.2%)`: ours with one digit more, and a difference that counts."""
+    if np.isnan(pair.ours):
+        return f"{NOT_MEASURED} / {pair.paper}"
+    decimals = max(0, -Decimal(pair.paper).as_tuple().exponent) + 1
+    text, percent = f"{pair.ours:.{decimals}f} / {pair.paper}", pair.difference_percent
+    if pair.agreement == Agreement.ROUNDED:
+        return text
+    change = UNDEFINED if np.isinf(percent) else f"{percent:+.1f}%"
+    cut_off = f", {Agreement.CUT_OFF}" if pair.agreement == Agreement.CUT_OFF else ""
+    return f"{text} ({change}{cut_off})"

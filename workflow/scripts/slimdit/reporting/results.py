@@ -15,6 +15,7 @@ from slimdit.reporting.columns import (
     MODES,
     OVER_BASE,
     OVER_SEEDS,
+    QUARTILES,
     Column,
     table_columns,
 )
@@ -24,7 +25,6 @@ COSTS = ["total_params", "active_params", "macs", "weight_bytes"]
 SPEEDS = ["latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s"]
 SPEEDS += ["fraction_of_peak", "bound"]
 PEAK_MEMORY = ["peak_memory_bytes", "peak_memory_kind"]
-QUARTILES = ("", "_q25", "_q75")
 FILES = ("architecture", "speed", "quality", "training", "difference", "samples")
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",

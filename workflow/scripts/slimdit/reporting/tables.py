@@ -1,16 +1,20 @@
-"""The texts of a study's tables, by the names of their files."""
+"""The texts of a study's tables, by the names of their files; in the CSV, no cell is empty."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from slimdit.jobs.provenance import origin
-from slimdit.reporting.csv_tables import architecture_csv, paper_csv, table1_csv, table2_csv
+import numpy as np
+import pandas as pd
+
+from slimdit.evaluation.metric_names import OVER_SETS
+from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, OVER_SEEDS, UNDEFINED
 from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
-from slimdit.reporting.results import FILES, StudyResults, read_study
-from slimdit.storage.files import read_json, sha256_of, write_json
+from slimdit.reporting.results import COSTS, FILES, StudyResults, over_seeds, read_study
+from slimdit.storage.files import read_json
 from slimdit.study.paper_values import PaperValues
+
+TERMS = ("loss", "mse", "vb", "distillation", "balance")
 
 
 def study_tables(
@@ -40,38 +44,98 @@ def architecture_tables(
     return texts
 
 
-def record(study_json, files, tables, config, rows, paper, speed_batch_size, recipe):
-    """Write `study_json`: all that it takes to make the tables again, and the config of it all.
-
-    config: the study's, resolved. rows, paper: what `study_tables` takes. files: the study's JSON
-    files that the tables are made from; these and the tables are recorded by digest.
-    """
-    write_json(
-        study_json,
-        {
-            "config": config,
-            "rows": rows,
-            "paper": paper,
-            "speed_batch_size": speed_batch_size,
-            "origin": origin(
-                at=study_json,
-                recipe=recipe,
-                inputs={path: sha256_of(path) for path in files},
-                outputs={path: sha256_of(path) for path in tables},
-            ),
-        },
-        sort_keys=False,  # The order of the variants is that of the rows.
-    )
-
-
 def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
     """The tables' texts by name, made from the JSON files that they were made from."""
-    named = defaultdict(list)
-    for path in files:
-        named[path.name].append(str(path))
-    rows = record["rows"]
-    paths = {name: named[f"{name}.json"] for name in FILES}
+    rows, paper = record["rows"], record["paper"]
+    paths = {name: [path for path in files if path.stem == name] for name in FILES}
     study = read_study(rows, record["speed_batch_size"], **paths)
-    paper, autoencoders = record["paper"], map(read_json, named["autoencoder.json"])
+    autoencoders = [read_json(path) for path in files if path.name == "autoencoder.json"]
     texts = study_tables(study, paper, autoencoders)
     return texts | architecture_tables(rows, paths["architecture"], paper)
+
+
+def table1_csv(study: StudyResults) -> str:
+    """One record per variant. Peak memory is that of the eager mode; a spread, over seeds or over
+    sets of samples, has a column where some row has one."""
+    table, no_parent = study.table, study.table["parent"].isna()
+    text = {
+        "group": table["group"],
+        "variant": table.index,
+        "parent": table["parent"].fillna(NONE),
+        "num_seeds": table["num_seeds"],
+    }
+    for column in study.columns:
+        name, spread, change = (f"{column.name}{part}" for part in ("", OVER_SEEDS, CHANGE))
+        if name.endswith(OVER_SETS) and table[name].isna().all():
+            continue
+        text[name] = table[name].map(_cell)
+        if column.needs_parent:
+            text[name] = text[name].mask(no_parent, NONE)
+        if spread in table and table[spread].notna().any():
+            text[spread] = table[spread].map(_cell)
+        if column.changes:
+            text[change] = table[change].map(_percent).mask(no_parent, NONE)
+    return _csv(text)
+
+
+def table2_csv(study: StudyResults) -> str:
+    """Final training losses, one record per trained variant.
+
+    Each loss is the mean over the last `window_steps` steps; "none" marks a term that the
+    variant's loss does not have.
+    """
+    finals = [f"final_{term}" for term in TERMS]
+    runs = pd.DataFrame(
+        study.training, columns=["variant", "seed", "steps", "final_window_steps", *finals]
+    )
+    by_variant = runs.groupby("variant", sort=False)
+    first, num_known = by_variant.first(), by_variant.count()
+    mean, std = over_seeds(study.training, finals)
+    text = {
+        "group": study.table.loc[first.index, "group"],
+        "variant": first.index,
+        "num_seeds": num_known["seed"],
+        "steps": first["steps"],
+        "window_steps": first["final_window_steps"],
+    }
+    for term, final in zip(TERMS, finals, strict=True):
+        text[term] = mean[final].map(_cell).where(num_known[final] > 0, NONE)
+        if runs["seed"].nunique() > 1:
+            spread = std[final].map(_cell)
+            text[f"{term}{OVER_SEEDS}"] = spread.where(num_known[final] > 0, NONE)
+    return _csv(text)
+
+
+def architecture_csv(study: StudyResults) -> str:
+    """The counts of the variants that have been counted."""
+    costs = study.table[COSTS].dropna(how="all")
+    return _csv({"variant": costs.index, **costs.map(_cell)})
+
+
+def paper_csv(pairs: pd.DataFrame) -> str:
+    """One record per number that both have, of those that `comparison` gives."""
+    text = pairs.dropna(subset="ours")
+    text[["ours", "comparable"]] = text[["ours", "comparable"]].map(_cell)
+    text["difference"] = text["difference"].map("{:.6g}".format)
+    text["difference_percent"] = text["difference_percent"].map(_percent)
+    return _csv(text)
+
+
+def _csv(columns: pd.DataFrame | dict[str, Iterable]) -> str:
+    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+
+
+def _cell(value: float | str | bool | None) -> str:
+    if pd.isna(value):
+        return NOT_MEASURED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
+
+
+def _percent(change: float) -> str:
+    if np.isinf(change):
+        return UNDEFINED
+    return NOT_MEASURED if np.isnan(change) else f"{change:.2f}"

@@ -22,13 +22,12 @@ def draw_differences(study: StudyResults, images: Images, names: list[str]) -> F
         strips.append((parent, parent, images[parent]))
         for child in children.index:
             mean = np.abs(images[parent].astype(np.int16) - images[child]).mean()
-            digits = f"{mean:.2g}" if mean < 99 else f"{mean:.0f}"
-            label = f"difference\nmean {digits} levels"
+            label = f"difference\nmean {mean:.3g} levels"
             strips.append((parent, child, images[child]))
             strips.append((parent, label, overlay(images[parent], images[child])))
     if not strips:
         return message("No variant of this study is made from another's weights.")
-    figure = samples_figure(strips, names, named_groups=False, bottom_inch=SCALE_INCH)
+    figure = samples_figure(strips, names, bottom_inch=SCALE_INCH)
     _draw_scale(figure)
     return figure
 

@@ -7,6 +7,7 @@ from matplotlib.textpath import TextPath
 from slimdit.reporting.figures.style import SMALL_PT
 
 ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+DIRECTIONS = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)])
 GAPS_PT = (5, 9, 14, 20, 28, 38, 50, 64, 80, 100)  # between a point and its label
 FRACTIONS = np.linspace(0.2, 1, 8)[:, None, None]  # of a leader, where it may lie on something
 POINT_HALF_PT = 3.5
@@ -31,42 +32,31 @@ def place_labels(axes, x, y, labels: list[str], colours: list[str], line: np.nda
     near = np.linalg.norm(points[:, None] - points, axis=-1) < 40
     for i in np.argsort(-near.sum(axis=1), kind="stable"):
         half = TextPath((0, 0), labels[i], size=SMALL_PT).get_extents().size / 2 + 1
-        centres = np.concatenate([_around(points[i], gap + half) for gap in GAPS_PT])  # (K, 2)
-        boxes = _boxes(centres, half)
-        ends = np.clip(points[i], boxes[:, :2], boxes[:, 2:])
-        leaders = points[i] + FRACTIONS * (ends - points[i])  # (8, K, 2)
+        offsets = np.concatenate([(gap + half) * DIRECTIONS for gap in GAPS_PT])  # (K, 2)
+        boxes = _boxes(points[i] + offsets, half)
+        lengths = np.linalg.norm(np.clip(0, offsets - half, offsets + half), axis=1)
+        leaders = points[i] + FRACTIONS * offsets  # (8, K, 2)
         is_outside = ((boxes[:, :2] < frame[:2]) | (boxes[:, 2:] > frame[2:])).any(axis=1)
-        cost = FRAME_COST * is_outside + 0.4 * np.linalg.norm(ends - points[i], axis=1)
+        cost = FRAME_COST * is_outside + 0.4 * lengths
         cost += _overlaps(boxes, taken) @ costs
         without_own = np.where(np.arange(len(costs)) == i, 0, costs)
         cost += sum(_overlaps(_boxes(each), taken) @ without_own for each in leaders) / 5
         best = np.argmin(cost)
-        _annotate(axes, (x[i], y[i]), labels[i], centres[best] - points[i])
-        if np.linalg.norm(ends[best] - points[i]) > POINT_HALF_PT + 3:
-            leader = {"color": colours[i], "shrinkA": 0, "shrinkB": 0}
-            leader |= {"arrowstyle": "-", "linewidth": 0.5}
-            _annotate(axes, (x[i], y[i]), "", ends[best] - points[i], arrowprops=leader)
+        leader = {"arrowstyle": "-", "color": colours[i], "linewidth": 0.5, "shrinkA": 0}
+        axes.annotate(
+            labels[i],
+            (x[i], y[i]),
+            offsets[best],
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=SMALL_PT,
+            path_effects=[withStroke(linewidth=1.5, foreground="white")],
+            arrowprops=leader if lengths[best] > POINT_HALF_PT + 3 else None,
+            zorder=4,
+        )
         taken = np.concatenate([taken, boxes[[best]], _boxes(leaders[:, best])])
         costs = np.append(costs, [LABEL_COST, *[LEADER_COST] * len(FRACTIONS)])
-
-
-def _annotate(axes, point, label, offset_pt, **arrow) -> None:
-    axes.annotate(
-        label,
-        point,
-        offset_pt,
-        textcoords="offset points",
-        ha="center",
-        va="center",
-        fontsize=SMALL_PT,
-        path_effects=[withStroke(linewidth=1.5, foreground="white")],
-        zorder=2 if arrow else 4,
-        **arrow,
-    )
-
-
-def _around(point: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    return point + distance * np.column_stack([np.cos(ANGLES), np.sin(ANGLES)])
 
 
 def _boxes(centres: np.ndarray, half: np.ndarray | float = 0.0) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from slimdit.reporting.figures.style import GREY, line_style, logarithmic, message, page, wrapped
+from slimdit.reporting.figures.style import GREY, LINE_STYLES, logarithmic, message, page, wrapped
 from slimdit.reporting.results import StudyResults
 from slimdit.storage.files import read_json
 
@@ -74,7 +74,7 @@ def _draw_absolute(axes, parents: pd.Series, losses: dict[str, pd.DataFrame]) ->
         name: REFERENCE_STYLE | {"linestyle": REFERENCE_LINES[index % len(REFERENCE_LINES)]}
         for index, name in enumerate(others)
     }
-    styles |= {name: line_style(index) for index, name in enumerate(parents.index)}
+    styles |= dict(zip(parents.index, LINE_STYLES(), strict=False))
     for name, style in styles.items():
         smooth = smoothed(losses[name])
         axes.plot(smooth.index, smooth.mean(axis=1), label=name, **style)
@@ -86,12 +86,12 @@ def _draw_absolute(axes, parents: pd.Series, losses: dict[str, pd.DataFrame]) ->
 
 
 def _draw_relative(axes, parents: pd.Series, losses: dict[str, pd.DataFrame]) -> None:
-    for index, (variant, parent) in enumerate(parents.items()):
+    for (variant, parent), style in zip(parents.items(), LINE_STYLES(), strict=False):
         if parent in losses and parent != variant:
             means = {"after": losses[variant].mean(axis=1), "before": losses[parent].mean(axis=1)}
             smooth = smoothed(pd.concat(means, axis=1, join="inner"))
             change = 100 * (smooth["after"] / smooth["before"] - 1)
-            axes.plot(smooth.index, change, **line_style(index))
+            axes.plot(smooth.index, change, **style)
     axes.axhline(0, **REFERENCE_STYLE)
     only = parents.iloc[0] if parents.nunique() == 1 and parents.iloc[0] in losses else "the parent"
     axes.set_ylabel(f"Change against\n{only} (%)")

@@ -1,5 +1,7 @@
 """Quality against cost: which variants are worth their time, operations or memory."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -7,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from slimdit.reporting.columns import OVER_SEEDS
 from slimdit.reporting.figures.labels import place_labels
-from slimdit.reporting.figures.style import GREY, SMALL_PT, logarithmic, page, point_style
+from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
 from slimdit.reporting.results import StudyResults
 
 
@@ -37,7 +39,8 @@ def pareto_figure(planes: dict[str, pd.DataFrame], distance_label: str) -> Figur
     cost and distance better when smaller and NaN where they were not measured.
     """
     groups = pd.concat(planes.values())["group"].unique()
-    styles = {group: point_style(index) for index, group in enumerate(groups)}
+    places = zip(groups, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+    styles = {group: {"color": colour, "marker": marker} for group, colour, marker in places}
     panel_inch = np.clip(1.7 + 0.06 * max(map(len, planes.values())), 2.4, 3.4)
     figure = page(len(planes) * (panel_inch + 0.5) + 0.35)
     panels = figure.subplots(len(planes), squeeze=False)[:, 0]
@@ -67,17 +70,8 @@ def pareto_front(cost: np.ndarray, distance: np.ndarray) -> np.ndarray:
 def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict]) -> None:
     drawn = points.dropna(subset=["cost", "distance"])
     if missing := [variant for variant in points.index if variant not in drawn.index]:
-        axes.text(
-            0.99,
-            0.98,
-            f"not measured: {', '.join(missing)}" if len(drawn) else "nothing was measured",
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            fontsize=SMALL_PT,
-            color=GREY,
-            wrap=True,
-        )
+        text = f"not measured: {', '.join(missing)}" if len(drawn) else "nothing was measured"
+        axes.set_title(text, loc="right", fontsize=SMALL_PT, color=GREY, wrap=True)
     for axis, values in ((axes.xaxis, drawn["cost"]), (axes.yaxis, drawn["distance"])):
         if values.min() > 0 and values.max() > 2 * values.min():
             logarithmic(axis, values.min(), values.max())

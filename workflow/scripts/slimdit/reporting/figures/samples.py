@@ -42,7 +42,6 @@ def read_prompts(study: StudyResults, paths: list[str]) -> tuple[Images, list[st
 def samples_figure(
     strips: list[tuple[str, str, np.ndarray]],
     names: list[str],
-    named_groups: bool = True,
     bottom_inch: float = 0.02,
 ) -> Figure:
     """One row of images per (group, label, images); columns are the prompts `names`.
@@ -65,19 +64,18 @@ def samples_figure(
     axes.set_xticks((np.arange(len(names)) + 0.5) * cell_inch / pixel_inch, headings)
     axes.set_yticks(middles, labels, linespacing=1.3)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    if named_groups:
-        for group, rows in itertools.groupby(zip(groups, middles, strict=True), lambda row: row[0]):
-            middles_of = [middle for _, middle in rows]
-            axes.annotate(
-                wrapped(group, len(middles_of) * cell_inch),
-                (GROUP_INCH / PAGE_WIDTH_INCH, np.mean(middles_of)),
-                xycoords=("figure fraction", "data"),
-                rotation=90,
-                ha="center",
-                va="center",
-                weight="bold",
-                fontsize=SMALL_PT,
-            )
+    for group, rows in itertools.groupby(zip(groups, middles, strict=True), lambda row: row[0]):
+        middles_of = [middle for _, middle in rows]
+        axes.annotate(
+            wrapped(group, len(middles_of) * cell_inch),
+            (GROUP_INCH / PAGE_WIDTH_INCH, np.mean(middles_of)),
+            xycoords=("figure fraction", "data"),
+            rotation=90,
+            ha="center",
+            va="center",
+            weight="bold",
+            fontsize=SMALL_PT,
+        )
     return figure
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -18,7 +19,8 @@ SMALL_PT = 7
 
 # Okabe and Ito's colours, without the yellow that is too pale for a line on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", ":", "-.")
+# Of lines and of groups of points; 28 and 56 that can be told apart.
+LINE_STYLES = cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#777777"
 
@@ -69,19 +71,6 @@ def message(text: str) -> Figure:
     figure = page(1.0, layout="none")
     figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure
-
-
-def line_style(index: int) -> dict:
-    """Colour and dashes of line `index`: 28 that can be told apart."""
-    return {
-        "color": COLOURS[index % len(COLOURS)],
-        "linestyle": LINES[index // len(COLOURS) % len(LINES)],
-    }
-
-
-def point_style(index: int) -> dict:
-    """Colour and marker of group `index`."""
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
 def row_positions(groups: Sequence[str], gap: float) -> np.ndarray:
