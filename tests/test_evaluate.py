@@ -1,11 +1,13 @@
 """From image files to quality.json, on photographs small enough for seconds."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+from tiny_graph import write_tiny_graph
 
 from evaluate import evaluate
 from make_reference import make_reference
@@ -63,16 +65,17 @@ def study(tmp_path_factory):
     return folder
 
 
-def run_make_reference(folder, subset, out):
+def run_make_reference(folder, subset, out, evaluation=EVALUATION, graph=None):
     make_reference(
         subset=subset,
         reference=out / "reference.npz",
         features=out / "reference-features.npz",
         images_root=folder / "images",
         image_size=IMAGE_SIZE,
-        evaluation=EVALUATION,
+        evaluation=evaluation,
         state=out / "state",
         recipe={"step": "evaluate"},
+        graph=graph,
     )
 
 
@@ -82,7 +85,7 @@ def write_report(path, sha256):
     write_json(path, {"origin": origin, "sampling": {"steps": 20, "seed": 5}})
 
 
-def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION):
+def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION, graph=None):
     samples = tmp_path / "samples.npz"
     write_npz(samples, arr_0=images, arr_1=labels)
     write_report(tmp_path / "samples.json", sha256_of(samples))
@@ -97,6 +100,7 @@ def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION):
         evaluation=evaluation,
         state=tmp_path / "state",
         recipe={"step": "evaluate"},
+        graph=graph,
     )
     return read_json(tmp_path / "quality.json")
 
@@ -158,8 +162,23 @@ def test_quality_of_real_crops_is_better_than_of_noise(study, crops, tmp_path):
     assert (real["variant"], real["seed"]) == ("S2-base", 0)
     assert real["sampling"] == {"steps": 20, "seed": 5}
     assert real["extractor"]["fd_label"] == "FD (EfficientNet-Lite0)"
+    assert real["origin"]["inputs"].keys() == {
+        "samples.npz",
+        os.path.relpath(study / "reference-features.npz", tmp_path),
+    }
     assert real["origin"]["inputs"] != noisy["origin"]["inputs"]
     assert real["origin"]["recipe"] == {"step": "evaluate"}
+
+
+def test_the_graph_of_an_extractor_is_among_what_results_are_made_from(study, crops, tmp_path):
+    graph = tmp_path / "tiny.pb"
+    options = {"graph": str(graph), "md5": write_tiny_graph(graph), "backend": "torch"}
+    evaluation = EVALUATION | {"extractor": {"name": "inception-2015", **options}}
+    run_make_reference(study, study / "subset.csv", tmp_path, evaluation, graph)
+    meta = json.loads(str(load_npz(tmp_path / "reference-features.npz")["meta"]))
+    quality = run_evaluate(tmp_path, tmp_path, *crops, evaluation, graph)
+    for inputs in (meta["origin"]["inputs"], quality["origin"]["inputs"]):
+        assert inputs["tiny.pb"] == sha256_of(graph)
 
 
 def test_quality_does_not_depend_on_the_batch_size(study, crops, tmp_path):

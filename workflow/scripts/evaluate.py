@@ -39,9 +39,7 @@ def evaluate(
     """
     samples_sha256 = sha256_of(samples)
     made = read_json(samples_json)
-    outputs = made["origin"].get("outputs", {})
-    recorded = outputs.get(Path(samples).name, made.get("samples_sha256"))
-    if recorded != samples_sha256:
+    if made["origin"]["outputs"][Path(samples).name] != samples_sha256:
         raise InputError(f"{samples_json} is about other samples than {samples}; sample anew.")
     images, labels, other_sets = read_samples(samples)
     extractor = build_extractor(**evaluation["extractor"])
@@ -72,6 +70,7 @@ def evaluate(
     held_out_accuracy = class_accuracy(
         probe, reference["held_out_pooled"], reference["held_out_labels"]
     )
+    others = {path: sha256_of(path) for path in (reference_features, graph) if path}
     noise_seed = np.array(made["sampling"]["seed"])
     write_npz(features, pooled=pooled, labels=labels, noise_seed=noise_seed)
     write_json(
@@ -93,7 +92,7 @@ def evaluate(
             "origin": origin(
                 at=quality,
                 recipe=recipe,
-                inputs={samples: samples_sha256, reference_features: sha256_of(reference_features)},
+                inputs={samples: samples_sha256, **others},
                 outputs={features: sha256_of(features)},
             ),
         },

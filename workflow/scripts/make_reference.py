@@ -81,7 +81,7 @@ def make_reference(
         "origin": conditions(
             at=features,
             recipe=recipe,
-            inputs={subset: sha256_of(subset)},
+            inputs={path: sha256_of(path) for path in (subset, graph) if path},
             outputs={reference: sha256_of(reference)},
         ),
     }

@@ -38,9 +38,9 @@ def sample(
     from slimdit.jobs.provenance import origin
 
     sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
-    options, manifest, labels = sampler.options, sampler.manifest, sampler.labels
+    manifest, labels = sampler.manifest, sampler.labels
     classes = manifest["classes"]
-    prompt_labels = labels_of(options["prompts"] or classes[:NUM_PROMPTS], classes)
+    prompt_labels = labels_of(sampling["prompts"] or classes[:NUM_PROMPTS], classes)
     if shards:
         made = [read_json(path) for path in shard_reports]
         images = joined(shards, made, sampler.precision_name)
@@ -49,7 +49,7 @@ def sample(
         array, num_made, wall_s = sampler.array(state, recipe, range(sampler.num_images))
         images = array.values
 
-    sets = images.reshape(options["num_sets"], len(labels), *images.shape[1:])
+    sets = images.reshape(sampling["num_sets"], len(labels), *images.shape[1:])
     others = {"other_sets": sets[1:]} if len(sets) > 1 else {}
     write_npz(samples, arr_0=sets[0], arr_1=labels, **others)
     chosen = sampler.images(np.arange(len(prompt_labels)), prompt_labels, "prompt")
@@ -67,7 +67,7 @@ def sample(
             "seed": seed,
             "num_samples": len(labels),
             "num_shards": max(len(shards), 1),
-            "sampling": options,
+            "sampling": sampling,
             "dtype": sampler.precision_name,
             "wall_s": wall_s,
             # An interrupted run has timed only what was left; a finished one nothing.
@@ -75,7 +75,11 @@ def sample(
             "origin": origin(
                 at=report,
                 recipe=recipe,
-                inputs={path: sha256_of(path) for path in (checkpoint, latents_manifest)},
+                inputs={
+                    path: sha256_of(path)
+                    for path in (checkpoint, latents_manifest, weights)
+                    if path
+                },
                 outputs={path: sha256_of(path) for path in (samples, prompts, grid)},
             ),
         },

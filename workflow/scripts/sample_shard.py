@@ -25,7 +25,7 @@ def sample_shard(
     from slimdit.study.shards import rows_of_shard
 
     sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
-    rows = rows_of_shard(shard, sampler.num_images, sampler.options["batch_size"])
+    rows = rows_of_shard(shard, sampler.num_images, sampling["batch_size"])
     array, num_made, wall_s = sampler.array(state, recipe, rows)
     array.copy_to(images)
     write_json(

@@ -3,9 +3,17 @@
 import time
 
 import numpy as np
+import torch
 
+from slimdit.compute.devices import device, on_cuda
+from slimdit.compute.precision import name_of
 from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
+from slimdit.data.autoencoders import decode_images, load_autoencoder, weights_file
+from slimdit.data.resumable_array import ResumableArray
+from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
+from slimdit.jobs.provenance import arithmetic
+from slimdit.models.checkpoint import load_variant
 from slimdit.storage.files import read_json, sha256_of
 
 
@@ -20,42 +28,28 @@ class ImageSampler:
     """
 
     def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
-        import torch
-
-        from slimdit.compute.devices import device, on_cuda
-        from slimdit.compute.precision import name_of
-        from slimdit.data.autoencoders import load_autoencoder, weights_file
-        from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
-        from slimdit.jobs.provenance import arithmetic
-        from slimdit.models.checkpoint import load_variant
-
-        self.options, self.manifest = sampling, read_json(latents_manifest)
+        self.batch_size, self.manifest = sampling["batch_size"], read_json(latents_manifest)
         on = device()
         torch.set_float32_matmul_precision("high")
         model = load_variant(checkpoint, on)
-        self.latent_sampler = LatentSampler(model, self.options, num_timesteps, on)
+        self.latent_sampler = LatentSampler(model, sampling, num_timesteps, on)
         self.autoencoder = load_autoencoder(source, revision, on)
-        if on_cuda(self.options["compile"], "on", on):
+        if on_cuda(sampling["compile"], "on", on):
             self.autoencoder.decoder.compile(dynamic=True)
         # bfloat16 has fewer digits than an image's eight bits.
         is_half = on.type == "cuda" and self.latent_sampler.dtype != torch.float32
         self.decoder_dtype = torch.float16 if is_half else torch.float32
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
-            self.options["num_samples"],
-            model.num_classes,
-            self.options["labels"],
-            self.options["seed"],
+            sampling["num_samples"], model.num_classes, sampling["labels"], sampling["seed"]
         )
-        self.num_images = len(self.labels) * self.options["num_sets"]
-        files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
+        self.num_images = len(self.labels) * sampling["num_sets"]
         self.precision_name = name_of(self.latent_sampler.dtype)
+        files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
         self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *files]
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""
-        from slimdit.data.autoencoders import decode_images
-
         z = self.latent_sampler.latents(indices, labels, stream)
         return decode_images(
             self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
@@ -67,8 +61,6 @@ class ImageSampler:
 
         recipe: of the step, as `study.jobs.recipe` gives it.
         """
-        from slimdit.data.resumable_array import ResumableArray
-
         side = self.manifest["image_size"]
         key = fingerprint([*self.identity, recipe, rows.start, rows.stop])
         array = ResumableArray(state, key, (len(rows), side, side, 3), np.uint8)
@@ -78,7 +70,7 @@ class ImageSampler:
             return self.images(indices, self.labels[indices % len(self.labels)])
 
         todo, started_s = len(rows) - array.done, time.monotonic()
-        array.fill(make, self.options["batch_size"], "sample", "image")
+        array.fill(make, self.batch_size, "sample", "image")
         return array, todo, time.monotonic() - started_s
 
 

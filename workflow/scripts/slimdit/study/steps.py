@@ -194,7 +194,13 @@ STEPS: dict[str, Step] = {
     ),
     "make_reference": Step(
         outputs=files(Layout.data, reference="reference.npz", features="reference-features.npz"),
-        settings={**IMAGES, "evaluation": evaluation},
+        settings={
+            **IMAGES,
+            "evaluation": lambda study, _: {
+                key: study.evaluation[key]
+                for key in ("extractor", "batch_size", "memorization_per_class")
+            },
+        },
         components=of_extractor,
         state="reference",
         record="features",
