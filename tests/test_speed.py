@@ -24,7 +24,7 @@ from slimdit.profiling.latency import (
     random_inputs,
 )
 from slimdit.profiling.peak_memory import peak_memory
-from slimdit.profiling.roofline import Peaks, Work, least_work, measured_peaks, roofline
+from slimdit.profiling.roofline import Peaks, least_bytes, measured_peaks, roofline
 from slimdit.profiling.trials import SpeedTrials
 
 CPU = torch.device("cpu")
@@ -99,20 +99,20 @@ def test_latency_and_ratio_are_those_of_the_medians():
     ],
 )
 def test_the_roofline_says_what_a_pass_is_bound_by(macs, num_bytes, bound):
-    found = roofline(Work(macs, num_bytes), latency_s=1.0, peaks=PEAKS)
+    found = roofline(macs, num_bytes, latency_s=1.0, peaks=PEAKS)
     assert found["bound"] == bound
     assert found["fraction_of_peak"] == pytest.approx(macs / 1e9)
     assert found["fraction_of_bandwidth"] == pytest.approx(num_bytes / 1e9)
-    twice = roofline(Work(macs, num_bytes), latency_s=2.0, peaks=PEAKS)
+    twice = roofline(macs, num_bytes, latency_s=2.0, peaks=PEAKS)
     assert twice["achieved_macs_per_s"] == pytest.approx(macs / 2)
 
 
-def test_least_work_is_weights_once_and_states_in_and_out(structure):
+def test_least_bytes_are_weights_once_and_states_in_and_out(structure):
     model = build_model(structure)
     weights = sum(4 * parameter.numel() for parameter in model.parameters())
     states = 2 * structure["depth"] * 3 * model.grid_size**2 * structure["hidden_size"]
-    found = least_work(model, macs_per_image=7, batch_size=3, dtype=torch.bfloat16)
-    assert found == Work(21, weights + 2 * states)
+    found = least_bytes(model, batch_size=3, dtype=torch.bfloat16)
+    assert found == weights + 2 * states
 
 
 def test_peaks_are_of_what_was_repeated(monkeypatch):

@@ -13,9 +13,9 @@ def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_ch
     from slimdit.compute.devices import device
     from slimdit.compute.precision import chosen_dtype
     from slimdit.jobs.provenance import origin
-    from slimdit.models.build import build_compressions
     from slimdit.models.checkpoint import load_variant, read_metadata
     from slimdit.models.component import store_weights
+    from slimdit.models.compression import COMPRESSION
     from slimdit.profiling.cost import count_macs
     from slimdit.profiling.energy import energy_counter
     from slimdit.profiling.latency import forward, random_inputs
@@ -27,7 +27,8 @@ def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_ch
     options, on = measurement, device()
     torch.set_float32_matmul_precision("high")
     metadata = read_metadata(checkpoint)
-    build_compressions(metadata["operations"])  # imports are not the model's memory
+    for operation in metadata["operations"]:
+        COMPRESSION.build(operation)  # imports are not the model's memory
     baseline_rss_bytes = resident_bytes()
     model = load_variant(checkpoint, on)
     dtype = chosen_dtype(options["precision"], model.hidden_size, on)

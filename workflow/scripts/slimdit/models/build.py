@@ -4,7 +4,6 @@ import torch
 
 from slimdit.models.attention import ATTENTION
 from slimdit.models.compression import COMPRESSION
-from slimdit.models.compression.base import Compression
 from slimdit.models.dit import DiT
 from slimdit.models.initialization import initialize
 from slimdit.models.mlp import MLP, mlp_of_layer
@@ -44,14 +43,6 @@ def empty_model(structure: dict) -> DiT:
     return model
 
 
-def build_compressions(operations: list[dict], **sizes: int) -> list[Compression]:
-    """The compressions that the options name, with the libraries that they need imported.
-
-    sizes: of the structure that they are for, which limits of their options name.
-    """
-    return [COMPRESSION.build(options, **sizes) for options in operations]
-
-
 def compress(model: DiT, operations: list[dict]) -> DiT:
     """Apply each compression to the model's weights, in order.
 
@@ -59,6 +50,5 @@ def compress(model: DiT, operations: list[dict]) -> DiT:
     """
     for options in operations:
         num_heads = model.blocks[0].attention.num_heads
-        (compression,) = build_compressions([options], num_heads=num_heads)
-        model = compression(model)
+        model = COMPRESSION.build(options, num_heads=num_heads)(model)
     return model

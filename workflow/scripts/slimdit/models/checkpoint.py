@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
-from slimdit.models.build import build_compressions, compress, empty_model
+from slimdit.models.build import compress, empty_model
+from slimdit.models.compression import COMPRESSION
 from slimdit.models.dit import DiT
 from slimdit.storage.files import atomic_path
 
@@ -69,8 +70,12 @@ def load_variant(path: str | Path, device: torch.device | None = None) -> DiT:
     Raises InputError for a device that cannot run it.
     """
     metadata = read_metadata(path)
-    if device is not None:
-        check_device(path, metadata["operations"], device)
+    for options in metadata["operations"] if device else ():
+        if need := COMPRESSION.build(options).unsupported(device):
+            raise InputError(
+                f"{path} cannot run here: {options['name']} {need}; "
+                "run its jobs where there is one, or leave its row out of the config."
+            )
     try:
         model = compress(empty_model(metadata["structure"]), metadata["operations"])
     except (KeyError, TypeError) as error:
@@ -93,16 +98,6 @@ def load_variant(path: str | Path, device: torch.device | None = None) -> DiT:
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
     return model.to(device).eval()
-
-
-def check_device(path: str | Path, operations: list[dict], device: torch.device) -> None:
-    """Raise InputError if `device` lacks what a model needs that these were applied to."""
-    for options, compression in zip(operations, build_compressions(operations), strict=True):
-        if need := compression.unsupported(device):
-            raise InputError(
-                f"{path} cannot run here: {options['name']} {need}; "
-                "run its jobs where there is one, or leave its row out of the config."
-            )
 
 
 def digest_of(tensors: dict[str, Tensor]) -> str:

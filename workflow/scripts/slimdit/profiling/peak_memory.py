@@ -1,7 +1,10 @@
 """The most memory that a call takes, on the device that it runs on."""
 
+import contextlib
 import gc
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -19,25 +22,27 @@ def peak_memory(call: Callable[[], object], device: torch.device, baseline_rss_b
     `baseline_rss_bytes`, the resident set before the model was loaded. None bytes where the
     system does not tell, or has not as many.
     """
-    kind = KINDS[device.type]
     gc.collect()
-    _reset_peak(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        give_back_freed_memory()
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # VmHWM is the present resident set
+    num_bytes = None
     try:
         for _ in range(PASSES):
             call()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        return {"peak_memory_bytes": None, "peak_memory_kind": kind}
-    return {"peak_memory_bytes": _peak(device, baseline_rss_bytes), "peak_memory_kind": kind}
-
-
-def _peak(device: torch.device, baseline_rss_bytes: int) -> int | None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device)
-    highest = _status_bytes("VmHWM")
-    return highest - baseline_rss_bytes if highest else None
+    else:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            num_bytes = torch.cuda.max_memory_allocated(device)
+        elif highest := _status_bytes("VmHWM"):
+            num_bytes = highest - baseline_rss_bytes
+    return {"peak_memory_bytes": num_bytes, "peak_memory_kind": KINDS[device.type]}
 
 
 def resident_bytes() -> int:
@@ -45,24 +50,10 @@ def resident_bytes() -> int:
     return _status_bytes("VmRSS")
 
 
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    give_back_freed_memory()
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # sets VmHWM to the present resident set
-    except OSError:
-        pass
-
-
 def _status_bytes(field: str) -> int:
     try:
-        with open("/proc/self/status") as file:
-            for line in file:
-                if line.startswith(f"{field}:"):
-                    return int(line.split()[1]) * 1024
+        status = Path("/proc/self/status").read_text()
     except OSError:
-        pass
-    return 0
+        return 0
+    found = re.search(rf"^{field}:\s*(\d+) kB$", status, re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0

@@ -29,14 +29,6 @@ class Peaks:
     dtype: torch.dtype
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a pass of a batch has to do at least."""
-
-    macs: int
-    bytes: int
-
-
 def measured_peaks(device: torch.device, dtype: torch.dtype) -> Peaks:
     """Of a square matrix multiplication, and of a copy, which reads and writes."""
     side, size = MATRIX_SIDE[device.type], COPY_BYTES[device.type]
@@ -50,26 +42,27 @@ def measured_peaks(device: torch.device, dtype: torch.dtype) -> Peaks:
     return Peaks(side**3 / product_s, 2 * size / copy_s, dtype)
 
 
-def least_work(model: DiT, macs_per_image: int, batch_size: int, dtype: torch.dtype) -> Work:
+def least_bytes(model: DiT, batch_size: int, dtype: torch.dtype) -> int:
     """Every stored weight is read once, and the hidden state of every token is read and written
     once by each block."""
     _, num_tokens, hidden_size = model.position_embedding.shape
     states = 2 * len(model.blocks) * batch_size * num_tokens * hidden_size
-    return Work(batch_size * macs_per_image, weight_bytes(model) + states * dtype.itemsize)
+    return weight_bytes(model) + states * dtype.itemsize
 
 
-def roofline(work: Work, latency_s: float, peaks: Peaks) -> dict:
-    """How close a pass comes to the machine's peaks, and what bounds it.
+def roofline(macs: int, num_bytes: int, latency_s: float, peaks: Peaks) -> dict:
+    """How close a pass that has to do so much at least comes to the machine's peaks, and what
+    bounds it.
 
     bound: "arithmetic" or "memory", whichever peak the pass comes closer to, if that is at least
     a quarter of it; else "overhead": launches, small products, passes over memory that a better
     program would not make.
     """
-    macs_per_s, bytes_per_s = work.macs / latency_s, work.bytes / latency_s
+    macs_per_s, bytes_per_s = macs / latency_s, num_bytes / latency_s
     of_peak, of_bandwidth = macs_per_s / peaks.macs_per_s, bytes_per_s / peaks.bytes_per_s
     bound = "arithmetic" if of_peak >= of_bandwidth else "memory"
     return {
-        "bytes_at_least": work.bytes,
+        "bytes_at_least": num_bytes,
         "achieved_macs_per_s": macs_per_s,
         "fraction_of_peak": of_peak,
         "achieved_bytes_per_s": bytes_per_s,

@@ -23,7 +23,7 @@ from slimdit.profiling.latency import (
     latency_over_base,
     random_inputs,
 )
-from slimdit.profiling.roofline import Peaks, least_work, roofline
+from slimdit.profiling.roofline import Peaks, least_bytes, roofline
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class SpeedTrials:
             if self.counter and is_largest:
                 energy_j = joules_per_call(self.counter, calls[0], clock) / batch_size
         times = latency(own_s, batch_size)
-        work = least_work(model, self.macs_per_image, batch_size, dtype)
+        macs, num_bytes = batch_size * self.macs_per_image, least_bytes(model, batch_size, dtype)
         return {
             "mode": mode,
             "compile_mode": compile_mode,
@@ -92,5 +92,5 @@ class SpeedTrials:
             **times,
             **latency_over_base(own_s, *base_s),
             "energy_j_per_image": energy_j,
-            **roofline(work, times["latency_ms"] / 1e3, self.peaks),
+            **roofline(macs, num_bytes, times["latency_ms"] / 1e3, self.peaks),
         }
