@@ -17,7 +17,6 @@ from subjects import ROOT
 SCRIPTS = ROOT / "workflow/scripts"
 REQUIREMENTS = ("requirements.txt", "requirements-inception.txt", "requirements-datasets.txt")
 RECIPES = ("containers/Dockerfile", "containers/slimdit.def")
-BROUGHT_BY = {"protobuf": "tensorboard", "huggingface-hub": "diffusers"}
 FEATURES = {
     "slimdit": [path.stem for path in (SCRIPTS / "slimdit/evaluation/features").glob("[!_]*.py")],
     "inception": ["inception_2015", "frozen_graph", "tensorflow_graph"],
@@ -87,8 +86,7 @@ def test_an_environment_has_what_its_rules_scripts_import(script, name, distribu
     (pins,) = (entry["pip"] for entry in environment(name) if isinstance(entry, dict))
     pinned = {pin.partition("==")[0] for pin in pins}
     for package in needed(script, FEATURES[name]) - WITHOUT[name]:
-        brings = {BROUGHT_BY.get(each, each) for each in distributions[package]}
-        assert brings & pinned, f"envs/{name}.yaml lacks {package}"
+        assert distributions[package] & pinned, f"envs/{name}.yaml lacks {package}"
     assert not needed(script, FEATURES[name], lazy=False) & WITHOUT[name]
 
 
