@@ -10,7 +10,7 @@ from slimdit.evaluation.features import build_extractor
 from slimdit.evaluation.metrics.probe import class_accuracy, linear_probe
 from slimdit.evaluation.quality import MEASURES, distances_of
 from slimdit.evaluation.quality import quality as measure
-from slimdit.evaluation.sample_files import read_reference, read_samples
+from slimdit.evaluation.study_files import read_reference, read_samples
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import read_json, sha256_of, write_json, write_npz
 

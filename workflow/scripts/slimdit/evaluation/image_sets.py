@@ -78,7 +78,8 @@ def read_image_set(
 
 
 def checked_images(array: np.ndarray, path: str | Path) -> np.ndarray:
-    """`array`, which is arr_0 of `path`; raises InputError for no images uint8 (N, H, W, 3)."""
+    """`array`, which is arr_0 of `path`; raises InputError unless it is images uint8 (N, H, W, 3),
+    two or more."""
     shape, hint = array.shape, ""
     if array.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape[1:]:
         if array.dtype.kind == "f":
@@ -89,13 +90,9 @@ def checked_images(array: np.ndarray, path: str | Path) -> np.ndarray:
             f"{IMAGES} of {path} is {array.dtype} of shape {shape}; "
             f"it should be uint8 of shape (number, height, width, 3){hint}."
         )
-    _check_number(len(array), path)
+    if len(array) < 2:
+        raise InputError(f"{path} has {len(array)} images; it should have at least 2.")
     return array
-
-
-def _check_number(num_images: int, path: Path) -> None:
-    if num_images < 2:
-        raise InputError(f"{path} has {num_images} images; it should have at least 2.")
 
 
 def _array(arrays: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
@@ -107,7 +104,6 @@ def _array(arrays: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
 
 def _read_folder(root: Path, image_size: int | None) -> ImageSet:
     names, labels = _list_images(root)
-    _check_number(len(names), root)
     images = None
     with Progress(len(names), f"images of {root}", unit="images") as progress:
         for i, name in enumerate(names):
@@ -125,7 +121,7 @@ def _read_folder(root: Path, image_size: int | None) -> ImageSet:
             progress.update()
     digests = [[name, sha256_of(root / name)] for name in names]
     sha256 = hashlib.sha256(canonical_json(digests).encode()).hexdigest()
-    return ImageSet(root, sha256, images, labels, {})
+    return ImageSet(root, sha256, checked_images(images, root), labels, {})
 
 
 def _list_images(root: Path) -> tuple[list[str], np.ndarray | None]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from slimdit.core.canonical import fingerprint
 from slimdit.core.code_digest import definition_digests
@@ -48,9 +49,7 @@ class Extractor(ABC):
 
     def class_probabilities(self, pooled: np.ndarray) -> np.ndarray:
         """Softmax of the logits, (B, classes) float64: what the Inception Score is made of."""
-        logits = np.asarray(self.class_logits(pooled), dtype=np.float64)
-        exponentials = np.exp(logits - logits.max(1, keepdims=True))
-        return exponentials / exponentials.sum(1, keepdims=True)
+        return softmax(np.asarray(self.class_logits(pooled), dtype=np.float64), axis=1)
 
     def describe(self) -> dict:
         """Identity of the features: two sets can be compared if their descriptions are equal."""

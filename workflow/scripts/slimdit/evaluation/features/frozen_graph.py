@@ -3,6 +3,7 @@
 A tensor is named "node", or "node:0" for its first output; "^node" asks for order alone.
 """
 
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -42,17 +43,16 @@ class FrozenGraph:
 
     def order(self, feed: str, fetches: tuple[str, ...]) -> list:
         """Nodes to compute for `fetches` when `feed` is given, each after its inputs."""
-        order, seen = [], {self.node(feed).name}
-        waiting = [(self.node(fetch), False) for fetch in reversed(fetches)]
+        inputs = {self.node(feed).name: []}
+        waiting = [self.node(fetch) for fetch in fetches]
         while waiting:
-            node, inputs_are_done = waiting.pop()
-            if inputs_are_done:
-                order.append(node)
-            elif node.name not in seen:
-                seen.add(node.name)
-                waiting.append((node, True))
-                waiting += [(self.node(tensor), False) for tensor in data_inputs(node)]
-        return order
+            node = waiting.pop()
+            if node.name not in inputs:
+                needed = [self.node(tensor) for tensor in data_inputs(node)]
+                inputs[node.name] = [each.name for each in needed]
+                waiting += needed
+        order = TopologicalSorter(inputs).static_order()
+        return [self.nodes[name] for name in order if name != self.node(feed).name]
 
 
 def data_inputs(node) -> list[str]:

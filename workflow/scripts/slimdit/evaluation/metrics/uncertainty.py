@@ -8,6 +8,7 @@ leave images out instead.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
@@ -100,7 +101,7 @@ def distance_difference(
     else:
         error = float(np.hypot(_jackknife_error(left_out_a), _jackknife_error(left_out_b)))
     difference = distance_a - distance_b
-    margin = _t_quantile(len(left_out_a) - 1) * error
+    margin = float(stdtrit(len(left_out_a) - 1, (1 + CONFIDENCE) / 2)) * error
     return DistanceDifference(
         distance_a,
         distance_b,
@@ -126,9 +127,3 @@ def _leave_groups_out(
 
 def _jackknife_error(left_out: np.ndarray) -> float:
     return float(np.sqrt((len(left_out) - 1) * np.var(left_out)))
-
-
-def _t_quantile(degrees_of_freedom: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
