@@ -1,5 +1,6 @@
 """The latent cache: one memory-mapped array of posterior moments, and batches drawn from it."""
 
+import functools
 import warnings
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class LatentBatches:
             for key in ("shift", "scale")
         )
         self.shift, self.scale = shift, scale
-        self._epoch, self._order = -1, np.empty(0, np.int64)
+        self.order = functools.lru_cache(2)(self._order)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """x0 (B, C, H, W) float32 in units of the diffusion, labels (B,)."""
@@ -81,17 +82,16 @@ class LatentBatches:
 
     def rows(self, step: int) -> np.ndarray:
         """Positions in the cache of the images of batch `step`."""
-        count = len(self.labels)
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs = positions // count
+        epochs, places = np.divmod(positions, len(self.labels))
         rows = np.empty(self.batch_size, np.int64)
         for epoch in np.unique(epochs):
-            if epoch != self._epoch:
-                self._epoch = int(epoch)
-                self._order = stream(self.seed, "order", self._epoch).permutation(count)
             now = epochs == epoch
-            rows[now] = self._order[positions[now] % count]
+            rows[now] = self.order(int(epoch))[places[now]]
         return rows
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return stream(self.seed, "order", epoch).permutation(len(self.labels))
 
 
 def fits(num_bytes: int, device: torch.device) -> bool:

@@ -50,7 +50,7 @@ class Run:
         self.ema_decay = ema_decay
         self.step = 0
         self.history: list[dict] = []  # one entry per log interval
-        self.window = Window(terms, next(model.parameters()).device)
+        self.window = Window(terms)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -109,7 +109,13 @@ class Run:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self.step, self.history = int(metadata["step"]), json.loads(metadata["history"])
         log.info("goes on after step %d", self.step)
-        self.window.load({n: t for n, t in tensors.items() if n.startswith("window.")})
+        self.window.count = int(tensors.pop("window.count"))
+        device = next(self.model.parameters()).device
+        self.window.sums = {
+            name.removeprefix("window."): tensor.to(device)
+            for name, tensor in tensors.items()
+            if name.startswith("window.")
+        }
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[f"weight.{name}"])
             self.average[name].copy_(tensors[f"average.{name}"])
@@ -123,38 +129,29 @@ class Run:
 
 
 class Window:
-    """Sums of losses and expert loads since the last log line, kept on the device."""
+    """Sums of losses and expert loads (L, E) since the last log line, kept on the device."""
 
-    def __init__(self, terms: tuple[str, ...], device: torch.device):
-        self.names, self.device = terms, device
+    def __init__(self, terms: tuple[str, ...]):
+        self.names = terms
         self.reset()
 
     def reset(self) -> None:
         self.count = 0
-        self.terms = torch.zeros(len(self.names), device=self.device)
-        self.load_sum: Tensor | None = None  # (L, E)
+        self.sums: dict[str, Tensor] = {}
 
     def add(self, terms: Tensor, expert_loads: Tensor | None) -> None:
         self.count += 1
-        self.terms += terms
-        if expert_loads is not None:
-            loads = expert_loads.float()
-            self.load_sum = loads if self.load_sum is None else self.load_sum + loads
+        for name, values in (("terms", terms), ("load_sum", expert_loads)):
+            if values is not None:
+                self.sums[name] = self.sums.get(name, 0) + values.float()
 
     def means(self, step: int) -> dict:
-        terms = (self.terms / self.count).tolist()
-        load = None if self.load_sum is None else (self.load_sum / self.count).tolist()
-        return {"step": step, **dict(zip(self.names, terms, strict=True)), "expert_load": load}
+        means = {name: (total / self.count).tolist() for name, total in self.sums.items()}
+        terms = dict(zip(self.names, means["terms"], strict=True))
+        return {"step": step, **terms, "expert_load": means.get("load_sum")}
 
     def tensors(self) -> dict[str, Tensor]:
-        tensors = {"count": torch.tensor(self.count), "terms": self.terms}
-        return tensors if self.load_sum is None else tensors | {"load_sum": self.load_sum}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        self.count = int(tensors["window.count"])
-        self.terms = tensors["window.terms"].to(self.device)
-        load_sum = tensors.get("window.load_sum")
-        self.load_sum = None if load_sum is None else load_sum.to(self.device)
+        return {"count": torch.tensor(self.count), **self.sums}
 
 
 def fit(
