@@ -380,6 +380,18 @@ def test_a_wrong_variant_does_not_hide_another(config):
     }
 
 
+def test_what_is_made_from_a_refused_variant_is_not_judged_by_it(config):
+    fewer = {"num_timesteps": 500}
+    config["variants"] |= {
+        "teacher": BASE | {"training": fewer, "mlp": {"name": "mo"}},
+        "student": BASE | {"training": fewer, "distill": {"teacher": "teacher", "alpha": 0.5}},
+        "derived": {"group": "Own", "from": "teacher", "apply": [INT8]},
+    }
+    assert config_problems(config) == [
+        "variants.teacher.mlp.name: 'mo' is unknown; did you mean moe?"
+    ]
+
+
 def test_whatever_a_config_holds_is_told_and_nothing_is_raised():
     for path in branches(CONFIG):
         for junk in JUNK:
@@ -432,9 +444,9 @@ def test_all_problems_are_listed_before_anything_runs(tmp_path):
     assert found.splitlines() == [
         "  trainig is no key; did you mean training?",
         "  training.learning_rate is '1e-4', text to YAML; write 0.0001.",
-        "  speed.table_batch_size 3 is none of speed.eager_batch_sizes [1, 8].",
-        "  variants.KD-XS2.distill.teacher: 'S2-bas' is unknown; did you mean S2-base?",
         "  variants.Q-S2.apply[0].name: 'int8_weight' is unknown; did you mean int8_weight_only?",
+        "  variants.KD-XS2.distill.teacher: 'S2-bas' is unknown; did you mean S2-base?",
+        "  speed.table_batch_size 3 is none of speed.eager_batch_sizes [1, 8].",
     ]
 
 

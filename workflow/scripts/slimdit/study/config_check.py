@@ -6,7 +6,6 @@ here how the other keys do.
 
 import copy
 import functools
-import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -17,11 +16,10 @@ import yaml
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, MultipleOf, OneOf, limit_problems
 from slimdit.data.class_names import find_class
-from slimdit.study.component_options import components
+from slimdit.study.component_options import REGISTRIES, ComponentSource, components
 from slimdit.study.paper_values import paper_values
 from slimdit.study.schema_errors import Fault, faults, hint, unknown
-from slimdit.study.study import Study, StudyError
-from slimdit.study.variant_check import until_missing
+from slimdit.study.variant_check import until_missing, variant_problems
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -60,17 +58,16 @@ LIMITS = {  # of numbers by others of the config
 
 def config_problems(config) -> list[str]:
     """One sentence for each problem of a config, whatever it holds; none for a good one."""
-    found = faults(config, config_schema())
-    sound = _without(config, found)
+    sections = config if isinstance(config, dict) else {}
+    own = {kind: sections.get(f"{kind}s") for kind in ("backbone", "variant", "extractor")}
+    names = {kind: components(kind) for kind in REGISTRIES} | own
+    found = faults(config, config_schema(), names=names)
+    sound = _without(sections, found)
     problems = [fault.sentence for fault in found]
     problems += (f"{problem}." for problem in limit_problems(LIMITS, sound))
-    for check in (_class_problems, _folder_problems, _hub_problems, _paper_problems):
+    for check in CHECKS:
         problems += until_missing(check(sound))
-    try:
-        Study(sound)
-    except StudyError as error:
-        problems += error.problems
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def listed(problems: list[str]) -> str:
@@ -81,35 +78,48 @@ def listed(problems: list[str]) -> str:
 
 @functools.cache
 def config_schema() -> dict:
-    """The schema of a config, with the extractors and their options as the library has them."""
+    """The schema of a config, with the components and their options as the library has them."""
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     schema["properties"]["extractors"] |= {
         "properties": {name: each.schema for name, each in components("extractor").items()},
         "additionalProperties": False,
     }
+    block = schema["properties"]["variants"]["additionalProperties"]["properties"]
+    for place, kind in (
+        (block["attention"], "attention"),
+        (block["mlp"], "mlp"),
+        (block["apply"]["items"], "compression"),
+    ):
+        place["allOf"] = [_options_schema(name, each) for name, each in components(kind).items()]
     return schema
 
 
-def _without(config, found: list[Fault]) -> dict:
-    """The config without what was found at fault; a variant with a refused value is empty."""
-    sound = copy.deepcopy(config) if isinstance(config, dict) else {}
+def _options_schema(name: str, component: ComponentSource) -> dict:
+    """Of {"name": ..., **options} where that is its name."""
+    named = {"required": ["name"], "properties": {"name": {"const": name}}}
+    properties = {"name": {}, **component.schema["properties"]}
+    return {"if": named, "then": component.schema | {"properties": properties}}
+
+
+def _without(config: dict, found: list[Fault]) -> dict:
+    """The config without what was found at fault; with a value that is refused goes its variant."""
+    sound = copy.deepcopy(config)
     for fault in found:
-        is_of_variant = fault.path[:1] == ("variants",) and len(fault.path) > 1
-        if is_of_variant and fault.kind in ("value", "name") and "variants" in sound:
-            sound["variants"][fault.path[1]] = {}
-        elif fault.kind in ("value", "unknown"):
-            _remove(sound, fault.path)
+        is_of_variant = fault.path[:1] == ("variants",) and fault.kind == "value"
+        if fault.path and fault.kind != "missing":
+            _remove(sound, fault.path[:2] if is_of_variant else fault.path)
     return sound
 
 
 def _remove(node: dict, path: tuple) -> None:
-    """Delete the innermost key of a mapping on the path, if it is still there."""
-    for key, inner in itertools.pairwise((*path, 0)):
-        value = node.get(key)
-        if isinstance(inner, int) or not isinstance(value, dict):
-            node.pop(key, None)
-            return
-        node = value
+    """Delete the last key of the path, or the one of a list that it leads through."""
+    *outer, last = path
+    for key in outer:
+        if not isinstance(node.get(key), dict):
+            last = key
+            break
+        node = node[key]
+    node.pop(last, None)
 
 
 def _class_problems(config: dict) -> Iterator[str]:
@@ -162,3 +172,6 @@ def _paper_problems(config: dict) -> Iterator[str]:
         yield f"paper_values: {error}"
     except OSError as error:
         yield f"paper_values {path!r} cannot be read ({error.strerror}); it should be a CSV file."
+
+
+CHECKS = (_class_problems, _folder_problems, _hub_problems, _paper_problems, variant_problems)

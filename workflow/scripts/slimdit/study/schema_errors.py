@@ -3,11 +3,12 @@
 import difflib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
 
 from slimdit.core.options import RENAMED, wanted
@@ -17,10 +18,10 @@ MOST_LISTED = 20  # known names
 
 
 class Fault(NamedTuple):
-    """A sentence about a value or a name that is refused, or a key that is unknown or missing."""
+    """A sentence about a value that is refused, or a key that is refused, unknown or missing."""
 
     path: tuple
-    kind: str  # "value", "name", "unknown" or "missing"
+    kind: str  # "value", "unknown" or "missing"
     sentence: str
 
 
@@ -41,10 +42,21 @@ Validator = extend(
 )
 
 
-def faults(value, schema: dict, path: tuple = ()) -> list[Fault]:
-    """All that `schema` has against `value`, which the config has at `path`; each once."""
-    found = (fault for error in Validator(schema).iter_errors(value) for fault in _of(error, path))
-    return list(dict.fromkeys(found))
+def faults(value, schema: dict, path: tuple = (), names: Mapping | None = None) -> list[Fault]:
+    """All that `schema` has against `value`, which the config has at `path`; each once.
+
+    names: the known ones by their `format` in the schema.
+    """
+    checker = FormatChecker(())
+    for kind, known in (names or {}).items():
+        if isinstance(known, Mapping):
+            checker.checks(kind)(partial(_is_known, known))
+    errors = Validator(schema, format_checker=checker).iter_errors(value)
+    return list(dict.fromkeys(fault for error in errors for fault in _of(error, path, names)))
+
+
+def _is_known(known: Mapping, name) -> bool:
+    return not isinstance(name, str) or name in known
 
 
 def dotted(path: Iterable) -> str:
@@ -74,7 +86,7 @@ def _on_one_line(name) -> str:
     return str(name) if str(name).isprintable() else repr(name)
 
 
-def _of(error: ValidationError, path: tuple) -> Iterator[Fault]:
+def _of(error: ValidationError, path: tuple, names: Mapping) -> Iterator[Fault]:
     where, value, schema = path + tuple(error.absolute_path), error.instance, error.schema
     if error.validator == "required":
         for key in error.validator_value:
@@ -86,13 +98,17 @@ def _of(error: ValidationError, path: tuple) -> Iterator[Fault]:
         owner = f"option of {schema['title']}" if "title" in schema else "key"
         for key in value:
             if key not in schema["properties"]:
-                text = f"{dotted((*where, key))} is no {owner}; {hint(key, schema['properties'])}"
+                known = schema["properties"].keys() - {"name"}  # of components, no option
+                text = f"{dotted((*where, key))} is no {owner}; {hint(key, known)}"
                 if (new := RENAMED.get(key)) in schema["properties"]:
                     text = f"{dotted((*where, key))} is now called {new}."
                 yield Fault((*where, key), "unknown", text)
     elif "propertyNames" in error.absolute_schema_path:
         text = f"{dotted(where)} has the key {_shown(value)}; it should be {wanted(schema)}."
-        yield Fault((*where, value), "name", text)
+        yield Fault((*where, value), "value", text)
+    elif error.validator == "format":
+        known = names[error.validator_value]
+        yield Fault(where, "value", unknown(dotted(where), value, known))
     else:
         yield Fault(where, "value", f"{dotted(where)} is {_complaint(value, schema)}.")
 

@@ -5,20 +5,10 @@ compressions of a trained parent (`from`, `apply`), or a way of sampling; `train
 study's.
 """
 
-from slimdit.core.errors import InputError
 from slimdit.models import attention, mlp
 from slimdit.study.layout import Layout
-from slimdit.study.variant_check import study_problems
 
 BASE_COMPONENTS = {"attention": attention.BASE, "mlp": mlp.BASE}
-
-
-class StudyError(InputError):
-    """All that does not fit together in a study: `problems`, one sentence each."""
-
-    def __init__(self, problems: list[str]):
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
@@ -30,16 +20,10 @@ def identity(options: dict) -> dict:
 
 
 class Study:
-    """The variants of one config, checked against each other.
-
-    The config is one that its schema accepts. Raises StudyError, naming the keys, for unknown
-    names, cycles and options that do not fit.
-    """
+    """The variants of one config, in which `config_check` finds no problem."""
 
     def __init__(self, config: dict):
         self.config = config
-        if problems := study_problems(self):
-            raise StudyError(problems)
 
     @property
     def name(self) -> str:

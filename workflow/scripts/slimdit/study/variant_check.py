@@ -1,7 +1,7 @@
 """What does not fit together in the variants of a study, one sentence each.
 
-Values are taken to be of the types that the config's schema asks for. A check ends in silence at a
-key that is missing, or at another variant or a backbone that is wrong: that is said elsewhere.
+Values are taken to be of the types that the config's schema asks for. What is wrong is left out of
+the config, and a check ends in silence at a key that is missing: that is said elsewhere.
 """
 
 import contextlib
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from slimdit.core.options import AtLeast, AtMost, Divides, MultipleOf, either, limit_problems
 from slimdit.study.component_options import ComponentSource, components
-from slimdit.study.schema_errors import dotted, faults, unknown
+from slimdit.study.schema_errors import dotted, faults
+from slimdit.study.study import Study
 
-COMPONENTS = ("attention", "mlp")
 LIMITS = {  # of a variant's settings
     "sampling.steps": [AtMost("training.num_timesteps")],
     "sampling.guided_channels": [AtMost("autoencoder.latent_channels")],
@@ -20,106 +20,47 @@ LIMITS = {  # of a variant's settings
 TRAINED_LIMITS = {"patch_size": [Divides("data.image_size // autoencoder.downsample_factor")]}
 
 
-def study_problems(study) -> list[str]:
-    """Sentences about a `Study`, each once."""
-    return list(dict.fromkeys(until_missing(_problems(study))))
-
-
 def until_missing(problems: Iterator[str]) -> Iterator[str]:
     """What a check finds before it comes to a key that is missing."""
     with contextlib.suppress(KeyError):
         yield from problems
 
 
-def _problems(study) -> Iterator[str]:
-    name, known = study.config["evaluation"]["extractor"], study.config["extractors"]
-    if name not in known:
-        yield unknown("evaluation.extractor", name, known)
-    backbones = {}  # name -> problems
-    for name, sizes in study.config["backbones"].items():
-        where = dotted(("backbones", name))
-        found = limit_problems({"hidden_size": [MultipleOf("num_heads")]}, sizes)
-        backbones[name] = [f"{where}.{problem}." for problem in found]
-        yield from backbones[name]
-    wrong = set()
-    for variant, block in study.variants.items():
-        problems = [
-            *_edge_problems(study, variant),
-            *until_missing(_option_problems(study, variant)),
-        ]
-        yield from problems
-        is_complete = block.keys() >= ({"apply"} if "from" in block else {"backbone", "patch_size"})
-        if problems or not is_complete or backbones.get(block.get("backbone")):
-            wrong.add(variant)
-    for variant, block in study.variants.items():
-        if not _rests_on(wrong, study, variant):
-            own = _compression_problems if "from" in block else _training_problems
-            for check in (own, _sampling_problems):
-                yield from until_missing(check(study, variant))
+def variant_problems(config: dict) -> Iterator[str]:
+    """Sentences about the backbones and the variants; those of all variants come repeatedly."""
+    backbones, variants = dict(config["backbones"]), dict(config["variants"])
+    for name, sizes in config["backbones"].items():
+        for problem in limit_problems({"hidden_size": [MultipleOf("num_heads")]}, sizes):
+            yield f"{dotted(('backbones', name))}.{problem}."
+            del backbones[name]
+    whole = Study(config)
+    for variant, block in config["variants"].items():
+        if cycle := _cycle(whole, variant):
+            key = "from" if "from" in block else "distill.teacher"
+            yield f"variants.{variant}.{key} closes a cycle ({' -> '.join(cycle)}); name another."
+            del variants[variant]
+    study = Study(config | {"backbones": backbones, "variants": variants})
+    for variant, block in variants.items():
+        own = _compression_problems if "from" in block else _training_problems
+        for check in (own, _sampling_problems):
+            yield from until_missing(check(study, variant))
 
 
-def _rests_on(wrong: set[str], study, variant: str) -> bool:
-    """Every cycle has a wrong variant in it, so that this ends."""
-    while variant is not None and variant not in wrong:
-        variant = study.depends_on(variant)
-    return variant is not None
-
-
-# What must be right before a variant can be resolved.
-
-
-def _edge_problems(study, variant: str) -> Iterator[str]:
-    """Of the variant's own edge, and of a cycle that it is in."""
-    key = "from" if "from" in study.block(variant) else "distill.teacher"
-    where, chain = f"variants.{variant}.{key}", [variant]
-    while (target := study.depends_on(chain[-1])) is not None:
-        if target not in study.variants:
-            if len(chain) == 1:
-                yield unknown(where, target, study.variants)
-            return
-        if target in chain:
-            if target == variant:
-                yield f"{where} closes a cycle ({' -> '.join([*chain, target])}); name another."
-            return
+def _cycle(study: Study, variant: str) -> list[str]:
+    """From the variant back to it, each made from the next; empty if it does not lead there."""
+    chain = [variant]
+    while (target := study.depends_on(chain[-1])) in study.variants and target not in chain:
         chain.append(target)
+    return [*chain, target] if target == variant else []
 
 
-def _option_problems(study, variant: str) -> Iterator[str]:
-    block, where = study.block(variant), ("variants", variant)
-    if "backbone" in block and block["backbone"] not in study.config["backbones"]:
-        yield unknown(f"{dotted(where)}.backbone", block["backbone"], study.config["backbones"])
-    named = [(kind, block[kind], (*where, kind)) for kind in COMPONENTS if kind in block]
-    for index, options in enumerate(block.get("apply", [])):
-        named.append(("compression", options, (*where, "apply", index)))
-    for kind, options, path in named:
-        name, own = options["name"], _without_name(options)
-        yield from _component_problems(kind, name, own, f"{dotted(path)}.name", path)
-
-
-def _component_problems(
-    kind: str, name: str, options: dict, name_at: str, options_at: tuple
-) -> Iterator[str]:
-    """Of a component's name, and of the types of its options."""
-    if name not in components(kind):
-        yield unknown(name_at, name, components(kind))
-        return
-    for fault in faults(options, components(kind)[name].schema, options_at):
-        yield fault.sentence
-
-
-# What must be right of a trained variant, of a derived one, and of both.
-
-
-def _training_problems(study, variant: str) -> Iterator[str]:
+def _training_problems(study: Study, variant: str) -> Iterator[str]:
     """Of the sizes that the patches, the attention and the MLP have limits for, and the teacher."""
-    where, structure, sizes = (
-        f"variants.{variant}",
-        study.structure(variant),
-        _sizes(study, variant),
-    )
+    where, structure = f"variants.{variant}", study.structure(variant)
+    sizes = _sizes(structure)
     for problem in limit_problems(TRAINED_LIMITS, study.config | sizes):
         yield f"{where}.{problem}."
-    for kind in COMPONENTS:
+    for kind in ("attention", "mlp"):
         component = components(kind)[structure[kind]["name"]]
         yield from _limit_problems(component, structure[kind], sizes, f"{where}.{kind}")
     if teacher := study.teacher(variant):
@@ -134,28 +75,24 @@ def _training_problems(study, variant: str) -> Iterator[str]:
             )
 
 
+def _sizes(structure: dict) -> dict:
+    """What limits may name: the structure, and how many tokens a latent has."""
+    return structure | {"num_tokens": (structure["input_size"] // structure["patch_size"]) ** 2}
+
+
 def _limit_problems(
     component: ComponentSource, options: dict, sizes: dict, where: str
 ) -> Iterator[str]:
     """Of options, named by their key; of the backbone's sizes, named with the component."""
-    for problem in component.limit_problems(_without_name(options), sizes):
+    own = {key: value for key, value in options.items() if key != "name"}
+    for problem in component.limit_problems(own, sizes):
         is_option = problem.partition(" ")[0] in component.schema["properties"]
         yield f"{where}.{problem}." if is_option else f"{where} is {component.name}: {problem}."
 
 
-def _sizes(study, variant: str) -> dict:
-    """What limits may name: the structure, and how many tokens a latent has."""
-    structure = study.structure(variant)
-    return structure | {"num_tokens": (structure["input_size"] // structure["patch_size"]) ** 2}
-
-
-def _without_name(options: dict) -> dict:
-    return {key: value for key, value in options.items() if key != "name"}
-
-
-def _compression_problems(study, variant: str) -> Iterator[str]:
+def _compression_problems(study: Study, variant: str) -> Iterator[str]:
     """Of the first compression that does not fit, where it is the variant's own."""
-    block, sizes, before = study.block(variant), _sizes(study, variant), None
+    block, sizes, before = study.block(variant), _sizes(study.structure(variant)), None
     inherited = study.operations(block["from"])
     for position, options in enumerate([*inherited, *block["apply"]], -len(inherited)):
         compression = components("compression")[options["name"]]
@@ -189,7 +126,7 @@ def _misfits(
         yield f"{problem.removesuffix('.')}, after {before}." if before else problem
 
 
-def _sampling_problems(study, variant: str) -> Iterator[str]:
+def _sampling_problems(study: Study, variant: str) -> Iterator[str]:
     """Those of what all variants share are told without the variant."""
     config, sampling = study.config, study.sampling(variant)
     training = study.training(study.trained_ancestor(variant))
@@ -198,10 +135,6 @@ def _sampling_problems(study, variant: str) -> Iterator[str]:
     yield from (f"{'' if each in shared else f'variants.{variant}.'}{each}." for each in own)
     is_shared = all(sampling[key] == config["sampling"][key] for key in ("sampler", "options"))
     path = ("sampling",) if is_shared else ("variants", variant, "sampling")
-    yield from _component_problems(
-        "sampler",
-        sampling["sampler"],
-        sampling["options"],
-        f"{dotted(path)}.sampler",
-        (*path, "options"),
-    )
+    schema = components("sampler")[sampling["sampler"]].schema
+    for fault in faults(sampling["options"], schema, (*path, "options")):
+        yield fault.sentence
