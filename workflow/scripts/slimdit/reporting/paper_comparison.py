@@ -13,8 +13,6 @@ from slimdit.reporting.results import StudyResults
 from slimdit.study.paper_values import PAPER_COLUMNS, PAPER_IMAGES, Kind, PaperValues
 
 FEWEST_RANKED = 3  # rows that have an order worth a correlation
-
-
 PAIR = ["variant", "column", "ours", "paper"]
 PAIR += ["difference", "difference_percent", "agreement", "comparable"]
 
@@ -38,11 +36,9 @@ def comparison(study: StudyResults, paper: PaperValues) -> pd.DataFrame:
     pairs = []
     for column in sorted(columns, key=lambda column: PAPER_COLUMNS[column.paper].kind):
         kind, (_, unit) = PAPER_COLUMNS[column.paper].kind, column.units[0]
-        is_distance = kind == Kind.DISTANCE
-        if is_distance and study.quality and not study.names.is_fid:
+        if kind == Kind.DISTANCE and study.quality and not study.names.is_fid:
             continue
-        of_machine = kind == Kind.MACHINE
-        comparable = not (of_machine or (is_distance and not _same_numbers_of_images(study)))
+        comparable = {Kind.MACHINE: False, Kind.DISTANCE: _same_numbers_of_images(study)}
         for variant, ours in (study.table[column.name] / unit).items():
             if printed := paper.get(variant, {}).get(column.paper):
                 theirs = float(printed)
@@ -50,7 +46,8 @@ def comparison(study: StudyResults, paper: PaperValues) -> pd.DataFrame:
                 pair["difference"] = float(Decimal(str(ours)) - Decimal(printed))
                 pair["difference_percent"] = 100 * (ours - theirs) / theirs if theirs else np.inf
                 pair["agreement"] = agreement(ours, printed, kind)
-                pairs.append(pair | {"comparable": comparable})
+                pair["comparable"] = comparable.get(kind, True)
+                pairs.append(pair)
     return pd.DataFrame(pairs, columns=PAIR)
 
 

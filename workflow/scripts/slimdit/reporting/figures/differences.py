@@ -22,7 +22,7 @@ def draw_differences(study: StudyResults, images: Images, names: list[str]) -> F
         strips.append((parent, parent, images[parent]))
         for child in children.index:
             mean = np.abs(images[parent].astype(np.int16) - images[child]).mean()
-            label = f"difference\nmean {mean:.3g} levels"
+            label = f"mean difference\n{mean:.3g} levels"
             strips.append((parent, child, images[child]))
             strips.append((parent, label, overlay(images[parent], images[child])))
     if not strips:

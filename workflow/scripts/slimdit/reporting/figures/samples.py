@@ -17,7 +17,7 @@ from slimdit.storage.files import load_npz
 
 LABEL_INCH = 1.1
 GROUP_INCH = 0.16  # from the left, middle of a group's name
-TOP_INCH = 0.35
+LINE_INCH = 0.12
 GROUP_GAP = 0.13  # of an image's height
 CELL_MARGIN = 0.02  # of an image's side, white on every side
 
@@ -40,9 +40,7 @@ def read_prompts(study: StudyResults, paths: list[str]) -> tuple[Images, list[st
 
 
 def samples_figure(
-    strips: list[tuple[str, str, np.ndarray]],
-    names: list[str],
-    bottom_inch: float = 0.02,
+    strips: list[tuple[str, str, np.ndarray]], names: list[str], bottom_inch: float = 0.02
 ) -> Figure:
     """One row of images per (group, label, images); columns are the prompts `names`.
 
@@ -55,12 +53,12 @@ def samples_figure(
     pixel_inch = width_inch / picture.shape[1]
     height_inch = picture.shape[0] * pixel_inch
     cell_inch = width_inch / len(names)
-
-    figure = page(height_inch + bottom_inch + TOP_INCH, layout="none")
+    headings = [wrapped(name.replace("_", " "), cell_inch) for name in names]
+    top_inch = 0.1 + LINE_INCH * max(heading.count("\n") + 1 for heading in headings)
+    figure = page(height_inch + bottom_inch + top_inch, layout="none")
     axes = axes_at(figure, LABEL_INCH, bottom_inch, width_inch, height_inch)
     axes.imshow(picture, interpolation="antialiased", aspect="auto")
     axes.set_frame_on(False)
-    headings = [wrapped(name.replace("_", " "), cell_inch) for name in names]
     axes.set_xticks((np.arange(len(names)) + 0.5) * cell_inch / pixel_inch, headings)
     axes.set_yticks(middles, labels, linespacing=1.3)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from cycler import cycler
+from matplotlib import cycler
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -41,7 +41,6 @@ SETTINGS = {
     "grid.linewidth": 0.4,
     "grid.color": "#DDDDDD",
     "axes.axisbelow": True,
-    "figure.dpi": 100,
     "savefig.dpi": 200,
     "svg.hashsalt": "slimdit",
 }
