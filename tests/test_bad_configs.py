@@ -444,8 +444,8 @@ def test_all_problems_are_listed_before_anything_runs(tmp_path):
     assert found.splitlines() == [
         "  trainig is no key; did you mean training?",
         "  training.learning_rate is '1e-4', text to YAML; write 0.0001.",
-        "  variants.Q-S2.apply[0].name: 'int8_weight' is unknown; did you mean int8_weight_only?",
         "  variants.KD-XS2.distill.teacher: 'S2-bas' is unknown; did you mean S2-base?",
+        "  variants.Q-S2.apply[0].name: 'int8_weight' is unknown; did you mean int8_weight_only?",
         "  speed.table_batch_size 3 is none of speed.eager_batch_sizes [1, 8].",
     ]
 

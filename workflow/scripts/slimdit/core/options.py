@@ -7,11 +7,13 @@ structure that the component is for, or other options) is judged where they are 
 """
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 RENAMED = {"head_size": "head_dim", "copies_per_class": "memorization_per_class"}  # old: new
 JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}
@@ -53,20 +55,23 @@ class Sizes(dict):
 
 @dataclass(frozen=True)
 class Limit:
-    """bound: a number, or an expression of sizes. complaint: of a value that is not allowed."""
+    """What a number must be.
 
+    complaint: of one that is not allowed, with {} for the bound. allows: of the number and the
+    bound. keyword: of a JSON schema for the same, if there is one. bound: a number, or an
+    expression of sizes.
+    """
+
+    complaint: str
+    allows: Callable[[float, Any], bool]
+    keyword: str | None
     bound: float | str = 0
-    schema_key: ClassVar[str] = ""
-    complaint: ClassVar[str] = ""
 
     @property
     def schema(self) -> dict:
         """What a JSON schema can say of it."""
-        is_number = self.schema_key and not isinstance(self.bound, str)
-        return {self.schema_key: self.bound} if is_number else {}
-
-    def allows(self, value: float, bound) -> bool:
-        raise NotImplementedError
+        is_number = self.keyword and not isinstance(self.bound, str)
+        return {self.keyword: self.bound} if is_number else {}
 
     def problem(self, value: float, sizes: Sizes) -> str | None:
         """What is wrong with `value`; None if nothing is, or the bound is not known."""
@@ -78,46 +83,28 @@ class Limit:
         return None if is_allowed else self.complaint.format(named)
 
 
-class AtLeast(Limit):
-    schema_key, complaint = "minimum", "is less than {}"
-
-    def allows(self, value: float, bound: float) -> bool:
-        return value >= bound
+def _divides(value: int, bound: int) -> bool:
+    return value >= 1 and bound % value == 0
 
 
-class AtMost(Limit):
-    schema_key, complaint = "maximum", "is more than {}"
-
-    def allows(self, value: float, bound: float) -> bool:
-        return value <= bound
+def _is_multiple(value: int, bound: int) -> bool:
+    return value % bound == 0
 
 
-class Divides(Limit):
-    complaint = "does not divide {}"
-
-    def allows(self, value: int, bound: int) -> bool:
-        return value >= 1 and bound % value == 0
+def _is_one_of(value: int, bound: list[int]) -> bool:
+    return value in bound
 
 
-class MultipleOf(Limit):
-    schema_key, complaint = "multipleOf", "is not a multiple of {}"
-
-    def allows(self, value: int, bound: int) -> bool:
-        return value % bound == 0
+def _is_square(value: int, _) -> bool:
+    return value > 0 and isqrt(value) ** 2 == value
 
 
-class OneOf(Limit):
-    complaint = "is none of {}"
-
-    def allows(self, value: int, bound: list[int]) -> bool:
-        return value in bound
-
-
-class Square(Limit):
-    complaint = "is not a square number (4, 9, 16, ...)"
-
-    def allows(self, value: int, bound: float) -> bool:
-        return value > 0 and isqrt(value) ** 2 == value
+AtLeast = partial(Limit, "is less than {}", operator.ge, "minimum")
+AtMost = partial(Limit, "is more than {}", operator.le, "maximum")
+Divides = partial(Limit, "does not divide {}", _divides, None)
+MultipleOf = partial(Limit, "is not a multiple of {}", _is_multiple, "multipleOf")
+OneOf = partial(Limit, "is none of {}", _is_one_of, None)
+Square = partial(Limit, "is not a square number (4, 9, 16, ...)", _is_square, None)
 
 
 def limits_of(annotation) -> list[Limit]:

@@ -43,7 +43,7 @@ Validator = extend(
 
 
 def faults(value, schema: dict, path: tuple = (), names: Mapping | None = None) -> list[Fault]:
-    """All that `schema` has against `value`, which the config has at `path`; each once.
+    """All that `schema` has against `value`, which the config has at `path`; each once, by path.
 
     names: the known ones by their `format` in the schema.
     """
@@ -52,6 +52,8 @@ def faults(value, schema: dict, path: tuple = (), names: Mapping | None = None) 
         if isinstance(known, Mapping):
             checker.checks(kind)(partial(_is_known, known))
     errors = Validator(schema, format_checker=checker).iter_errors(value)
+    # Of a mapping's other keys the library's order is that of a set.
+    errors = sorted(errors, key=lambda error: [str(key) for key in error.absolute_path])
     return list(dict.fromkeys(fault for error in errors for fault in _of(error, path, names)))
 
 
