@@ -4,6 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from itertools import pairwise
 
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from slimdit.compute.devices import device
 from slimdit.core.errors import InputError
 
 
@@ -11,8 +16,6 @@ class Processes:
     """Those of the `process_group`; outside of one, this process alone."""
 
     def __init__(self):
-        import torch.distributed
-
         together = torch.distributed.is_initialized()
         self.rank = torch.distributed.get_rank() if together else 0
         self.size = torch.distributed.get_world_size() if together else 1
@@ -39,23 +42,19 @@ class Processes:
         ends = [first + local_batch * part // count for part in range(count + 1)]
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
-    def replicated(self, model):
+    def replicated(self, model: nn.Module) -> nn.Module:
         """`model` with gradients that are means over the processes."""
         if self.size == 1:
             return model
-        from torch.nn.parallel import DistributedDataParallel
-
         return DistributedDataParallel(model, forward_sync_buffers=False)
 
     def without_exchange(self, model, condition: bool):
         """While `condition`, gradients of the `replicated` model stay in their process."""
         return model.no_sync() if condition and self.size > 1 else contextlib.nullcontext()
 
-    def sum(self, tensor):
+    def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the processes, in each of them."""
         if self.size > 1:
-            import torch.distributed
-
             torch.distributed.all_reduce(tensor)
         return tensor
 
@@ -63,8 +62,6 @@ class Processes:
         """Whether it is raised in any process: what all do together, all must agree on."""
         if self.size == 1:
             return flag
-        import torch
-
         return bool(self.sum(torch.tensor(int(flag))))  # on the CPU: no wait for the GPU
 
     def wait(self) -> None:
@@ -75,8 +72,6 @@ class Processes:
         """The first process's value, in each of them."""
         if self.size == 1:
             return value
-        import torch.distributed
-
         values = [value]
         torch.distributed.broadcast_object_list(values)
         return values[0]
@@ -86,10 +81,6 @@ class Processes:
 def process_group() -> Iterator[None]:
     """Bring together the processes that torchrun has started; after an error they stay as they
     are, since an orderly end would wait for all."""
-    import torch.distributed
-
-    from slimdit.compute.devices import device
-
     on = device()
     if on.type == "cuda":
         torch.cuda.set_device(on)

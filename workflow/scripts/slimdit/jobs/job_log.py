@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 RECORD = re.compile(r"^[\d-]{10} [\d:]{8},\d{3} ([A-Z]+) ", re.MULTILINE)
-TAIL_BYTES = 65536
 
 
 def log_to(path: str | Path, level: int) -> None:
@@ -16,15 +15,11 @@ def log_to(path: str | Path, level: int) -> None:
 def last_error(path: str | Path) -> str:
     """The last line of a log that ends with an error; "" for other logs and for none."""
     try:
-        with open(path, "rb") as file:
-            file.seek(max(0, Path(path).stat().st_size - TAIL_BYTES))
-            tail = file.read().decode(errors="replace")
+        text = Path(path).read_text(errors="replace")
     except OSError:
         return ""
-    records = list(RECORD.finditer(tail))
-    if not records or records[-1][1] != "ERROR":
-        return ""
-    return tail[records[-1].end() :].strip().rsplit("\n", 1)[-1]
+    *_, level, words = ["", "", *RECORD.split(text)]
+    return words.strip().rsplit("\n", 1)[-1] if level == "ERROR" else ""
 
 
 def error_summary(folder: str | Path) -> str:

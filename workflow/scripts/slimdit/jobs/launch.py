@@ -1,23 +1,23 @@
 """A rule's function in several processes of this machine, one a device, as torchrun starts them."""
 
+import contextlib
 import ctypes
 import logging
-import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from slimdit.compute.allocator import keep_freed_memory
-from slimdit.compute.process_group import Processes, process_group
 from slimdit.core.errors import InputError
 from slimdit.jobs.failures import explain
 from slimdit.jobs.job import thread_limits
 from slimdit.jobs.job_log import log_to
 from slimdit.jobs.messages import hide_meaningless
-from slimdit.storage.files import read_json
 
 SHUTDOWN_S = 600  # a step and a save end within it; SLURM waits less, by its own clock
 # The processes' own words say why they end.
@@ -46,7 +46,8 @@ def run_on(devices: list[str], function: Callable, arguments: dict, log_path: st
     for name in SILENT:
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(logging.NullHandler())
-    with tempfile.TemporaryDirectory() as reports:
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "error"
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -57,17 +58,22 @@ def run_on(devices: list[str], function: Callable, arguments: dict, log_path: st
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
             shutdown_timeout=SHUTDOWN_S,
-            logs_specs=DefaultLogsSpecs(reports),
+            logs_specs=DefaultLogsSpecs(folder),
         )
         try:
-            elastic_launch(config, _run)(function, arguments, log_path, reports)
+            elastic_launch(config, _run)(function, arguments, log_path, report)
         except (ChildFailedError, SignalException):
-            raise _first_error(reports, function.__name__) from None
+            if report.exists():
+                raise pickle.loads(report.read_bytes()) from None
+            raise SystemExit(f"{function.__name__}: its processes were killed.") from None
 
 
-def _run(function: Callable, arguments: dict, log_path: str, reports: str) -> None:
+def _run(function: Callable, arguments: dict, log_path: str, report: Path) -> None:
     """What each of the processes does."""
-    _die_with_parent()
+    from slimdit.compute.process_group import Processes, process_group
+
+    if sys.platform == "linux":  # what is left of a job would go on beside the next one's
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     keep_freed_memory()
     hide_meaningless()
     try:
@@ -78,43 +84,15 @@ def _run(function: Callable, arguments: dict, log_path: str, reports: str) -> No
             log_to(log_path, logging.INFO if is_first else logging.ERROR)
             function(**arguments)
     except BaseException as error:
-        _report(error, reports)
+        # The others end because of the first one that does: its error alone is kept.
+        with contextlib.suppress(FileExistsError), open(report, "xb") as file:
+            pickle.dump(_to_be_told(error), file)
         os._exit(1)  # an orderly end would wait for the others
 
 
-def _report(error: BaseException, reports: str) -> None:
-    """Leave `error` where torchrun looks for it, unless another process ended before this one and
-    so is the reason for it."""
-    from torch.distributed.elastic.multiprocessing.errors import ErrorHandler
-
-    if not _error_files(reports):
-        sentence = explain(error)
-        ErrorHandler().record_exception(InputError(sentence) if sentence else error)
-
-
-def _first_error(reports: str, name: str) -> BaseException:
-    """What the processes left of the error that ended them, as one of this process."""
-    files = _error_files(reports)
-    if not files:
-        return SystemExit(f"{name}: its processes were killed.")
-    message = read_json(files[0])["message"]
-    kind, _, words = message["message"].partition(": ")
-    kinds = {each.__name__: each for each in (InputError, SystemExit, KeyboardInterrupt)}
-    if kind in kinds:
-        return kinds[kind](words)
-    return RuntimeError(message["extraInfo"]["py_callstack"])
-
-
-def _error_files(reports: str) -> list[Path]:
-    return list(Path(reports).rglob("error.json"))
-
-
-def _die_with_parent() -> None:
-    """Kill this process when the one that started it ends, however that ends (on Linux).
-
-    What is left of a job would go on beside the next one's.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if not multiprocessing.parent_process().is_alive():
-        os._exit(1)
+def _to_be_told(error: BaseException) -> BaseException:
+    """An error that the process which started this one can raise in its place."""
+    if not isinstance(error, Exception):
+        return error
+    sentence = explain(error)
+    return InputError(sentence) if sentence else RuntimeError(traceback.format_exc())
