@@ -1,6 +1,5 @@
 """Images to latents and back through any autoencoder that diffusers can load."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -44,27 +43,27 @@ def load_autoencoder(source: str | Path, revision: str | None, device: torch.dev
     """
     import diffusers
 
-    folder = Path(source)
-    if folder.is_dir():
-        try:
-            name = json.loads((folder / "config.json").read_text())["_class_name"]
-        except (OSError, ValueError, KeyError):
-            raise InputError(
-                f"{folder} is not an autoencoder in diffusers' layout; it needs a config.json with "
-                "_class_name and a diffusion_pytorch_model.safetensors."
-            ) from None
-        options = {}
-    else:
+    is_folder = Path(source).is_dir()
+    if not is_folder:
         if not revision:
             raise InputError(
                 f"autoencoder.revision is missing; pin the commit of {source} on the hub."
             )
-        name = diffusers.AutoencoderKL.load_config(source, revision=revision)["_class_name"]
-        options = {"revision": revision}
         weights_file(source, revision)
+    try:
+        name = diffusers.AutoencoderKL.load_config(source, revision=revision)["_class_name"]
+    except (OSError, KeyError):
+        if not is_folder:
+            raise
+        raise InputError(
+            f"{source} is not an autoencoder in diffusers' layout; it needs a config.json with "
+            "_class_name and a diffusion_pytorch_model.safetensors."
+        ) from None
     if name not in CLASSES:
         raise InputError(f"autoencoder {source} is a {name}; known: {', '.join(CLASSES)}.")
-    model = getattr(diffusers, name).from_pretrained(source, use_safetensors=True, **options)
+    model = getattr(diffusers, name).from_pretrained(
+        source, use_safetensors=True, revision=revision
+    )
     return model.to(device).eval().requires_grad_(False)
 
 
