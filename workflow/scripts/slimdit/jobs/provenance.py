@@ -1,5 +1,6 @@
 """Where a number comes from."""
 
+import contextlib
 import functools
 import json
 import os
@@ -17,19 +18,8 @@ from safetensors import SafetensorError, safe_open
 from slimdit.core.errors import InputError
 from slimdit.storage.files import load_npz, read_json
 
-PACKAGES = (
-    "torch",
-    "torchao",
-    "diffusers",
-    "fvcore",
-    "numpy",
-    "scikit-learn",
-    "snakemake",
-    "tensorflow",
-    "tensorflow-cpu",
-)
-
 COMPUTE = ("torch", "torchao", "diffusers", "numpy", "tensorflow", "tensorflow-cpu")
+PACKAGES = (*COMPUTE, "fvcore", "scikit-learn", "snakemake")
 
 
 def origin(**extra) -> dict:
@@ -59,11 +49,14 @@ def conditions(
     files with their sha256; they are named from the folder of `at`, so that a study can be moved.
     Without the time: files that others are made from have equal bytes when they hold the same.
     """
-    made = {
-        "recipe": recipe,
-        "inputs": inputs and _named_from(at, inputs),
-        "outputs": outputs and _named_from(at, outputs),
-    }
+    made = {"recipe": recipe}
+    for kind, digests in {"inputs": inputs, "outputs": outputs}.items():
+        if digests:
+            folder = Path(at).parent
+            made[kind] = {
+                Path(os.path.relpath(path, folder)).as_posix(): sha256
+                for path, sha256 in digests.items()
+            }
     return {
         **_commit(),
         "python": platform.python_version(),
@@ -95,10 +88,8 @@ def read_origin(path: str | Path) -> dict:
         origin = content["origin"]
         recipe = origin.get("recipe", {"settings": {}, "definitions": {}})
         files = (origin.get(kind, {}) for kind in ("inputs", "outputs"))
-        if not all(
-            isinstance(each, dict) for each in (recipe["settings"], recipe["definitions"], *files)
-        ):
-            raise TypeError("its recipe, inputs or outputs are no mappings")
+        for mapping in (recipe["settings"], recipe["definitions"], *files):
+            mapping.items()
         return origin
     except InputError:
         raise
@@ -106,11 +97,6 @@ def read_origin(path: str | Path) -> dict:
         raise InputError(
             f"{path} does not say where it comes from ({error!r}); delete it to make it anew."
         ) from None
-
-
-def _named_from(at: str | Path, digests: Mapping[str | Path, str]) -> dict[str, str]:
-    folder = Path(at).parent
-    return {Path(os.path.relpath(path, folder)).as_posix(): sha for path, sha in digests.items()}
 
 
 @functools.cache
@@ -135,20 +121,17 @@ def _commit() -> dict:
 def _versions() -> dict[str, str]:
     installed = {}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return installed
 
 
 @functools.cache
 def _processor() -> str:
-    try:
-        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        model = None
-    return model[1] if model else platform.processor()
+    with contextlib.suppress(OSError):
+        if model := re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()):
+            return model[1]
+    return platform.processor()
 
 
 def _is_deterministic() -> bool:
