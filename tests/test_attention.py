@@ -200,35 +200,3 @@ def test_shape_dtype_and_gradients_of_every_attention(name, dtype):
 def test_sizes_that_do_not_fit_are_input_errors(options, num_heads, message):
     with pytest.raises(InputError, match=message):
         ATTENTION.build(options, HIDDEN_SIZE, num_heads, num_tokens=TOKENS)
-
-
-@pytest.mark.parametrize("size", [3, 5])
-def test_shifted_sum_are_the_depthwise_convolution(size):
-    layer = randomized(ops.depthwise_convolution(6, size))
-    x = random_tensor("x", 2, 4, 4, 6)
-    expected = layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    torch.testing.assert_close(ops._shifted_sum(x, layer), expected)
-
-
-def test_compiled_inference_convolves_by_shifted_sum(monkeypatch):
-    layer = randomized(ops.depthwise_convolution(6, 3), torch.float32)
-    x = random_tensor("x", 2, 16, 6, dtype=torch.float32)
-    expected = ops.convolve(x, layer)
-    taken = []
-    monkeypatch.setattr(ops, "_shifted_sum", recorded(ops._shifted_sum, taken))
-    compiled = torch.compile(ops.convolve, fullgraph=True, backend="eager")
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(x, layer), expected)
-    assert taken
-    taken.clear()
-    torch.testing.assert_close(compiled(x, layer), expected)
-    ops.convolve(x, layer)
-    assert not taken
-
-
-def recorded(function, calls):
-    def run(*arguments):
-        calls.append(arguments)
-        return function(*arguments)
-
-    return run

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from slimdit.compute.devices import on_cuda, to_device
-from slimdit.compute.out_of_memory import is_out_of_memory
 from slimdit.compute.precision import autocast, chosen_dtype
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
@@ -63,7 +62,7 @@ class LatentSampler:
         self.sampler = SAMPLERS.build(named, diffusion)
         self.dtype = chosen_dtype(sampling["precision"], model.hidden_size, device)
         self.is_compiled = on_cuda(sampling["compile"], "on", device)
-        self.compiled_size = sampling["batch_size"]
+        self.batch_size = sampling["batch_size"]
         with torch.inference_mode():
             self.timesteps = model.timestep_embedder(diffusion.timesteps)  # (K, C)
         store_weights(model, self.dtype)
@@ -83,20 +82,15 @@ class LatentSampler:
 
         x, classes = noise("start"), self.classes(labels)
         k = torch.tensor([self.diffusion.num_steps - 1], device=self.device)
-        step = self.step_for(len(indices))
-        try:
-            for position in reversed(range(self.diffusion.num_steps)):
-                drawn = noise("step", position) if self.sampler.needs_noise else None
-                x, k = step(x, k, classes, drawn)
-        except Exception as error:
-            if is_out_of_memory(error):
-                self.compiled_size = len(indices) // 2  # for those who try again with fewer
-            raise
+        step = self.compiled_step if self.is_compiled else self.step
+        for position in reversed(range(self.diffusion.num_steps)):
+            drawn = noise("step", position) if self.sampler.needs_noise else None
+            x, k = step(x, k, classes, drawn)
         return x[:count]
 
     def padded(self, values: np.ndarray) -> np.ndarray:
-        """`values`, repeated up to the size that a compiled step is for."""
-        return np.resize(values, max(len(values), self.compiled_size * self.is_compiled))
+        """`values`, repeated up to the batch size that a compiled step is for."""
+        return np.resize(values, max(len(values), self.batch_size * self.is_compiled))
 
     def classes(self, labels: np.ndarray) -> Tensor:
         """Embeddings of the classes, and with guidance of as many null classes: (B or 2B, C)."""
@@ -105,24 +99,14 @@ class LatentSampler:
             y = torch.cat([y, torch.full_like(y, self.model.null_class)])
         return self.model.label_embedder(y)
 
-    # Only those who compile pay for the compiler's import.
-
     @functools.cached_property
-    def compiled(self):
-        return torch.compile(self.step, fullgraph=True, dynamic=False)
-
-    @functools.cached_property
-    def captured(self):
-        return torch.compile(self.step, fullgraph=True, dynamic=False, mode="reduce-overhead")
-
-    def step_for(self, batch_size: int):
-        """`step`, compiled as one graph if asked; for few images on CUDA a graph of kernels too."""
-        if not self.is_compiled:
-            return self.step
-        if self.device.type != "cuda" or batch_size > LARGEST_GRAPH:
-            return self.compiled
+    def compiled_step(self):
+        """`step` compiled as one graph; for few images on CUDA its kernels are a graph too."""
+        is_captured = self.device.type == "cuda" and self.batch_size <= LARGEST_GRAPH
+        mode = "reduce-overhead" if is_captured else None
+        step = torch.compile(self.step, fullgraph=True, dynamic=False, mode=mode)
         # What a graph of kernels returns is overwritten by its next run.
-        return lambda *inputs: tuple(output.clone() for output in self.captured(*inputs))
+        return lambda *inputs: tuple(output.clone() for output in step(*inputs))
 
     def step(
         self, x: Tensor, k: Tensor, classes: Tensor, noise: Tensor | None

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, library, nn
+from torch import Tensor, library
 from torch.nn import functional as F
 
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
@@ -50,43 +50,6 @@ def autocast_dtype(x: Tensor) -> torch.dtype:
     """What a matrix multiplication of x would be in: for operators that autocast does not know."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-
-
-def depthwise_convolution(channels: int, size: int) -> nn.Conv2d:
-    """For `convolve`: one size x size filter a channel, the channels side by side in memory."""
-    layer = nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels)
-    layer.weight.data = layer.weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
-    return layer
-
-
-def convolve(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """The layer over the square image whose tokens are x (B, N, C), row by row; (B, N, C)."""
-    batch, tokens, channels = x.shape
-    side = math.isqrt(tokens)
-    if _is_compiled_inference_in_float32(x):
-        return _shifted_sum(x.reshape(batch, side, side, channels), layer).flatten(1, 2)
-    image = x.transpose(1, 2).reshape(batch, channels, side, side)
-    return layer(image).flatten(2).transpose(1, 2)
-
-
-def _is_compiled_inference_in_float32(x: Tensor) -> bool:
-    is_inference = torch.compiler.is_compiling() and not torch.is_grad_enabled()
-    return is_inference and x.device.type == "cpu" and autocast_dtype(x) == torch.float32
-
-
-def _shifted_sum(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """A depthwise convolution of x (B, H, W, C) as one pass over a padded copy: where a compiler
-    makes one loop of it, a third of the time of the library's convolution."""
-    batch, height, width, channels = x.shape
-    size, margin = layer.kernel_size[0], layer.padding[0]
-    padded = x.new_zeros(batch, height + 2 * margin, width + 2 * margin, channels)
-    padded[:, margin : margin + height, margin : margin + width] = x
-    out = layer.bias
-    for row in range(size):
-        for column in range(size):
-            shifted = padded[:, row : row + height, column : column + width]
-            out = out + shifted * layer.weight[:, 0, row, column]
-    return out
 
 
 def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:

@@ -5,7 +5,7 @@
 import math
 from typing import Annotated
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimdit.core.options import AtMost, MultipleOf, Square
@@ -35,7 +35,9 @@ class MediatedAttention(FullAttention):
     ):
         super().__init__(hidden_size, num_heads)
         self.side = math.isqrt(num_mediators)
-        self.local = ops.depthwise_convolution(hidden_size, KERNEL_SIZE)
+        self.local = nn.Conv2d(
+            hidden_size, hidden_size, KERNEL_SIZE, padding=KERNEL_SIZE // 2, groups=hidden_size
+        )
         bound = 1.0 / KERNEL_SIZE  # of a depthwise kernel: 1 / sqrt(fan_in)
         self.local.initial = {"weight": uniform(bound), "bias": uniform(bound)}
 
@@ -48,10 +50,13 @@ class MediatedAttention(FullAttention):
         def heads(y: Tensor) -> Tensor:
             return y.reshape(batch, -1, self.num_heads, self.head_dim).transpose(1, 2)
 
-        image = q.transpose(1, 2).reshape(batch, channels, grid, grid)
-        mediators = F.adaptive_avg_pool2d(image, self.side)  # (B, C, side, side)
+        def image(y: Tensor) -> Tensor:
+            return y.transpose(1, 2).reshape(batch, channels, grid, grid)
+
+        mediators = F.adaptive_avg_pool2d(image(q), self.side)  # (B, C, side, side)
         t = heads(mediators.flatten(2).transpose(1, 2))  # (B, H, M, d)
         mediated = ops.attend(t, heads(k), heads(v))  # (B, H, M, d)
         attended = ops.attend(heads(q), t, mediated)  # (B, H, N, d)
         attended = attended.transpose(1, 2).reshape(batch, tokens, channels)
-        return self.proj(attended + ops.convolve(v, self.local))
+        local = self.local(image(v)).flatten(2).transpose(1, 2)  # (B, N, C)
+        return self.proj(attended + local)
