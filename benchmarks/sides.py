@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimdit.compute.allocator import keep_freed_memory
 from slimdit.compute.devices import device
 from slimdit.profiling.latency import clock_s
 
@@ -18,13 +17,10 @@ _call: Callable[[], list[Tensor]]  # in the process of a side
 
 
 class Side:
-    """The function that build(*arguments) gives, in a process that each context starts and ends.
+    """The function that build(*arguments) gives, in a process that each context starts and ends."""
 
-    is_job: the project's own, which keeps freed memory as all its jobs do.
-    """
-
-    def __init__(self, build: Callable[..., Callable[[], list[Tensor]]], *arguments, is_job: bool):
-        self.preparation = (is_job, build, arguments)
+    def __init__(self, build: Callable[..., Callable[[], list[Tensor]]], *arguments):
+        self.preparation = (build, arguments)
 
     def __enter__(self) -> "Side":
         self.process = ProcessPoolExecutor(
@@ -50,10 +46,8 @@ def in_own_process(function: Callable, *arguments):
         return process.submit(function, *arguments).result()
 
 
-def _prepare(is_job: bool, build: Callable, arguments: tuple) -> None:
+def _prepare(build: Callable, arguments: tuple) -> None:
     global _call
-    if is_job:
-        keep_freed_memory()
     _call = build(*arguments)
 
 

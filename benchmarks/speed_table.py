@@ -21,7 +21,6 @@ from models import made_model
 from sides import in_own_process
 
 from measure_speed import measure_speed
-from slimdit.compute.allocator import keep_freed_memory
 from slimdit.core.errors import InputError
 from slimdit.jobs.provenance import conditions, origin
 from slimdit.models.checkpoint import save_variant
@@ -60,7 +59,6 @@ def main() -> None:
 
 def measured(study: Study, variant: str, options: dict) -> dict:
     """What measure_speed says of the variant and its parent, without where it comes from."""
-    keep_freed_memory()
     parent = study.parent(variant)
     with tempfile.TemporaryDirectory() as folder:
         speed, *checkpoints = (Path(folder) / name for name in ("speed.json", "own", "base"))

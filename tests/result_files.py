@@ -67,7 +67,7 @@ class Files:
             "iterations_per_s": 1e3 / latency_ms,
             "images_per_s": 8e3 / latency_ms,
             "peak_memory_bytes": 5_000_000,
-            "peak_memory_kind": "cpu_peak_rss_growth",
+            "peak_memory_kind": "cpu_weights_and_allocated",
         } | speed
         compiled = [{"mode": "compiled", "batch_size": 8, "reason": "no compiler"}]
         content = {"variant": variant, "measurements": [measurement], "not_measured": compiled}

@@ -207,7 +207,7 @@ def test_conditions_come_from_the_files(files):
     for condition in (
         "Some CPU, 2 threads, torch 2.0",
         "batch size 8, float32, 10 warm-up and 50 timed iterations",
-        "in eager mode: growth of peak resident memory on the CPU",
+        "in eager mode: weights and what a pass allocates on the CPU",
         "efficientnet-lite0 (weights sha256 0123456789ab), 650 samples",
         "guidance scale 2.0, sampler ddim, steps 20.",
         "100 steps of batch size 32, seed 0",

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from subjects import PHOTOS, tiny
+from torch import nn
 
 import slimdit.profiling.energy
 from measure_speed import measure_speed
-from slimdit.models.build import build_model
+from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import save_variant
 from slimdit.profiling import trials as speed_trials
+from slimdit.profiling.cost import weight_bytes
 from slimdit.profiling.energy import EnergyCounter, energy_counter, joules_per_call, rapl
 from slimdit.profiling.latency import (
     compiled,
@@ -207,9 +209,44 @@ def test_peak_memory_of_what_does_not_fit_is_none():
     def fail():
         raise MemoryError
 
-    assert peak_memory(fail, CPU, 0)["peak_memory_bytes"] is None
+    model = nn.Linear(2, 2)
+    assert peak_memory(model, fail, CPU)["peak_memory_bytes"] is None
     with pytest.raises(ZeroDivisionError):
-        peak_memory(lambda: 1 / 0, CPU, 0)
+        peak_memory(model, lambda: 1 / 0, CPU)
+
+
+def test_memory_is_of_the_weights_and_what_a_pass_allocates():
+    model = nn.Sequential(nn.Linear(256, 512), nn.GELU(), nn.Linear(512, 128))
+    x = torch.zeros(64, 256)
+    weights = 256 * 512 + 512 + 512 * 128 + 128
+    at_once = 64 * 512 + 64 * 512  # the GELU's input and output
+    assert memory_of(model, x) == (weights + at_once) * 4
+    halved = memory_of(model.bfloat16(), x.bfloat16())
+    assert halved == pytest.approx((weights + at_once) * 2, rel=0.1)  # and what is packed
+
+
+@pytest.mark.parametrize("variant", PHOTOS.variants)
+def test_a_row_with_smaller_weights_takes_less_memory(variant):
+    parent = PHOTOS.parent(variant)
+    if parent is None:
+        pytest.skip("it is compared with no other row")
+    (weights, memory), (its_weights, its_memory) = map(costs_of, (variant, parent))
+    assert (memory > its_memory) == (weights > its_weights)
+
+
+@functools.cache
+def costs_of(variant):
+    """Bytes of the weights, and of a pass of one image."""
+    model = build_model(PHOTOS.structure(variant), seed=0).eval()
+    model = compress(model, PHOTOS.operations(variant))
+    inputs = random_inputs(model, 1, CPU)
+    call = functools.partial(forward, model, inputs, torch.float32)
+    return weight_bytes(model), peak_memory(model, call, CPU)["peak_memory_bytes"]
+
+
+def memory_of(model, x):
+    with torch.no_grad():
+        return peak_memory(model, lambda: model(x), CPU)["peak_memory_bytes"]
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(structure, monkeypatch):
@@ -313,7 +350,7 @@ def test_the_report_names_the_base_the_conditions_and_the_peaks(
             measured["latency_ms"] / measured["base_latency_ms"]
         )
         assert measured["bound"] in ("arithmetic", "memory", "overhead")
-        assert measured["peak_memory_kind"] == "cpu_peak_rss_growth"
+        assert measured["peak_memory_kind"] == "cpu_weights_and_allocated"
 
 
 @pytest.mark.cuda

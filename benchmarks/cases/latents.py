@@ -24,8 +24,8 @@ def latent_batches(study: Study, num_runs: int, device: torch.device) -> dict:
     """
     with tempfile.TemporaryDirectory() as folder:
         result = speedup_apart(
-            Side(from_files, study, folder, device, is_job=False),
-            Side(from_array, study, folder, device, is_job=True),
+            Side(from_files, study, folder, device),
+            Side(from_array, study, folder, device),
             num_runs,
             TOLERANCE,
         )

@@ -18,8 +18,8 @@ VARIANT = "MoE-S2-8E2A"
 def mixture(study: Study, dtype: torch.dtype, num_runs: int, device: torch.device) -> dict:
     """A forward pass of MoE-S2-8E2A in `dtype`, against the loop in float32."""
     result = speedup_apart(
-        Side(plain_pass, study, device, is_job=False),
-        Side(compiled_pass, study, dtype, device, is_job=True),
+        Side(plain_pass, study, device),
+        Side(compiled_pass, study, dtype, device),
         num_runs,
         tolerance_of(dtype),
     )

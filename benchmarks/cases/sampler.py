@@ -49,8 +49,8 @@ def against_plain(
     tolerance: float,
 ) -> dict:
     result = speedup_apart(
-        Side(plain_sampler, study, device, is_job=False),
-        Side(study_sampler, study, variant, dtype, device, is_job=True),
+        Side(plain_sampler, study, device),
+        Side(study_sampler, study, variant, dtype, device),
         num_runs,
         tolerance,
     )

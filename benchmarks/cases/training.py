@@ -28,8 +28,8 @@ def training_step(study: Study, dtype: torch.dtype, num_runs: int, device: torch
     The loss and the patch embedder's gradient in the first step are compared.
     """
     result = speedup_apart(
-        Side(plain_steps, study, device, is_job=False),
-        Side(compiled_steps, study, dtype, device, is_job=True),
+        Side(plain_steps, study, device),
+        Side(compiled_steps, study, dtype, device),
         num_runs,
         tolerance_of(dtype),
     )

@@ -6,7 +6,6 @@ import torch
 from models import BATCH_SIZE, made_model
 from ratios import speedup
 
-from slimdit.compute.allocator import keep_freed_memory
 from slimdit.compute.precision import name_of
 from slimdit.models.component import store_weights
 from slimdit.profiling.latency import compile_blocks, forward, random_inputs
@@ -19,7 +18,6 @@ def against_base(
     study: Study, variant: str, dtype: torch.dtype, num_runs: int, device: torch.device
 ) -> dict:
     """A forward pass of `variant` and of S2-base."""
-    keep_freed_memory()
     passes = []
     for name in (BASE, variant):
         model = made_model(study, name, device)

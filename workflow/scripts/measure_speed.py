@@ -15,11 +15,10 @@ def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_ch
     from slimdit.jobs.provenance import origin
     from slimdit.models.checkpoint import load_variant, read_metadata
     from slimdit.models.component import store_weights
-    from slimdit.models.compression import COMPRESSION
     from slimdit.profiling.cost import count_macs
     from slimdit.profiling.energy import energy_counter
     from slimdit.profiling.latency import forward, random_inputs
-    from slimdit.profiling.peak_memory import peak_memory, resident_bytes
+    from slimdit.profiling.peak_memory import peak_memory
     from slimdit.profiling.roofline import measured_peaks
     from slimdit.profiling.trials import SpeedTrials
     from slimdit.storage.files import sha256_of, write_json
@@ -27,9 +26,6 @@ def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_ch
     options, on = measurement, device()
     torch.set_float32_matmul_precision("high")
     metadata = read_metadata(checkpoint)
-    for operation in metadata["operations"]:
-        COMPRESSION.build(operation)  # imports are not the model's memory
-    baseline_rss_bytes = resident_bytes()
     model = load_variant(checkpoint, on)
     dtype = chosen_dtype(options["precision"], model.hidden_size, on)
     store_weights(model, dtype)
@@ -37,7 +33,7 @@ def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_ch
     for batch_size in options["eager_batch_sizes"]:
         inputs = random_inputs(model, batch_size, on)
         memory[batch_size] = peak_memory(
-            lambda inputs=inputs: forward(model, inputs, dtype), on, baseline_rss_bytes
+            model, lambda inputs=inputs: forward(model, inputs, dtype), on
         )
 
     models, inputs = [model], {checkpoint: sha256_of(checkpoint)}

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from slimdit.compute.allocator import keep_freed_memory
 from slimdit.compute.devices import make_deterministic
 from slimdit.jobs.failures import explain
 from slimdit.jobs.gpu_lease import leased_gpus
@@ -26,7 +25,6 @@ def job(snakemake) -> Iterator[list[str]]:
     is leased for as long as the script runs when the rule asks for `gpu`.
     """
     os.environ.update(thread_limits(snakemake.threads))
-    keep_freed_memory()
     hide_meaningless()
     if snakemake.config["deterministic"]:
         make_deterministic()

@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from slimdit.compute.allocator import keep_freed_memory
 from slimdit.core.errors import InputError
 from slimdit.jobs.failures import explain
 from slimdit.jobs.job import thread_limits
@@ -74,7 +73,6 @@ def _run(function: Callable, arguments: dict, log_path: str, report: Path) -> No
 
     if sys.platform == "linux":  # what is left of a job would go on beside the next one's
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    keep_freed_memory()
     hide_meaningless()
     try:
         with process_group():

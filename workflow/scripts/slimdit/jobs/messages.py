@@ -1,6 +1,7 @@
 """Messages of packages that mean nothing to whoever runs a study."""
 
 import logging
+import os
 import re
 import warnings
 
@@ -19,6 +20,7 @@ WARNED = ("does not implement _stable_hash_for_caching",)
 
 def hide_meaningless() -> None:
     """From here on these messages of this process are neither shown nor logged."""
+    os.environ["KINETO_LOG_LEVEL"] = "99"  # of PyTorch's profiler, which says when it starts
     for name, text in LOGGED.items():
         logging.getLogger(name).addFilter(lambda record, text=text: text not in record.getMessage())
     for text in WARNED:

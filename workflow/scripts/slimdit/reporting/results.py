@@ -28,7 +28,7 @@ PEAK_MEMORY = ["peak_memory_bytes", "peak_memory_kind"]
 FILES = ("architecture", "speed", "quality", "training", "difference", "samples")
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
-    "cpu_peak_rss_growth": "growth of peak resident memory on the CPU",
+    "cpu_weights_and_allocated": "weights and what a pass allocates on the CPU",
 }
 
 
