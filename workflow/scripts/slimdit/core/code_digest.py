@@ -3,9 +3,9 @@
 A definition is a function, a class or a constant of the library, wherever it stands, with the data
 files beside it that it names. Comments, docstrings, layout, import lines and the file that holds it
 are no part of it. Of a registry only the components in use count: a new attention, or a change in
-one, leaves the other rows alone. What is defined in AROUND surrounds a step, or brings its results
-to the disk, and does not count. Code that cannot be followed so (at a module's top level a loop or
-an assignment to what another module defines, a star import) is refused.
+one, leaves the other rows alone. What is defined in AROUND surrounds a step, checks its options or
+brings its results to the disk, and does not count. Code that cannot be followed so (at a module's
+top level a loop or an assignment to what another module defines, a star import) is refused.
 """
 
 import ast
@@ -16,7 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "slimdit"
-AROUND = (f"{PACKAGE}.jobs", f"{PACKAGE}.storage", f"{PACKAGE}.core.code_digest")
+AROUND = tuple(
+    f"{PACKAGE}.{each}" for each in ("jobs", "storage", "core.code_digest", "core.options")
+)
 REGISTRY = (f"{PACKAGE}.core.registry", "Registry")
 SCRIPTS = Path(__file__).parents[2]
 ANNOTATIONS = ("annotation", "returns")

@@ -97,6 +97,7 @@ class Unknown:
         return self
 
     __getattr__ = __getitem__ = __call__ = __or__ = __ror__ = _itself
+    __iter__ = None
 
 
 UNKNOWN = Unknown()
@@ -104,11 +105,12 @@ UNKNOWN = Unknown()
 
 def _meaning(name: str, source: Source):
     """Of a name in a module: a type of `typing`, a limit, or a literal constant."""
+    module, imported = source.imports.get(name, ("", ""))
+    if module == options.__name__:
+        return getattr(options, imported)
     place, outside = source.find(name)
     if place is None:
         return getattr(typing, outside.removeprefix("typing."), UNKNOWN)
-    if place[0] == options.__name__:
-        return getattr(options, place[1])
     source = load(place[0], SCRIPTS)
     definition = source.definitions[place[1]][0]
     is_constant = isinstance(definition, ast.Assign)
