@@ -23,7 +23,7 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 RUN = "results/tiny/variants/{}/seed-0/{}"
-TARGETS = [RUN.format("Q-S2", "difference.json"), RUN.format("KD-XS2", "quality.json")]
+TARGETS = [RUN.format("Q-S2", "quality.json"), RUN.format("KD-XS2", "quality.json")]
 # Long enough for kills to fall into the work and not only between jobs.
 OVERLAY = """
 study: tiny

@@ -33,8 +33,8 @@ INCEPTION = {
     "score_label": "IS",
 }
 ROWS = [
-    {"variant": "S2-base", "group": "Base", "parent": None},
-    {"variant": "Q-S2", "group": "Quantization", "parent": "S2-base"},
+    {"variant": "S2-base", "group": "Base", "parent": None, "derived_from": None},
+    {"variant": "Q-S2", "group": "Quantization", "parent": "S2-base", "derived_from": "S2-base"},
 ]
 
 
@@ -44,7 +44,7 @@ class Files:
     def __init__(self, folder):
         self.folder = folder
         self.paths = {"architecture": [], "speed": [], "quality": [], "training": []}
-        self.paths |= {"difference": [], "samples": []}
+        self.paths |= {"samples": []}
 
     def add(self, kind, name, content):
         path = self.folder / f"{kind}-{name}.json"
@@ -73,7 +73,10 @@ class Files:
         content = {"variant": variant, "measurements": [measurement], "not_measured": compiled}
         self.add("speed", variant, content)
 
-    def add_quality(self, variant, fd, seed=0, extractor=EFFICIENTNET, num_samples=650):
+    def add_quality(
+        self, variant, fd, seed=0, extractor=EFFICIENTNET, num_samples=650, left_out=(0.0, 0.0)
+    ):
+        """left_out: of each metric that is compared, without each group of samples."""
         metrics = {
             f"{metric}{suffix}": 0.5 for metric, suffixes in METRICS.items() for suffix in suffixes
         }
@@ -85,15 +88,12 @@ class Files:
             "num_reference": 650,
             "extractor": extractor,
             "metrics": metrics,
+            "left_out": dict.fromkeys(("fd", "sfd", "kid", "class_accuracy"), left_out),
             "probe": {"held_out_accuracy": 0.99, "num_held_out": 100},
-            "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]},
+            "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]}
+            | {"seed": 0, "labels": "balanced"},
         }
         self.add("quality", f"{variant}-{seed}", content)
-
-    def add_difference(self, variant, low, high, seed=0, paired=True):
-        interval = {"difference": (low + high) / 2, "low": low, "high": high}
-        content = {"variant": variant, "seed": seed, "paired": paired, **interval}
-        self.add("difference", f"{variant}-{seed}", content)
 
     def add_samples(self, variant, images_per_s, seed=0):
         content = {"variant": variant, "seed": seed, "images_per_s": images_per_s}

@@ -30,7 +30,6 @@ def results(tmp_path_factory):
     """A run of three rows: a trained one, a distilled one with its teacher, a compressed one."""
     folder = tmp_path_factory.mktemp("tiny")
     targets = [f"{RUN.format(row)}/quality.json" for row in ROWS]
-    targets += [f"{RUN.format('Q-S2')}/difference.json"]
     targets += [f"results/tiny/variants/{row}/speed.json" for row in ("S2-med-4", "Q-S2")]
     snakemake(folder, *targets)
     return folder

@@ -27,6 +27,7 @@ EVALUATION = {
     "kid_subset_size": 12,
     "score_split_size": 5000,
     "memorization_per_class": 8,
+    "loss_draws": 4,
     "seed": 0,
 }
 
@@ -89,9 +90,12 @@ def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION, graph=N
     samples = tmp_path / "samples.npz"
     write_npz(samples, arr_0=images, arr_1=labels)
     write_report(tmp_path / "samples.json", sha256_of(samples))
+    of_loss = {"held_out_loss": 0.2, "held_out_loss_standard_error": 0.01, "left_out": [0.1, 0.3]}
+    write_json(tmp_path / "held_out_loss.json", of_loss)
     evaluate(
         samples=samples,
         samples_json=tmp_path / "samples.json",
+        loss=tmp_path / "held_out_loss.json",
         reference_features=study / "reference-features.npz",
         quality=tmp_path / "quality.json",
         features=tmp_path / "features.npz",
@@ -163,6 +167,7 @@ def test_quality_of_real_crops_is_better_than_of_noise(study, crops, tmp_path):
     assert real["sampling"] == {"steps": 20, "seed": 5}
     assert real["extractor"]["fd_label"] == "FD (EfficientNet-Lite0)"
     assert real["origin"]["inputs"].keys() == {
+        "held_out_loss.json",
         "samples.npz",
         os.path.relpath(study / "reference-features.npz", tmp_path),
     }
@@ -220,10 +225,10 @@ def test_samples_without_labels_are_refused(study, crops, tmp_path):
     features, quality = study / "reference-features.npz", tmp_path / "quality.json"
     rest = (tmp_path / "features.npz", "S2-base", 0, EVALUATION, tmp_path, {})
     with pytest.raises(InputError, match="no arr_0 or arr_1"):
-        evaluate(samples, samples_json, features, quality, *rest)
+        evaluate(samples, samples_json, tmp_path / "loss.json", features, quality, *rest)
     write_report(samples_json, "0" * 64)
     with pytest.raises(InputError, match="about other samples"):
-        evaluate(samples, samples_json, features, quality, *rest)
+        evaluate(samples, samples_json, tmp_path / "loss.json", features, quality, *rest)
 
 
 def test_changed_image_is_refused(study, tmp_path):

@@ -87,7 +87,7 @@ def test_files_have_the_metrics_of_their_features(files, sets, extractor, capsys
     result = json.loads(output.out)
     of_made = extractor.features(made, 16)
     of_made["probabilities"] = extractor.class_probabilities(of_made["pooled"])
-    expected = quality({**extractor.features(real, 16), "labels": labels}, of_made, **MEASURES)
+    expected, _ = quality({**extractor.features(real, 16), "labels": labels}, of_made, **MEASURES)
     called = extractor.metric_names
     names = {"fd": called.fd_column, "sfd": called.sfd_column}
     names["classifier_score"] = called.score_column

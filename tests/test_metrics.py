@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from scipy import linalg
+from sklearn.metrics.pairwise import polynomial_kernel
 
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
@@ -16,11 +17,11 @@ from slimdit.evaluation.metrics.frechet import (
 )
 from slimdit.evaluation.metrics.groups import balanced_groups
 from slimdit.evaluation.metrics.inception_score import inception_score
-from slimdit.evaluation.metrics.kid import kernel_inception_distance
+from slimdit.evaluation.metrics.kid import kernel_inception_distance, left_out_discrepancies
 from slimdit.evaluation.metrics.memorization import memorization
 from slimdit.evaluation.metrics.neighbours import distance_blocks, squared_radii
 from slimdit.evaluation.metrics.precision_recall import manifold_metrics
-from slimdit.evaluation.metrics.probe import class_accuracy, linear_probe
+from slimdit.evaluation.metrics.probe import linear_probe, recognized
 
 
 def normal(what, *shape):
@@ -526,9 +527,9 @@ def test_probe_reads_classes_that_a_line_separates():
     features = normal("x", 90, 2) + np.array([centres[label] for label in labels])
     features = np.hstack([features, np.ones((90, 1))])
     probe = linear_probe(features[::2], labels[::2])
-    assert class_accuracy(probe, features[1::2], labels[1::2]) == 1.0
+    assert recognized(probe, features[1::2], labels[1::2]).all()
     swapped = np.where(labels == 2, 5, labels)
-    assert class_accuracy(probe, features, swapped) == pytest.approx(2 / 3)
+    assert recognized(probe, features, swapped).mean() == pytest.approx(2 / 3)
 
 
 GOOD = np.arange(12.0).reshape(6, 2) ** 1.5
@@ -566,7 +567,7 @@ def test_bad_features_of_one_set_are_refused_by_their_name(message):
     for name, metric in (
         ("probabilities", inception_score),
         ("features", lambda x: linear_probe(x, np.arange(len(x)) % 2)),
-        ("features", lambda x: class_accuracy(probe, x, np.arange(len(x)) % 2)),
+        ("features", lambda x: recognized(probe, x, np.arange(len(x)) % 2)),
     ):
         with pytest.raises(InputError, match=f"^{name} has .*{message}"):
             metric(BAD[message])
@@ -585,4 +586,18 @@ def test_bad_labels_are_refused():
         linear_probe(GOOD, np.zeros(6))
     probe = linear_probe(GOOD, np.repeat([0, 1], 3))
     with pytest.raises(InputError, match="label 4 is not among the 2 classes"):
-        class_accuracy(probe, GOOD, np.full(6, 4))
+        recognized(probe, GOOD, np.full(6, 4))
+
+
+def test_discrepancies_without_each_group_are_those_of_the_other_images():
+    x, y, groups = normal("x", 23, 4), normal("y", 31, 4) + 0.5, np.arange(23) % 5
+
+    def kernels(a, b):
+        return polynomial_kernel(a, b, degree=3, gamma=1 / 4, coef0=1)
+
+    def discrepancy(a):
+        pairs = (kernels(z, z)[~np.eye(len(z), dtype=bool)].mean() for z in (a, y))
+        return sum(pairs) - 2 * kernels(a, y).mean()
+
+    expected = [discrepancy(x[groups != group]) for group in range(5)]
+    assert left_out_discrepancies(x, y, groups) == pytest.approx(expected, rel=1e-9)

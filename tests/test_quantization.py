@@ -149,6 +149,22 @@ def test_a_layer_of_one_input_keeps_its_weight():
     assert error(outputs(model), exact) < 0.1
 
 
+@pytest.mark.parametrize("name", ON_CPU)
+def test_rows_of_zeros_give_zeros(name):
+    """As those of heads whose weights were set to zero, and tokens that nothing reached."""
+    _, model = trained()
+    for layer in layers(model).values():
+        layer.weight.data[0] = 0
+    plain = {each: layer.bias.clone() for each, layer in layers(model).items()}
+    for each, layer in layers(quantized(model, name)).items():
+        x = torch.ones(2, layer.in_features)
+        x[1] = 0
+        with torch.no_grad():
+            output = layer(x)
+        torch.testing.assert_close(output[:, 0], plain[each][0].expand(2), rtol=0.01, atol=1e-3)
+        assert output.isfinite().all()
+
+
 @pytest.mark.parametrize("name", DYNAMIC)
 def test_a_quantized_block_is_one_graph(name):
     block = quantized(trained()[1], name).blocks[0]

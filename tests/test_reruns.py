@@ -30,18 +30,9 @@ YEAR_S = 365 * 24 * 3600
 
 def row(variant):
     """The jobs of one variant's row once it has weights, without their making."""
-    own = {f"{rule}:{variant}" for rule in ("sample", "evaluate", "measure_speed")}
-    return own | compared(variant)
-
-
-def compared(variant):
-    """The comparisons that the variant's samples or weights take part in."""
-    return {
-        f"{rule}:{child}"
-        for rule in ("compare", "measure_speed")
-        for child in STUDY.compared
-        if variant in (child, STUDY.parent(child))
-    }
+    children = (child for child in VARIANTS if STUDY.parent(child) == variant)
+    own = {f"{rule}:{variant}" for rule in ("held_out_loss", "sample", "evaluate", "measure_speed")}
+    return own | {f"measure_speed:{child}" for child in children}
 
 
 def made(variant):
@@ -114,14 +105,13 @@ def test_a_shared_hyperparameter_retrains_all_but_those_that_override_it(project
 def test_sampling_count_samples_anew_and_trains_nothing(project):
     edit_config(project, lambda c: c["sampling"].update(num_samples=26))
     expected = {f"{rule}:{v}" for rule in ("sample", "evaluate") for v in VARIANTS}
-    expected |= {f"compare:{v}" for v in STUDY.compared}
     assert set(plan(project)) == expected | RESULTS
 
 
 def test_a_new_variant_is_the_only_one_trained(project):
     block = {"group": "Own", "backbone": "S", "patch_size": 2, "attention": {"name": "shallow"}}
     edit_config(project, lambda c: c["variants"].update({"My-own": block}))
-    expected = {"train:My-own", "count_cost:My-own", "compare:My-own"} | row("My-own") | RESULTS
+    expected = {"train:My-own", "count_cost:My-own"} | row("My-own") | RESULTS
     assert set(plan(project)) == expected
 
 
@@ -159,7 +149,7 @@ def test_other_weights_of_a_base_time_the_rows_measured_against_it_anew(project)
     expected = made("XS2-base") - {"train:XS2-base"} | RESULTS
     assert set(plan(project)) == expected
     of_child = {job for job in expected if job.endswith(":MoE-XS2-8E2A")}
-    assert of_child == {"measure_speed:MoE-XS2-8E2A", "compare:MoE-XS2-8E2A"}
+    assert of_child == {"measure_speed:MoE-XS2-8E2A"}
 
 
 def test_a_new_attention_reruns_nothing(project):
@@ -236,8 +226,9 @@ def test_a_changed_teacher_retrains_its_student(project):
     edit_config(project, lambda c: c["variants"]["S2-base"].update(training={"steps": 7}))
     # Trained otherwise it is no longer the base that trained rows are measured against.
     now = Study(yaml.safe_load((project / "config.yaml").read_text()))
-    gone = {f"compare:{variant}" for variant in set(STUDY.compared) - set(now.compared)}
-    assert set(plan(project)) == made("S2-base") - gone | RESULTS
+    rows = [name for name in VARIANTS if STUDY.parent(name) != now.parent(name)]
+    timed = {f"measure_speed:{name}" for name in rows}
+    assert set(plan(project)) == made("S2-base") | timed | RESULTS
     assert "train:KD-XS2" in made("S2-base")
 
 
@@ -260,15 +251,15 @@ def test_the_autoencoder_reruns_everything_made_from_it(project):
 def test_other_images_rerun_everything_but_the_counts(project):
     edit_config(project, lambda c: c["data"]["photos"].update(crops_per_photo=240))
     expected = {"cut_photos", "select_subset", "train_autoencoder", "encode_latents"}
-    expected |= {"make_reference"} | RESULTS | {f"compare:{v}" for v in STUDY.compared}
+    expected |= {"make_reference"} | RESULTS
     expected = expected.union(*(made(v) for v in VARIANTS))
     assert set(plan(project)) == expected
 
 
 def test_the_papers_study_has_all_its_jobs(tmp_path):
-    """13 trained and 10 derived variants, all sampled, evaluated, counted, timed; 19 compared."""
+    """13 trained and 10 derived variants, all sampled, evaluated, counted, timed."""
     project = tmp_path / "fresh"
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "results", "__pycache__"))
     jobs = plan(project, (project / "config.yaml", project / "configs/imagenet200.yaml"))
     assert len([job for job in jobs if job.startswith("train:")]) == 13
-    assert len(jobs) == 4 + 13 + 10 + 4 * 23 + 19 + 2
+    assert len(jobs) == 4 + 13 + 10 + 5 * 23 + 2

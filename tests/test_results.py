@@ -10,6 +10,7 @@ from result_files import INCEPTION, ROWS, Files
 from architecture_table import architecture_table
 from slimdit.core.errors import InputError
 from slimdit.reporting.columns import NONE, NOT_MEASURED, number, with_count
+from slimdit.reporting.differences import PARTS
 from slimdit.reporting.markdown_table import bracket
 from slimdit.storage.files import write_json
 
@@ -28,10 +29,9 @@ def test_changes_are_percents_of_the_parents_values(files):
 
     child = table1["Q-S2"]
     assert child["total_params_change_percent"] == "-10.00"
-    assert child["fd_efficientnet_lite0_change_percent"] == "5.00"
     assert child["macs_change_percent"] == "0.00"
     assert table1["S2-base"]["total_params_change_percent"] == NONE
-    assert "21.0 (+5.0%)" in text
+    assert "900 (-10.0%)" in text or "0.00090 (-10.0%)" in text
     assert "| 20.0 |" in text  # the base row and unchanged values have no bracket
 
 
@@ -78,22 +78,48 @@ def test_the_samplers_speed_is_a_mean_over_seeds_where_all_were_timed(files):
 
 
 @pytest.mark.parametrize(
-    ("intervals", "significant", "cell"),
-    [
-        ([(0.5, 1.5)], "yes", "21.0 (+5.0%)"),
-        ([(-0.5, 2.5)], "no", "21.0 (+5.0% ~)"),
-        ([(0.5, 1.5), (-1.5, -0.5)], "no", "(+5.0% ~)"),
-    ],
+    ("left_out", "significant", "cell"),
+    [((21.0, 21.02), "yes", "21.0 (+1.0 †)"), ((21.0, 22.0), "no", "21.0 (+1.0 ~)")],
 )
-def test_a_change_within_the_noise_is_marked(files, intervals, significant, cell):
-    for seed, interval in enumerate(intervals):
-        files.add_quality("S2-base", fd=20.0, seed=seed)
-        files.add_quality("Q-S2", fd=21.0, seed=seed)
-        files.add_difference("Q-S2", *interval, seed=seed)
+def test_a_derived_row_is_compared_for_this_checkpoint(files, left_out, significant, cell):
+    files.add_quality("S2-base", fd=20.0, left_out=(20.0, 20.0))
+    files.add_quality("Q-S2", fd=21.0, left_out=left_out)
     table1, _, text = files.tables()
-    assert table1["Q-S2"]["fd_difference_significant"] == significant
-    assert table1["S2-base"]["fd_difference_significant"] == NONE
+    child = table1["Q-S2"]
+    assert (child["compared"], child["fd_efficientnet_lite0_difference"]) == (
+        "this checkpoint",
+        "1",
+    )
+    assert child["fd_efficientnet_lite0_significant"] == significant
+    assert table1["S2-base"]["fd_efficientnet_lite0_significant"] == NONE
     assert cell in text
+
+
+TRAINED = [ROWS[0], {**ROWS[1], "variant": "S2-shallow", "derived_from": None}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "significant", "cell"),
+    [((1.0, 1.01), "yes", "+1.0 *)"), ((1.0, 9.0), "no", "+5.0 ~)")],
+)
+def test_a_trained_row_is_compared_over_seeds(files, changes, significant, cell):
+    for seed, change in enumerate(changes):
+        files.add_quality("S2-base", fd=20.0 + seed, seed=seed)
+        files.add_quality("S2-shallow", fd=20.0 + seed + change, seed=seed)
+    table1, _, text = files.tables(rows=TRAINED)
+    assert table1["S2-shallow"]["compared"] == "over seeds"
+    assert table1["S2-shallow"]["fd_efficientnet_lite0_significant"] == significant
+    assert cell in text
+
+
+def test_of_one_training_each_no_difference_is_told(files):
+    files.add_quality("S2-base", fd=20.0)
+    files.add_quality("S2-shallow", fd=21.0)
+    table1, _, text = files.tables(rows=TRAINED)
+    of_distance = {part: table1["S2-shallow"][f"fd_efficientnet_lite0_{part}"] for part in PARTS}
+    assert set(of_distance.values()) == {"one training each"}
+    assert "fd_efficientnet_lite0_change_percent" not in table1["S2-shallow"]
+    assert "| 21.0 (1 seed) |" in text
 
 
 def test_the_spread_over_sets_is_a_column_where_there_are_several(files):
@@ -104,23 +130,6 @@ def test_the_spread_over_sets_is_a_column_where_there_are_several(files):
         del content["metrics"][f"{metric}_std_over_sets"]
     write_json(files.paths["quality"][0], content)
     assert "fd_efficientnet_lite0_std_over_sets" not in files.tables()[0]["S2-base"]
-
-
-def test_independent_samples_are_named(files):
-    files.add_quality("S2-base", fd=20.0)
-    files.add_quality("Q-S2", fd=21.0)
-    files.add_difference("Q-S2", -0.5, 2.5, paired=False)
-    table1, _, text = files.tables()
-    assert table1["Q-S2"]["fd_difference_paired"] == "no"
-    assert "21.0 (+5.0% ~)" in text
-
-
-def test_without_a_comparison_no_change_is_within_the_noise(files):
-    files.add_quality("S2-base", fd=20.0)
-    files.add_quality("Q-S2", fd=21.0)
-    table1, _, text = files.tables()
-    assert table1["Q-S2"]["fd_difference_low"] == NOT_MEASURED
-    assert "21.0 (+5.0%)" in text
 
 
 def test_several_seeds_give_mean_and_standard_deviation(files):
@@ -134,7 +143,7 @@ def test_several_seeds_give_mean_and_standard_deviation(files):
     assert (base["num_seeds"], base["fd_efficientnet_lite0"]) == ("3", "12")
     assert base["fd_efficientnet_lite0_std_over_seeds"] == "2"
     assert table1["Q-S2"]["fd_efficientnet_lite0_std_over_seeds"] == NOT_MEASURED
-    assert table1["Q-S2"]["fd_efficientnet_lite0_change_percent"] == "100.00"
+    assert table1["Q-S2"]["fd_efficientnet_lite0_difference"] == "14"
     assert (table2["S2-base"]["loss"], table2["S2-base"]["loss_std_over_seeds"]) == ("0.12", "0.02")
     assert "12.0 ± 2.0" in text
     assert "seeds 0, 1, 2" in text
@@ -154,7 +163,7 @@ def test_what_is_missing_says_so_and_no_cell_is_empty(files):
 
     child = table1["Q-S2"]
     assert child["fd_efficientnet_lite0"] == NOT_MEASURED
-    assert child["fd_efficientnet_lite0_change_percent"] == NOT_MEASURED
+    assert child["fd_efficientnet_lite0_difference"] == NOT_MEASURED
     assert child["peak_memory_bytes"] == NOT_MEASURED
     assert child["latency_ms_compiled"] == NOT_MEASURED
     assert all(value for record in table1.values() for value in record.values())
@@ -209,7 +218,7 @@ def test_conditions_come_from_the_files(files):
         "batch size 8, float32, 10 warm-up and 50 timed iterations",
         "in eager mode: weights and what a pass allocates on the CPU",
         "efficientnet-lite0 (weights sha256 0123456789ab), 650 samples",
-        "guidance scale 2.0, sampler ddim, steps 20.",
+        "guidance scale 2.0, labels balanced, sampler ddim, seed 0, steps 20.",
         "100 steps of batch size 32, seed 0",
         "99.0% of 100 held-out",
     ):

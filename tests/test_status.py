@@ -312,11 +312,7 @@ def in_study(name, now_s):
     ("name", "log", "output"),
     [
         ("measure speed S4-base", "measure_speed/S4-base.log", "S4-base/speed.json"),
-        (
-            "compare S2-shallow, seed 0",
-            "compare/S2-shallow-seed-0.log",
-            "S2-shallow/seed-0/difference.json",
-        ),
+        ("count cost S2-shallow", "count_cost/S2-shallow.log", "S2-shallow/architecture.json"),
     ],
 )
 def test_a_job_without_a_heartbeat_runs_while_its_log_is_fresh(folder, name, log, output):

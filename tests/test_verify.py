@@ -36,7 +36,6 @@ RECORDED = (
     ),
     *(RUN.format("XS2-base", name) for name in ("samples.json", "quality.json", "features.npz")),
     STUDENT,
-    RUN.format("KD-XS2", "difference.json"),
     *TABLES,
 )
 

@@ -50,9 +50,34 @@ rule sample:
         "../scripts/sample.py"
 
 
+rule held_out_loss:
+    input:
+        checkpoint=LAYOUT.run("checkpoint.safetensors"),
+        # What the array holds is in its manifest, by digest.
+        latents=ancient(LAYOUT.data("latents.npy")),
+        latents_manifest=LAYOUT.data("latents.json"),
+    output:
+        **output_of("held_out_loss"),
+    log:
+        log_of(STUDY, "held_out_loss"),
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        **run_params("held_out_loss"),
+    message:
+        "Measuring the held-out loss of {wildcards.variant}, seed {wildcards.seed}"
+    script:
+        "../scripts/held_out_loss.py"
+
+
 rule evaluate:
     input:
         unpack(extractor_graph),
+        loss=LAYOUT.run("held_out_loss.json"),
         # What the array holds is in the JSON file, by digest.
         samples=ancient(LAYOUT.run("samples.npz")),
         samples_json=LAYOUT.run("samples.json"),
@@ -72,32 +97,6 @@ rule evaluate:
         "Evaluating {wildcards.variant}, seed {wildcards.seed}"
     script:
         "../scripts/evaluate.py"
-
-
-rule compare:
-    input:
-        features=LAYOUT.run("features.npz"),
-        parent_features=lambda wildcards: LAYOUT.run(
-            "features.npz", STUDY.parent(wildcards.variant), wildcards.seed
-        ),
-        reference_features=LAYOUT.data("reference-features.npz"),
-    output:
-        **output_of("compare"),
-    log:
-        log_of(STUDY, "compare"),
-    wildcard_constraints:
-        variant=one_of(STUDY.compared),
-    conda:
-        "../../envs/slimdit.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-    params:
-        **run_params("compare"),
-    message:
-        "Comparing {wildcards.variant} with its parent, seed {wildcards.seed}"
-    script:
-        "../scripts/compare.py"
 
 
 rule count_cost:

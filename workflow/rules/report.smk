@@ -36,7 +36,6 @@ rule tables:
         architecture=variants("architecture.json"),
         speed=variants("speed.json"),
         quality=runs("quality.json"),
-        difference=runs("difference.json", STUDY.compared),
         training=runs("training.json", STUDY.trained),
         samples=runs("samples.json"),
         autoencoder=[output_of("train_autoencoder")["report"]] if AUTOENCODER["train"] else [],

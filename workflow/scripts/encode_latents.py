@@ -1,4 +1,4 @@
-"""Encode every training image and its mirror image once, into one memory-mapped array."""
+"""Encode every image and its mirror image once, into one memory-mapped array."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -53,7 +53,10 @@ def encode_latents(
     )
     from slimdit.jobs.provenance import arithmetic, conditions
 
-    rows = [row for row in read_csv(subset) if row["split"] == "train"]
+    of_split = {"train": [], "held_out": []}
+    for row in read_csv(subset):
+        of_split[row["split"]].append(row)
+    rows, num_train = of_split["train"] + of_split["held_out"], len(of_split["train"])
     side = image_size // downsample_factor
     shape = (len(rows), 2, 2, latent_channels, side, side)
     on = device()
@@ -92,13 +95,14 @@ def encode_latents(
     Image.init()  # threads that load Pillow's formats at the same time miss some
     with ThreadPoolExecutor() as readers:
         array.fill(encode, encode_batch_size, "encode latents", "image")
-    shift, scale = normalization(array.values, normalize, latent_std, autoencoder)
+    shift, scale = normalization(array.values[:num_train], normalize, latent_std, autoencoder)
     array.copy_to(latents)
     classes = classes_of(rows)
     write_json(
         manifest,
         {
             "shape": list(shape),
+            "num_train": num_train,  # the first ones; the others are held out
             "labels": [int(row["label"]) for row in rows],
             "classes": classes,
             "class_names": [class_name(each) for each in classes],

@@ -7,12 +7,15 @@ import numpy as np
 
 from slimdit.core.errors import InputError
 from slimdit.evaluation.features import build_extractor
-from slimdit.evaluation.metrics.probe import class_accuracy, linear_probe
+from slimdit.evaluation.metrics.probe import linear_probe, recognized
+from slimdit.evaluation.metrics.uncertainty import jackknife_groups, without_groups
 from slimdit.evaluation.quality import MEASURES, distances_of
 from slimdit.evaluation.quality import quality as measure
 from slimdit.evaluation.study_files import read_reference, read_samples
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import read_json, sha256_of, write_json, write_npz
+
+LOSS = ("held_out_loss", "held_out_loss_standard_error")
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +23,7 @@ log = logging.getLogger(__name__)
 def evaluate(
     samples,
     samples_json,
+    loss,
     reference_features,
     quality,
     features,
@@ -32,10 +36,10 @@ def evaluate(
 ):
     """Write `quality`, the metrics of `samples` (.npz) against `reference_features`.
 
-    `samples_json` says how the samples were made. sFD uses spatial features, all else pooled ones,
-    which with their labels and the seed of the samples' noise go to `features` (.npz). `state` is
-    a folder where features are kept, so that another metric does not compute them again. `graph`
-    is the extractor's, where it has one.
+    `samples_json` says how the samples were made, and `loss` (JSON) holds the run's held-out loss.
+    sFD uses spatial features, all else pooled ones, which with their labels and the seed of the
+    samples' noise go to `features` (.npz). `state` is a folder where features are kept, so that
+    another metric does not compute them again. `graph` is the extractor's, where it has one.
     """
     samples_sha256 = sha256_of(samples)
     made = read_json(samples_json)
@@ -51,7 +55,7 @@ def evaluate(
 
     made_features = features_of(images, 0)
     pooled = made_features["pooled"]
-    metrics = measure(
+    metrics, left_out = measure(
         reference,
         {
             **made_features,
@@ -66,10 +70,14 @@ def evaluate(
         for name, others in distances.items():
             metrics[f"{name}_std_over_sets"] = float(np.std([metrics[name], *others], ddof=1))
     probe = linear_probe(reference["pooled"], reference["labels"])
-    metrics["class_accuracy"] = class_accuracy(probe, pooled, labels)
-    held_out_accuracy = class_accuracy(
-        probe, reference["held_out_pooled"], reference["held_out_labels"]
-    )
+    is_right = recognized(probe, pooled, labels)
+    of_loss = read_json(loss)
+    metrics |= {key: of_loss[key] for key in LOSS}
+    left_out["held_out_loss"] = of_loss["left_out"]
+    metrics["class_accuracy"] = float(is_right.mean())
+    groups = jackknife_groups(len(labels), evaluation["seed"], labels)
+    left_out["class_accuracy"] = [float(is_right[kept].mean()) for kept in without_groups(groups)]
+    of_held_out = recognized(probe, reference["held_out_pooled"], reference["held_out_labels"])
     others = {path: sha256_of(path) for path in (reference_features, graph) if path}
     noise_seed = np.array(made["sampling"]["seed"])
     write_npz(features, pooled=pooled, labels=labels, noise_seed=noise_seed)
@@ -82,8 +90,10 @@ def evaluate(
             "num_reference": len(reference["pooled"]),
             "extractor": extractor.describe(),
             "metrics": metrics,
+            # Without each group of samples, for the errors of differences between rows.
+            "left_out": left_out,
             "probe": {
-                "held_out_accuracy": held_out_accuracy,
+                "held_out_accuracy": float(of_held_out.mean()),
                 "num_held_out": len(reference["held_out_labels"]),
             },
             "num_train": len(reference["train_pooled"]),
@@ -92,7 +102,7 @@ def evaluate(
             "origin": origin(
                 at=quality,
                 recipe=recipe,
-                inputs={samples: samples_sha256, **others},
+                inputs={loss: sha256_of(loss), samples: samples_sha256, **others},
                 outputs={features: sha256_of(features)},
             ),
         },

@@ -12,7 +12,6 @@ def tables(
     architecture,
     speed,
     quality,
-    difference,
     training,
     samples,
     autoencoder,
@@ -37,7 +36,6 @@ def tables(
         "speed": speed,
         "quality": quality,
         "training": training,
-        "difference": difference,
         "samples": samples,
     }
     study = read_study(rows, speed_batch_size, **made_from)

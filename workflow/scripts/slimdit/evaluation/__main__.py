@@ -99,7 +99,7 @@ def evaluate(
     if real.images is not None:
         of_samples["probabilities"] = built.class_probabilities(of_samples["pooled"])
         of_reference = _features(built, real, batch_size, "reference", cache_dir)
-        metrics = quality(of_reference, of_samples, **measures)
+        metrics, _ = quality(of_reference, of_samples, **measures)
     for name, kind in DISTANCES.items():
         if kind in real.statistics:
             metrics[name] = frechet_distance_from_statistics(

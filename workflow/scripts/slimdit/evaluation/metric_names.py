@@ -6,6 +6,7 @@ OVER_SETS = "_std_over_sets"
 DISTANCE_PARTS = ("", "_float32_mean", "_corrected", "_standard_error", OVER_SETS)
 # Metrics of quality.json, each with what else is known of it.
 METRICS = {
+    "held_out_loss": ("", "_standard_error"),
     "fd": DISTANCE_PARTS,
     "sfd": DISTANCE_PARTS,
     "kid": ("", "_std"),

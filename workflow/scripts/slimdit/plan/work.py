@@ -44,9 +44,10 @@ def work_of(study: Study, job: Job) -> JobWork:
         case "encode_latents":
             side = data["image_size"] // autoencoder["downsample_factor"]
             # Two flips, two moments, float16.
-            num_bytes = num_train * 2 * 2 * autoencoder["latent_channels"] * side**2 * 2
+            count = num_train + num_held_out
+            num_bytes = count * 2 * 2 * autoencoder["latent_channels"] * side**2 * 2
             files = {outputs["latents"]: num_bytes, state: num_bytes}
-            return JobWork(num_train, files, {"encode": 2 * num_train})
+            return JobWork(count, files, {"encode": 2 * count})
         case "make_reference":
             pooled, spatial = feature_bytes(study)
             reference = data["num_classes"] * data["reference_per_class"]
@@ -68,6 +69,10 @@ def work_of(study: Study, job: Job) -> JobWork:
             return JobWork(training["steps"], files, {f"train {variant}": images})
         case "compress":
             return JobWork(files={outputs["checkpoint"]: model_bytes(study, variant)[0]})
+        case "held_out_loss":
+            passes = num_held_out * study.evaluation["loss_draws"]
+            is_guided = study.sampling(variant)["guidance_scale"] != 1  # by two passes a step
+            return JobWork(num_held_out, units={f"denoise {variant}": passes / (1 + is_guided)})
         case "sample":
             count = num_sampled(study, variant)
             steps = study.sampling(variant)["steps"] * count

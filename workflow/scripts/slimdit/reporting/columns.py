@@ -5,13 +5,12 @@ import math
 from dataclasses import dataclass
 
 from slimdit.evaluation.metric_names import MetricNames
+from slimdit.reporting.differences import OVER_SEEDS, PARTS, THIS_CHECKPOINT
 
 MODES = ("eager", "compiled")
 QUARTILES = ("", "_q25", "_q75")  # after the name of a median
 OVER_BASE = "latency_over_base"  # the latency over the parent's, both timed interleaved
-DIFFERENCE = "fd_difference"  # of the Fréchet distances of pooled features, less the parent's
-DIFFERENCE_PARTS = ("", "_low", "_high", "_significant", "_paired")
-OVER_SEEDS = "_std_over_seeds"
+STD_OVER_SEEDS = "_std_over_seeds"
 CHANGE = "_change_percent"
 
 LOWER, HIGHER = "↓", "↑"
@@ -20,6 +19,7 @@ MILLIONS = (("M", 1e6),)
 MEGABYTES = (("MB", 1e6),)
 BYTES = (("GB", 1e9), *MEGABYTES)
 MACS = (("GMACs", 1e9), ("MMACs", 1e6))
+THOUSANDTHS = (("10⁻³", 1e-3),)
 PERCENT = (("%", 0.01),)
 
 # What stands where there is no value, and why.
@@ -28,6 +28,8 @@ NOT_REPORTED = "not reported"  # by the paper
 NONE = "none"  # there is no parent, or no such term of the loss
 UNDEFINED = "undefined"  # a change from zero
 NOISE = "~"  # behind a change within the noise
+# Behind a difference in quality beyond the noise, by the kind of difference.
+BEYOND_NOISE = {THIS_CHECKPOINT: "†", OVER_SEEDS: "*"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Column:
     better: LOWER or HIGHER, empty where neither is.
     units: that may be printed, the largest first, which is the paper's.
     paper: name of the paper's column.
-    changes: whether the change against the parent is given.
+    changes: whether the change against the parent is given, in percent.
+    differs: whether its difference from the parent's value is, with a mark of what it tells.
     significant: name of the column that is false where the change is within the noise.
     needs_parent: whether a row without a parent cannot have a value.
     beside: name of the column that is printed in square brackets where its value differs.
@@ -54,6 +57,7 @@ class Column:
     units: tuple[Unit, ...] = (("", 1.0),)
     paper: str | None = None
     changes: bool = False
+    differs: bool = False
     significant: str | None = None
     needs_parent: bool = False
     beside: str | None = None
@@ -72,16 +76,16 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
     params = ("Params (M) [active]", LOWER, MILLIONS, "total_params_million")
     memory = ("Peak memory ({unit})", LOWER, BYTES, "peak_memory_gb")
     fd, sfd = (with_count(label, num_samples) for label in (names.fd_label, names.sfd_label))
-    noise = f"{DIFFERENCE}_significant"
     printed = [
-        Column(names.fd_column, fd, LOWER, paper="fid", changes=True, significant=noise),
-        Column(names.sfd_column, sfd, LOWER, paper="sfid", changes=True),
-        Column("kid", "KID", LOWER),
+        Column("held_out_loss", "Held-out loss (10⁻³)", LOWER, THOUSANDTHS, differs=True),
+        Column(names.fd_column, fd, LOWER, paper="fid", differs=True),
+        Column(names.sfd_column, sfd, LOWER, paper="sfid", differs=True),
+        Column("kid", "KID", LOWER, differs=True),
         Column("precision", "Precision", HIGHER),
         Column("recall", "Recall", HIGHER),
         Column("density", "Density", HIGHER),
         Column("coverage", "Coverage", HIGHER),
-        Column("class_accuracy", "Class accuracy (%)", HIGHER, PERCENT),
+        Column("class_accuracy", "Class accuracy (%)", HIGHER, PERCENT, differs=True),
     ]
     quality = {name: Column(name) for name in names.quality_columns}  # every one is in the CSV
     quality |= {column.name: column for column in printed}
@@ -92,7 +96,13 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         Column("peak_memory_bytes", *memory, changes=True),
         Column("peak_memory_kind"),
         *quality.values(),
-        *(Column(f"{DIFFERENCE}{part}", needs_parent=True) for part in DIFFERENCE_PARTS),
+        Column("compared", needs_parent=True),
+        *(
+            Column(f"{column.name}_{part}", needs_parent=True)
+            for column in printed
+            if column.differs
+            for part in PARTS
+        ),
         Column("macs", "{unit}", LOWER, MACS, "gmacs", changes=True),
         Column("speed_batch_size"),
         *_time_columns("eager", paper=None),

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from slimdit.reporting.columns import NOISE
+from slimdit.reporting.columns import BEYOND_NOISE, NOISE
+from slimdit.reporting.differences import OVER_SEEDS, THIS_CHECKPOINT
 from slimdit.reporting.results import StudyResults
 
 READING = (
@@ -11,10 +12,16 @@ READING = (
     "that act on one token where that differs. An arrow says whether lower (↓) or higher (↑) "
     "values are better. MACs are multiply-accumulates of one pass through the model for one image. "
     "Latency / parent's: both timed in one process, interleaved pass by pass; the ratio of the "
-    "medians, in square brackets the quartiles of the ratios of the passes. "
-    f"'{NOISE}' marks a change within the noise: quartiles that hold 1, or a 95 % interval of the "
-    "Fréchet distance's difference that holds 0 (fd_difference in table1.csv). Round brackets give "
-    "the change against the parent in percent; no bracket means the very same value."
+    f"medians, in square brackets the quartiles of the ratios of the passes, '{NOISE}' where they "
+    "hold 1. Round brackets compare with the parent, no bracket means the very same value: costs "
+    "in percent, quality by the difference, of which there are two kinds. A row made from its "
+    "parent's weights is compared for this checkpoint alone, over other samples, by pairs of the "
+    f"same noise and label: '{BEYOND_NOISE[THIS_CHECKPOINT]}' marks a difference beyond their "
+    "noise. A row trained on its own is compared over trainings, in pairs of the same seed: "
+    f"'{BEYOND_NOISE[OVER_SEEDS]}' marks a mean difference beyond the noise of trainings, by a t "
+    f"interval. '{NOISE}' marks a difference within the noise; (1 seed) is one training each, from "
+    "which nothing follows about the method. Marks are at the level of 5 %, adjusted for all rows "
+    "of a column (Holm); table1.csv has the 95 % intervals."
 )
 
 

@@ -6,15 +6,17 @@ from collections.abc import Iterable
 import pandas as pd
 
 from slimdit.reporting.columns import (
+    BEYOND_NOISE,
     CHANGE,
     NOISE,
     NONE,
     NOT_MEASURED,
-    OVER_SEEDS,
+    STD_OVER_SEEDS,
     Column,
     number,
 )
 from slimdit.reporting.conditions import conditions
+from slimdit.reporting.differences import ONE_TRAINING
 from slimdit.reporting.results import StudyResults
 
 
@@ -46,7 +48,7 @@ def _cell(row: pd.Series, column: Column, unit: float) -> str:
     if pd.isna(value):
         return NONE if column.needs_parent and pd.isna(row["parent"]) else NOT_MEASURED
     text = number(value / unit)
-    if pd.notna(std := row.get(f"{name}{OVER_SEEDS}")):
+    if pd.notna(std := row.get(f"{name}{STD_OVER_SEEDS}")):
         text += f" ± {number(std / unit, like=value / unit)}"
     if column.beside and pd.notna(other := row[column.beside]) and other != value:
         text += f" [{number(other / unit)}]"
@@ -55,7 +57,22 @@ def _cell(row: pd.Series, column: Column, unit: float) -> str:
     if f"{name}_q25" in row:
         low, high = (number(row[f"{name}_{part}"], like=value) for part in ("q25", "q75"))
         text += f" [{low}, {high}{mark}]"
+    if column.differs:
+        text += difference(row, name, unit, value)
     return text + bracket(row[f"{name}{CHANGE}"], mark) if column.changes else text
+
+
+def difference(row: pd.Series, name: str, unit: float, value: float) -> str:
+    """` (-38.8 ~)`: from the parent's value, with what it tells; nothing where both are the same,
+    or it is not known what it tells."""
+    kind, change = row["compared"], row[f"{name}_difference"]
+    if kind == ONE_TRAINING:
+        return " (1 seed)"
+    if pd.isna(row[f"{name}_significant"]) or change == 0:
+        return ""
+    mark = BEYOND_NOISE[kind] if row[f"{name}_significant"] else NOISE
+    sign = "+" if change > 0 else "-"
+    return f" ({sign}{number(abs(change) / unit, like=value / unit)} {mark})"
 
 
 def bracket(change_percent: float, mark: str = "") -> str:

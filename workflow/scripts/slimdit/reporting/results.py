@@ -10,22 +10,22 @@ from slimdit.core.errors import InputError
 from slimdit.evaluation.metric_names import METRICS, MetricNames
 from slimdit.reporting.columns import (
     CHANGE,
-    DIFFERENCE,
     DIFFUSION_LOSS,
     MODES,
     OVER_BASE,
-    OVER_SEEDS,
     QUARTILES,
+    STD_OVER_SEEDS,
     Column,
     table_columns,
 )
+from slimdit.reporting.differences import PARTS, differences
 from slimdit.storage.files import read_json
 
 COSTS = ["total_params", "active_params", "macs", "weight_bytes"]
 SPEEDS = ["latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s"]
 SPEEDS += ["fraction_of_peak", "bound"]
 PEAK_MEMORY = ["peak_memory_bytes", "peak_memory_kind"]
-FILES = ("architecture", "speed", "quality", "training", "difference", "samples")
+FILES = ("architecture", "speed", "quality", "training", "samples")
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
     "cpu_weights_and_allocated": "weights and what a pass allocates on the CPU",
@@ -64,7 +64,7 @@ def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> S
     rows: as `Study.rows` gives them. Raises InputError for quality files that cannot be compared.
     """
     about = pd.DataFrame(rows).set_index("variant")
-    costs, speeds, qualities, trainings, differences, sampled = (
+    costs, speeds, qualities, trainings, sampled = (
         _read_files(paths.get(name, []), list(about.index)) for name in FILES
     )
     names, num_samples = metric_names(qualities)
@@ -74,23 +74,22 @@ def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> S
         pd.DataFrame(costs, columns=["variant", *COSTS]).set_index("variant"),
         *_speeds(speeds, speed_batch_size),
         *_qualities(qualities, names),
-        _differences(differences),
+        _differences(qualities, about, names, columns),
         over_seeds(sampled, ["images_per_s"])[0].add_prefix("sampler_"),
         _diffusion_losses(trainings),
     ]
     wanted = ["group", "parent", "derived_from", "num_seeds", *(column.name for column in columns)]
-    wanted += [f"{names.column(metric)}{OVER_SEEDS}" for metric in METRICS]
+    wanted += [f"{names.column(metric)}{STD_OVER_SEEDS}" for metric in METRICS]
     wanted.append(DIFFUSION_LOSS.name)
     table = pd.concat(found, axis=1).reindex(about.index, columns=wanted)
     table = table.astype(object).where(table.notna(), np.nan).infer_objects()
     table["num_seeds"] = table["num_seeds"].fillna(0).astype(int)
     table["speed_batch_size"] = speed_batch_size
-    for column in columns:
-        if column.changes:
-            now = table[column.name].astype(float)
-            before = table["parent"].map(now)
-            change = (100 * (now - before) / before).mask(before == 0, np.inf)
-            table[f"{column.name}{CHANGE}"] = change
+    costs = [column.name for column in columns if column.changes]
+    now = table[costs].astype(float)
+    before = now.reindex(table["parent"]).set_axis(table.index)
+    changes = (100 * (now - before) / before).mask(before == 0, np.inf).add_suffix(CHANGE)
+    table = pd.concat([table, changes], axis=1)
     return StudyResults(table, columns, names, speed_batch_size, speeds, qualities, trainings)
 
 
@@ -155,19 +154,18 @@ def _qualities(quality: list[dict], names: MetricNames) -> Iterator[pd.DataFrame
     metrics = {metric: column for column, metric in names.quality_columns.items()}
     mean, std = over_seeds(runs, list(metrics))
     yield mean.rename(columns=metrics)
-    yield std[list(METRICS)].rename(columns=metrics).add_suffix(OVER_SEEDS)
+    yield std[list(METRICS)].rename(columns=metrics).add_suffix(STD_OVER_SEEDS)
     yield pd.Series([run["variant"] for run in quality]).value_counts().rename("num_seeds")
 
 
-def _differences(differences: list[dict]) -> pd.DataFrame:
-    """Means over seeds; significant where each seed's interval leaves out 0, on the same side."""
-    parts = {"difference": DIFFERENCE, "low": f"{DIFFERENCE}_low", "high": f"{DIFFERENCE}_high"}
-    table = over_seeds(differences, list(parts))[0].rename(columns=parts)
-    by_variant = pd.DataFrame(differences, columns=["variant", "paired", *parts]).groupby("variant")
-    is_apart = (by_variant["low"].min() > 0) | (by_variant["high"].max() < 0)
-    table[f"{DIFFERENCE}_significant"] = is_apart.astype(object)
-    table[f"{DIFFERENCE}_paired"] = by_variant["paired"].all().astype(object)
-    return table
+def _differences(
+    quality: list[dict], about: pd.DataFrame, names: MetricNames, columns: list[Column]
+) -> pd.DataFrame:
+    differing = {column.name for column in columns if column.differs}
+    metrics = {names.column(metric): metric for metric in METRICS}
+    found = differences(quality, about, [metrics[name] for name in metrics if name in differing])
+    parts = {f"{metrics[name]}_{part}": f"{name}_{part}" for name in differing for part in PARTS}
+    return found.rename(columns=parts)
 
 
 def _diffusion_losses(training: list[dict]) -> pd.Series:

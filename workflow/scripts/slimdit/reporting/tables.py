@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from slimdit.evaluation.metric_names import OVER_SETS
-from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, OVER_SEEDS, UNDEFINED
+from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, STD_OVER_SEEDS, UNDEFINED
+from slimdit.reporting.differences import ONE_TRAINING, PARTS
 from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
 from slimdit.reporting.results import COSTS, FILES, StudyResults, over_seeds, read_study
@@ -64,11 +65,16 @@ def table1_csv(study: StudyResults) -> str:
         "parent": table["parent"].fillna(NONE),
         "num_seeds": table["num_seeds"],
     }
+    of_differences = {
+        f"{each.name}_{part}" for each in study.columns if each.differs for part in PARTS
+    }
     for column in study.columns:
-        name, spread, change = (f"{column.name}{part}" for part in ("", OVER_SEEDS, CHANGE))
+        name, spread, change = (f"{column.name}{part}" for part in ("", STD_OVER_SEEDS, CHANGE))
         if name.endswith(OVER_SETS) and table[name].isna().all():
             continue
         text[name] = table[name].map(_cell)
+        if name in of_differences:
+            text[name] = text[name].mask(table["compared"] == ONE_TRAINING, ONE_TRAINING)
         if column.needs_parent:
             text[name] = text[name].mask(no_parent, NONE)
         if spread in table and table[spread].notna().any():
@@ -102,7 +108,7 @@ def table2_csv(study: StudyResults) -> str:
         text[term] = mean[final].map(_cell).where(num_known[final] > 0, NONE)
         if runs["seed"].nunique() > 1:
             spread = std[final].map(_cell)
-            text[f"{term}{OVER_SEEDS}"] = spread.where(num_known[final] > 0, NONE)
+            text[f"{term}{STD_OVER_SEEDS}"] = spread.where(num_known[final] > 0, NONE)
     return _csv(text)
 
 

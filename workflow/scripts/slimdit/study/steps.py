@@ -80,6 +80,11 @@ def of_autoencoder(*keys: str) -> dict[str, Setting]:
     return {key: config_value("autoencoder", key) for key in keys}
 
 
+def num_timesteps(study: Study, variant: str) -> int:
+    """Of the training of the row's weights."""
+    return study.training(study.trained_ancestor(variant))["num_timesteps"]
+
+
 def every_row(study: Study) -> list[str]:
     return list(study.variants)
 
@@ -103,10 +108,7 @@ IMAGES = {
 }
 SAMPLING = {
     "sampling": Study.sampling,
-    # Of the training of the weights that are sampled.
-    "num_timesteps": lambda study, variant: study.training(study.trained_ancestor(variant))[
-        "num_timesteps"
-    ],
+    "num_timesteps": num_timesteps,
     **of_autoencoder("source", "revision"),
 }
 TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
@@ -235,6 +237,20 @@ STEPS: dict[str, Step] = {
         seeds=True,
         record="checkpoint",
     ),
+    "held_out_loss": Step(
+        outputs=files(Layout.run, loss="held_out_loss.json"),
+        settings={
+            "num_timesteps": num_timesteps,
+            "num_draws": config_value("evaluation", "loss_draws"),
+            "batch_size": config_value("evaluation", "batch_size"),
+            "precision": lambda study, variant: study.sampling(variant)["precision"],
+            "groups_seed": config_value("evaluation", "seed"),
+        },
+        components=of_models,
+        rows=every_row,
+        seeds=True,
+        record="loss",
+    ),
     "sample": Step(
         outputs=files(
             Layout.run,
@@ -267,13 +283,6 @@ STEPS: dict[str, Step] = {
         seeds=True,
         state="evaluate",
         record="quality",
-    ),
-    "compare": Step(
-        outputs=files(Layout.run, difference="difference.json"),
-        settings={"parent": Study.parent, "groups_seed": config_value("evaluation", "seed")},
-        rows=lambda study: study.compared,
-        seeds=True,
-        record="difference",
     ),
     "count_cost": Step(
         outputs=files(Layout.variant, architecture="architecture.json"),

@@ -49,10 +49,6 @@ class Study:
     def derived(self) -> list[str]:
         return [name for name, block in self.variants.items() if "from" in block]
 
-    @property
-    def compared(self) -> list[str]:
-        return [name for name in self.variants if self.parent(name)]
-
     def block(self, variant: str) -> dict:
         return self.variants[variant]
 

@@ -116,7 +116,7 @@ def _misfits(
         yield f"{where_it_is} of what {before} made; {before} should come last."
     if attribute := asked.needs:
         attentions = components("attention").items()
-        able = [name for name, each in attentions if getattr(each.outline, attribute)]
+        able = [name for name, each in attentions if getattr(each.outline, attribute, None)]
         if (name := sizes["attention"]["name"]) not in able:
             yield f"{where_it_is} of {name} attention; it needs {either(able)}."
     hidden_size, multiple = sizes["hidden_size"], asked.multiple_of

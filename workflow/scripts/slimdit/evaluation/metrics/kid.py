@@ -30,8 +30,38 @@ def kernel_inception_distance(
     return float(np.mean(distances)), float(np.std(distances))
 
 
+def left_out_discrepancies(
+    features: np.ndarray, reference: np.ndarray, groups: np.ndarray
+) -> list[float]:
+    """The unbiased discrepancy of features (N, D) from a reference (M, D), of which KID is a mean,
+    without each of the groups (N,) of images."""
+    x, y = checked_pair(features, reference, "features", "reference")
+    parts = [x[groups == group] for group in range(groups.max() + 1)]
+    across = np.array([_kernel(part, y).sum() for part in parts])
+    # The unbiased sum has no image with itself.
+    within = np.array([[_kernel(part, other).sum() for other in parts] for part in parts])
+    within -= np.diag([_itself(part).sum() for part in parts])
+    blocks = np.array_split(y, len(parts))  # all of it at once is M x M
+    of_reference = sum(_kernel(block, y).sum() for block in blocks) - _itself(y).sum()
+    left_out = []
+    for group, part in enumerate(parts):
+        others = np.arange(len(parts)) != group
+        count = len(x) - len(part)
+        left_out.append(
+            within[np.ix_(others, others)].sum() / (count * (count - 1))
+            + of_reference / (len(y) * (len(y) - 1))
+            - 2 * across[others].sum() / (count * len(y))
+        )
+    return left_out
+
+
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def _itself(x: np.ndarray) -> np.ndarray:
+    """The kernel (N,) of each image with itself."""
+    return (np.square(x).sum(1) / x.shape[1] + 1) ** 3
 
 
 def _sum_off_diagonal(matrix: np.ndarray) -> float:

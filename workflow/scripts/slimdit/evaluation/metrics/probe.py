@@ -17,8 +17,9 @@ def linear_probe(features: np.ndarray, labels: np.ndarray):
     return LogisticRegression(max_iter=1000).fit(features, labels)
 
 
-def class_accuracy(probe, features: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images that the probe gives their label; raises InputError for a label it lacks."""
+def recognized(probe, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the probe gives each image its label, bool (N,); raises InputError for a label that
+    it lacks."""
     features = checked_features(features, "features")
     labels = checked_labels(labels, len(features))
     unknown = np.setdiff1d(labels, probe.classes_)
@@ -27,4 +28,4 @@ def class_accuracy(probe, features: np.ndarray, labels: np.ndarray) -> float:
             f"label {unknown[0]} is not among the {len(probe.classes_)} classes of the probe; "
             "samples and reference should have the same classes."
         )
-    return float((probe.predict(features) == labels).mean())
+    return probe.predict(features) == labels

@@ -5,34 +5,14 @@ much as the bias of the whole, so that its interval is centred on the wrong valu
 leave images out instead.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from scipy.special import stdtrit
 
-from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
-from slimdit.evaluation.metrics.checks import checked_features, checked_pair
+from slimdit.evaluation.metrics.checks import checked_pair
 from slimdit.evaluation.metrics.frechet import PreparedReference, frechet_distance
 from slimdit.evaluation.metrics.groups import balanced_groups
 
 NUM_GROUPS = 20
-CONFIDENCE = 0.95
-
-
-class DistanceSpread(NamedTuple):
-    distance: float
-    standard_error: float
-
-
-class DistanceDifference(NamedTuple):
-    distance_a: float
-    distance_b: float
-    difference: float
-    standard_error: float
-    low: float
-    high: float
-    significant: bool
 
 
 def extrapolated_frechet_distance(
@@ -53,77 +33,33 @@ def extrapolated_frechet_distance(
     return float(2 * frechet_distance(a, b) - halves)
 
 
-def frechet_distance_spread(
-    features: np.ndarray,
-    reference: PreparedReference,
-    seed: int,
-    labels=None,
-) -> DistanceSpread:
-    """Distance of features (N, D) to the reference, and its standard error over other samples.
+def jackknife_groups(num_images: int, seed: int, labels=None) -> np.ndarray:
+    """The group (N,) with which each image is left out: 20, or as many as have two images.
 
-    Delete-group jackknife: sqrt((G - 1) / G sum_g (FD_g - mean)^2), FD_g the distance without the
-    g-th of G random groups (20, or as many as have two images), which with labels (N,) have
-    equally many images of each class. The reference counts as given. It says nothing of the bias,
-    and is too wide where the bias is most of the distance.
+    With labels (N,) they have equally many images of each class.
     """
-    distance, left_out = _leave_groups_out(features, reference, seed, labels)
-    return DistanceSpread(distance, _jackknife_error(left_out))
-
-
-def distance_difference(
-    features_a: np.ndarray,
-    features_b: np.ndarray,
-    reference: PreparedReference,
-    seed: int,
-    labels_a=None,
-    labels_b=None,
-    paired: bool = False,
-) -> DistanceDifference:
-    """Distance of A less distance of B, and whether it is more than chance.
-
-    Delete-group jackknife as in frechet_distance_spread. paired: image i of both has the same noise
-    and label; the same images are left out of both for the error of the difference, so that what A
-    and B share cancels. Otherwise the error is the root of the sum of both sides' squares. low,
-    high: 95 % interval, the difference -+ t(G - 1) standard errors; significant: whether it is
-    without 0. The difference of the biases is in it: small next to the difference where A and B
-    have like covariances. Raises InputError for different numbers of images, whose biases differ.
-    """
-    a, b = checked_pair(features_a, features_b, "features_a", "features_b")
-    if len(a) != len(b):
-        raise InputError(
-            f"features_a has {len(a)} images and features_b has {len(b)}; "
-            "distances can be compared only between as many."
-        )
-    distance_a, left_out_a = _leave_groups_out(a, reference, seed, labels_a)
-    distance_b, left_out_b = _leave_groups_out(b, reference, seed, labels_b)
-    if paired:
-        error = _jackknife_error(left_out_a - left_out_b)
-    else:
-        error = float(np.hypot(_jackknife_error(left_out_a), _jackknife_error(left_out_b)))
-    difference = distance_a - distance_b
-    margin = float(stdtrit(len(left_out_a) - 1, (1 + CONFIDENCE) / 2)) * error
-    return DistanceDifference(
-        distance_a,
-        distance_b,
-        difference,
-        error,
-        low=difference - margin,
-        high=difference + margin,
-        significant=abs(difference) > margin,
-    )
-
-
-def _leave_groups_out(
-    features: np.ndarray, reference: PreparedReference, seed: int, labels
-) -> tuple[float, np.ndarray]:
-    """Distance of features (N, D), and distances (G,) without each group of images."""
-    num_images = len(checked_features(features, "features"))
     num_groups = min(NUM_GROUPS, num_images // 2)
-    groups = balanced_groups(num_images, num_groups, stream(seed, "jackknife-groups"), labels)
-    subsets = [slice(None), *(groups != group for group in range(num_groups))]
+    return balanced_groups(num_images, num_groups, stream(seed, "jackknife-groups"), labels)
+
+
+def without_groups(groups: np.ndarray) -> list[np.ndarray]:
+    """For each of the groups (N,) of images, which images are in the others (N,)."""
+    return [groups != group for group in range(groups.max() + 1)]
+
+
+def left_out_distances(
+    features: np.ndarray, reference: PreparedReference, groups: np.ndarray
+) -> tuple[float, list[float]]:
+    """Distance of features (N, D) to the reference, and those without each of the groups (N,)."""
+    subsets = [slice(None), *without_groups(groups)]
     distance, *left_out = reference.distances(features, subsets)
-    return distance, np.array(left_out)
+    return distance, left_out
 
 
-def _jackknife_error(left_out: np.ndarray) -> float:
+def jackknife_error(left_out) -> float:
+    """Standard error over other samples of a statistic, from its values (G,) without each group.
+
+    Delete-group jackknife: sqrt((G - 1) / G sum_g (value_g - mean)^2). The reference counts as
+    given. It says nothing of a bias, and is too wide where the bias is most of the statistic.
+    """
     return float(np.sqrt((len(left_out) - 1) * np.var(left_out)))

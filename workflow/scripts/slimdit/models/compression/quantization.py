@@ -15,6 +15,7 @@ from slimdit.models.component import Component, linear_layers
 from slimdit.models.compression.base import Compression
 
 FP8_CAPABILITY = (8, 9)  # of a GPU
+SMALLEST_PEAK = 1e-12  # of a row in float8: one of zeros alone would have the scale 0
 
 
 class QuantizedLinear(nn.Linear):
@@ -138,6 +139,7 @@ class Fp8Dynamic(TokenQuantization):
         self.float8 = Float8Tensor.from_hp
         # torch's own kernels, whatever other libraries are installed: rows stay comparable.
         shared = {"granularity": PerRow(), "kernel_preference": KernelPreference.TORCH}
+        shared["hp_value_lb"] = SMALLEST_PEAK
         self.options = {
             "mm_config": Float8MMConfig(use_fast_accum=True),
             "act_quant_kwargs": QuantizeTensorToFloat8Kwargs(**shared),

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from slimdit.reporting.columns import OVER_SEEDS
+from slimdit.reporting.columns import STD_OVER_SEEDS
 from slimdit.reporting.figures.labels import place_labels
 from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
 from slimdit.reporting.results import StudyResults
@@ -27,7 +27,7 @@ def draw_pareto(study: StudyResults) -> Figure:
             table["peak_memory_bytes"] / 1e6
         ),
     }
-    points = table[["group"]].assign(distance=table[fd], std=table[f"{fd}{OVER_SEEDS}"])
+    points = table[["group"]].assign(distance=table[fd], std=table[f"{fd}{STD_OVER_SEEDS}"])
     planes = {label: points.assign(cost=cost) for label, cost in costs.items()}
     return pareto_figure(planes, study.names.fd_label)
 

@@ -1,0 +1,70 @@
+"""The denoising error of a run on held-out images, with its error over other images."""
+
+
+def held_out_loss(
+    checkpoint,
+    latents,
+    latents_manifest,
+    loss,
+    variant,
+    seed,
+    num_timesteps,
+    num_draws,
+    batch_size,
+    precision,
+    groups_seed,
+    recipe,
+):
+    """Write `loss`: the mean over the held-out images of what `held_out_losses` gives of each.
+
+    precision: of the model, as `chosen_dtype` reads it. groups_seed: of the groups of images that
+    are left out for the error.
+    """
+    import torch
+
+    from slimdit.compute.devices import device
+    from slimdit.compute.precision import chosen_dtype, name_of
+    from slimdit.data.latents import LatentCache
+    from slimdit.evaluation.metrics.uncertainty import (
+        jackknife_error,
+        jackknife_groups,
+        without_groups,
+    )
+    from slimdit.jobs.provenance import origin
+    from slimdit.models.checkpoint import load_variant
+    from slimdit.models.component import store_weights
+    from slimdit.storage.files import sha256_of, write_json
+    from slimdit.training.held_out_loss import held_out_losses
+
+    on = device()
+    torch.set_float32_matmul_precision("high")
+    cache = LatentCache(latents, latents_manifest, held_out=True)
+    model = load_variant(checkpoint, on).eval()
+    dtype = chosen_dtype(precision, model.hidden_size, on)
+    store_weights(model, dtype)
+    losses = held_out_losses(model, cache, num_draws, num_timesteps, batch_size, dtype, on)
+    groups = jackknife_groups(len(losses), groups_seed, cache.labels)
+    left_out = [float(losses[kept].mean()) for kept in without_groups(groups)]
+    inputs = {path: sha256_of(path) for path in (checkpoint, latents_manifest)}
+    inputs[latents] = cache.manifest["sha256"]
+    write_json(
+        loss,
+        {
+            "variant": variant,
+            "seed": seed,
+            "num_images": len(losses),
+            "num_draws": num_draws,
+            "dtype": name_of(dtype),
+            "held_out_loss": float(losses.mean()),
+            "held_out_loss_standard_error": jackknife_error(left_out),
+            "left_out": left_out,
+            "origin": origin(at=loss, recipe=recipe, inputs=inputs),
+        },
+    )
+
+
+if __name__ == "__main__":
+    from slimdit.jobs.job import job
+
+    with job(snakemake):
+        held_out_loss(**snakemake.input, **snakemake.params, **snakemake.output)

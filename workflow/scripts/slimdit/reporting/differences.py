@@ -1,0 +1,99 @@
+"""How a row's quality differs from its parent's, and whether that is more than chance.
+
+Two kinds of difference are never mixed. A row made from its parent's weights is compared for this
+checkpoint: what varies is the samples. A row that is trained on its own is compared over seeds,
+each of its trainings with the parent's of the same seed: what varies is the training, far more.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtr, stdtrit
+
+from slimdit.evaluation.metrics.uncertainty import jackknife_error
+
+THIS_CHECKPOINT, OVER_SEEDS, ONE_TRAINING = "this checkpoint", "over seeds", "one training each"
+LEVEL = 0.05  # of false marks among all rows of a metric, and outside of an interval
+UNKNOWN = (np.nan, np.nan)  # values without each group, in a file that has none
+PARTS = ("difference", "low", "high", "p", "significant")
+
+
+def differences(quality: list[dict], about: pd.DataFrame, metrics: Iterable[str]) -> pd.DataFrame:
+    """One row for each variant whose parent was evaluated too: `compared`, the kind, and of each
+    metric <metric>_<part> for the PARTS.
+
+    quality: contents of quality.json files. about: by variant its parent and `derived_from`.
+    difference: the row's value less its parent's; low, high: its 95 % interval; p: of a difference
+    of 0, adjusted for the rows that are read together (Holm, "A simple sequentially rejective
+    multiple test procedure", 1979); significant: p < 5 %. One training each gives none of them.
+    """
+    runs = {(run["variant"], run["seed"]): run for run in quality}
+    kinds, estimates = {}, {metric: {} for metric in metrics}
+    for variant, parent, source in about[["parent", "derived_from"]].itertuples():
+        seeds = [seed for name, seed in runs if name == variant and (parent, seed) in runs]
+        if not seeds:
+            continue
+        pairs = [(runs[variant, seed], runs[parent, seed]) for seed in seeds]
+        is_derived = pd.notna(source)
+        trainings = OVER_SEEDS if len(pairs) > 1 else ONE_TRAINING
+        kinds[variant] = THIS_CHECKPOINT if is_derived else trainings
+        for metric in metrics:
+            estimate = _of_checkpoints if is_derived else _over_seeds
+            estimates[metric][variant] = estimate(pairs, metric)
+    found = [pd.Series(kinds, name="compared", dtype=object)]
+    found += [_judged(each).add_prefix(f"{metric}_") for metric, each in estimates.items()]
+    return pd.concat(found, axis=1)
+
+
+def _of_checkpoints(pairs: list[tuple[dict, dict]], metric: str) -> tuple[float, float, int]:
+    """Difference, its standard error and degrees of freedom, over other samples of these weights.
+
+    Delete-group jackknife: samples of the same noise and label are left out of both rows, so that
+    what they share cancels; without such pairs the errors of both rows add up in squares.
+    """
+    errors = []
+    for run, other in pairs:
+        left_out, others = (
+            np.array(each.get("left_out", {}).get(metric, UNKNOWN)) for each in (run, other)
+        )
+        if all(run["sampling"][key] == other["sampling"][key] for key in ("seed", "labels")):
+            errors.append(jackknife_error(left_out - others))
+        else:
+            errors.append(np.hypot(jackknife_error(left_out), jackknife_error(others)))
+    return _changes(pairs, metric).mean(), np.linalg.norm(errors) / len(pairs), len(left_out) - 1
+
+
+def _over_seeds(pairs: list[tuple[dict, dict]], metric: str) -> tuple[float, float, int]:
+    """Mean difference of trainings, its standard error and degrees of freedom."""
+    changes = _changes(pairs, metric)
+    if len(changes) == 1:
+        return np.nan, np.nan, 1
+    return changes.mean(), changes.std(ddof=1) / np.sqrt(len(changes)), len(changes) - 1
+
+
+def _changes(pairs: list[tuple[dict, dict]], metric: str) -> np.ndarray:
+    """Of each pair."""
+    values = [[each["metrics"].get(metric, np.nan) for each in pair] for pair in pairs]
+    return np.array([value - parents for value, parents in values])
+
+
+def _judged(estimates: dict[str, tuple[float, float, int]]) -> pd.DataFrame:
+    """The PARTS of the rows of a metric, from their estimates."""
+    columns = ["difference", "error", "freedom"]
+    found = pd.DataFrame.from_dict(estimates, orient="index", columns=columns).astype(float)
+    margin = stdtrit(found["freedom"], 1 - LEVEL / 2) * found["error"]
+    found["low"], found["high"] = found["difference"] - margin, found["difference"] + margin
+    size = found["difference"].abs()
+    ratio = (size / found["error"]).mask(size == 0, 0.0)
+    found["p"] = holm(2 * pd.Series(stdtr(found["freedom"], -ratio), found.index))
+    is_known = found["p"].notna()
+    found["significant"] = (found["p"] < LEVEL).astype(object).where(is_known, np.nan)
+    return found[list(PARTS)]
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """p-values adjusted so that those below a level hold together at that level; NaN stay NaN."""
+    ordered = p.dropna().sort_values()
+    factors = np.arange(len(ordered), 0, -1)
+    return (factors * ordered).cummax().clip(upper=1.0).reindex(p.index)
