@@ -97,6 +97,7 @@ def encode_latents(
         array.fill(encode, encode_batch_size, "encode latents", "image")
     shift, scale = normalization(array.values[:num_train], normalize, latent_std, autoencoder)
     array.copy_to(latents)
+    latents_sha256 = sha256_of(latents)
     classes = classes_of(rows)
     write_json(
         manifest,
@@ -109,7 +110,7 @@ def encode_latents(
             "normalize": normalize,
             "shift": shift,
             "scale": scale,
-            "sha256": sha256_of(latents),
+            "sha256": latents_sha256,
             "image_size": image_size,
             "crop": "centre",
             "flips": ["none", "horizontal"],
@@ -121,7 +122,7 @@ def encode_latents(
                 "precision": name_of(dtype),
             },
             "origin": conditions(
-                at=manifest, recipe=recipe, inputs=inputs, outputs={latents: sha256_of(latents)}
+                at=manifest, recipe=recipe, inputs=inputs, outputs={latents: latents_sha256}
             ),
         },
     )

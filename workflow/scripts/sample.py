@@ -75,11 +75,7 @@ def sample(
             "origin": origin(
                 at=report,
                 recipe=recipe,
-                inputs={
-                    path: sha256_of(path)
-                    for path in (checkpoint, latents_manifest, weights)
-                    if path
-                },
+                inputs=sampler.inputs | ({weights: sha256_of(weights)} if weights else {}),
                 outputs={path: sha256_of(path) for path in (samples, prompts, grid)},
             ),
         },

@@ -39,7 +39,7 @@ def sample_shard(
             "num_made": num_made,
             "wall_s": wall_s,
             "images_sha256": sha256_of(images),
-            "origin": origin(at=report, recipe=recipe, inputs={checkpoint: sha256_of(checkpoint)}),
+            "origin": origin(at=report, recipe=recipe, inputs=sampler.inputs),
         },
     )
     array.remove()

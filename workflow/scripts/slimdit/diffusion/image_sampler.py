@@ -24,7 +24,7 @@ class ImageSampler:
     `num_sets` sets of the same labels from other noise, one set after the other.
 
     Attributes: labels, int64 (num_samples,); num_images, of all sets; manifest, of the latents;
-    precision_name, of the model's products.
+    precision_name, of the model's products; inputs, the files' sha256.
     """
 
     def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
@@ -45,8 +45,9 @@ class ImageSampler:
         )
         self.num_images = len(self.labels) * sampling["num_sets"]
         self.precision_name = name_of(self.latent_sampler.dtype)
-        files = [sha256_of(path) for path in (checkpoint, latents_manifest)]
-        self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *files]
+        self.inputs = {path: sha256_of(path) for path in (checkpoint, latents_manifest)}
+        made_from = self.inputs.values()
+        self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *made_from]
 
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""

@@ -65,7 +65,7 @@ def time_encode(study: Study, device) -> float:
 
 def time_decode(study: Study, device) -> float:
     autoencoder, options = made_up_autoencoder(study, device), study.config["autoencoder"]
-    side = study.config["data"]["image_size"] // options["downsample_factor"]
+    side = study.latent_size
     dtype = encode_dtype("auto", device)
 
     def decode(size: int) -> np.ndarray:

@@ -42,10 +42,9 @@ def work_of(study: Study, job: Job) -> JobWork:
             passes = PASSES_OF_TRAINING * pixels / data["image_size"] ** 2
             return JobWork(training["steps"], units={"encode": passes, "decode": passes})
         case "encode_latents":
-            side = data["image_size"] // autoencoder["downsample_factor"]
             # Two flips, two moments, float16.
             count = num_train + num_held_out
-            num_bytes = count * 2 * 2 * autoencoder["latent_channels"] * side**2 * 2
+            num_bytes = count * 2 * 2 * autoencoder["latent_channels"] * study.latent_size**2 * 2
             files = {outputs["latents"]: num_bytes, state: num_bytes}
             return JobWork(count, files, {"encode": 2 * count})
         case "make_reference":
@@ -74,12 +73,12 @@ def work_of(study: Study, job: Job) -> JobWork:
             is_guided = study.sampling(variant)["guidance_scale"] != 1  # by two passes a step
             return JobWork(num_held_out, units={f"denoise {variant}": passes / (1 + is_guided)})
         case "sample":
-            count = num_sampled(study, variant)
+            count = study.num_sampled(variant)
             steps = study.sampling(variant)["steps"] * count
             files = {outputs["samples"]: count * image_bytes}
             return JobWork(count, files, {f"denoise {variant}": steps, "decode": count})
         case "evaluate":
-            count, kept = num_sampled(study, variant), study.sampling(variant)["num_samples"]
+            count, kept = study.num_sampled(variant), study.sampling(variant)["num_samples"]
             pooled, spatial = feature_bytes(study)
             files = {outputs["features"]: kept * pooled, state: count * (pooled + spatial)}
             return JobWork(count, files, {"features": count})
@@ -97,12 +96,6 @@ def num_images(study: Study) -> tuple[int, int]:
     if photos := data["photos"]:
         most = min(most, photos["crops_per_photo"] - held_out)
     return data["num_classes"] * most, data["num_classes"] * held_out
-
-
-def num_sampled(study: Study, variant: str) -> int:
-    """Images of all sets."""
-    sampling = study.sampling(variant)
-    return sampling["num_samples"] * sampling["num_sets"]
 
 
 def feature_bytes(study: Study) -> tuple[int, int]:

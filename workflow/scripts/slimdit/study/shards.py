@@ -14,9 +14,8 @@ def shard_names(study: Study, variant: str, seed: int | str, wanted: int) -> lis
     """
     made = Path(study.layout.run("samples.json", variant, seed))
     count = read_json(made).get("num_shards", 1) if made.exists() else wanted
-    sampling = study.sampling(variant)
-    num_images = sampling["num_samples"] * sampling["num_sets"]
-    count = min(count, -(-num_images // sampling["batch_size"]))
+    num_batches = -(-study.num_sampled(variant) // study.sampling(variant)["batch_size"])
+    count = min(count, num_batches)
     return [f"{position}-of-{count}" for position in range(1, count + 1)] if count > 1 else []
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from slimdit.study.layout import SEED, SHARD, VARIANT, Layout
 from slimdit.study.paper_values import paper_values
-from slimdit.study.study import Study, identity
+from slimdit.study.study import HOW, Study, identity
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
 NO_SUBSET = ("images", "photos", "image_size")  # of `data`: they do not say which images are drawn
@@ -219,10 +219,7 @@ STEPS: dict[str, Step] = {
             "training": lambda study, variant: identity(study.training(variant)),
             "distill": lambda study, variant: study.block(variant).get("distill", {}),
         },
-        options={
-            key: lambda study, variant, key=key: study.training(variant)[key]
-            for key in ("save_every_steps", "micro_batch_size")
-        },
+        options={key: lambda study, variant, key=key: study.training(variant)[key] for key in HOW},
         components=lambda study, variant: of_models(study, variant, study.teacher(variant)),
         rows=lambda study: study.trained,
         seeds=True,

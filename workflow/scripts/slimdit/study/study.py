@@ -82,7 +82,7 @@ class Study:
             **{kind: block.get(kind, base) for kind, base in BASE_COMPONENTS.items()},
             "num_classes": data["num_classes"],
             "in_channels": autoencoder["latent_channels"],
-            "input_size": data["image_size"] // autoencoder["downsample_factor"],
+            "input_size": self.latent_size,
         }
 
     def training(self, variant: str) -> dict:
@@ -90,6 +90,17 @@ class Study:
 
     def sampling(self, variant: str) -> dict:
         return self.config["sampling"] | self.block(variant).get("sampling", {})
+
+    def num_sampled(self, variant: str) -> int:
+        """Images of all sets of a run."""
+        sampling = self.sampling(variant)
+        return sampling["num_samples"] * sampling["num_sets"]
+
+    @property
+    def latent_size(self) -> int:
+        """Pixels of a side of a latent."""
+        config = self.config
+        return config["data"]["image_size"] // config["autoencoder"]["downsample_factor"]
 
     @property
     def evaluation(self) -> dict:
