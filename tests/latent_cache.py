@@ -18,12 +18,10 @@ def write_latent_cache(
     channels: int = 4,
     side: int = 8,
     num_classes: int = 3,
-    num_train: int | None = None,
 ) -> tuple[Path, Path]:
     """Paths of the array (num_images, 2, 2, channels, side, side) float16 and of its manifest.
 
-    moments: that array, instead of a random one. Image i is of class i % num_classes; those behind
-    the first num_train are held out.
+    moments: that array, instead of a random one. Image i is of class i % num_classes.
     """
     if moments is None:
         shape = (num_images, 2, 2, channels, side, side)
@@ -35,7 +33,6 @@ def write_latent_cache(
         manifest,
         {
             "shape": list(moments.shape),
-            "num_train": num_images if num_train is None else num_train,
             "labels": [i % num_classes for i in range(num_images)],
             "classes": [f"class-{i}" for i in range(num_classes)],
             "shift": shift or [0.0] * channels,

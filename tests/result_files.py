@@ -88,10 +88,12 @@ class Files:
             "num_reference": 650,
             "extractor": extractor,
             "metrics": metrics,
-            "left_out": dict.fromkeys(("fd", "sfd", "kid", "class_accuracy"), left_out),
+            "jackknife": {
+                name: {"whole": metrics[name], "left_out": list(left_out), "drawn_from": [0]}
+                for name in ("held_out_loss", "fd", "sfd", "kid", "class_accuracy")
+            },
             "probe": {"held_out_accuracy": 0.99, "num_held_out": 100},
-            "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]}
-            | {"seed": 0, "labels": "balanced"},
+            "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]},
         }
         self.add("quality", f"{variant}-{seed}", content)
 

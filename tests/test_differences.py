@@ -15,15 +15,14 @@ from slimdit.reporting.differences import (
 )
 
 NUM_GROUPS = 20
-SAMPLING = {"seed": 0, "labels": "balanced"}
 SAMPLE_SD, SEED_SD = 1.0, 5.0  # of a distance over other samples, and over trainings
 STUDIES = 400
 
 
-def run(variant, value, left_out=(0.0,) * NUM_GROUPS, seed=0, sampling=SAMPLING):
-    metrics, without = {"fd": value}, {"fd": list(left_out)}
-    content = {"variant": variant, "seed": seed, "metrics": metrics, "left_out": without}
-    return content | {"sampling": sampling}
+def run(variant, value, left_out=(0.0,) * NUM_GROUPS, seed=0, drawn_from=(0, "balanced")):
+    of_samples = {"whole": value, "left_out": list(left_out), "drawn_from": list(drawn_from)}
+    content = {"variant": variant, "seed": seed, "metrics": {"fd": value}}
+    return content | {"jackknife": {"fd": of_samples}}
 
 
 def rows(*names, derived=False):
@@ -51,25 +50,32 @@ def test_a_row_of_its_parents_weights_is_compared_by_pairs_of_samples():
 def test_samples_of_other_noise_are_no_pairs():
     random = stream(0, "pairs")
     shared, own = groups_of(random, 9.0), groups_of(random, 0.5)
-    other = run("Q", 32.0, 32 + shared + own, sampling=SAMPLING | {"seed": 1})
+    other = run("Q", 32.0, 32 + shared + own, drawn_from=(1, "balanced"))
     found = differences([run("base", 30.0, shared), other], rows("Q", derived=True), ["fd"])
     error = np.hypot(jackknife_error(shared), jackknife_error(shared + own))
     width = found.loc["Q", "fd_high"] - found.loc["Q", "fd_low"]
     assert width == pytest.approx(2 * 2.0930241 * error)
 
 
-def test_checkpoints_of_several_seeds_give_the_mean_of_their_differences():
+def test_checkpoints_of_several_seeds_share_their_noise():
+    """What their pairs have in common does not cancel in the mean over the seeds."""
     random = stream(0, "checkpoints")
-    left_out = [groups_of(random) for _ in range(4)]
-    runs = [
-        *(run("base", 10.0 * seed, left_out[seed], seed) for seed in (0, 1)),
-        *(run("Q", 10.0 * seed + 1 + seed, left_out[2 + seed], seed) for seed in (0, 1)),
-    ]
+    common = groups_of(random)
+    own = [common + groups_of(random, 0.1) for _ in range(2)]
+    runs = [run("base", 10.0 * seed, [10.0 * seed] * NUM_GROUPS, seed) for seed in (0, 1)]
+    runs += [run("Q", 10.0 * seed + 1 + seed, 10.0 * seed + own[seed], seed) for seed in (0, 1)]
     found = differences(runs, rows("Q", derived=True), ["fd"]).loc["Q"]
-    errors = [jackknife_error(left_out[2 + seed] - left_out[seed]) for seed in (0, 1)]
     assert found["fd_difference"] == 1.5
-    width = 2 * 2.0930241 * np.hypot(*errors) / 2
-    assert found["fd_high"] - found["fd_low"] == pytest.approx(width)
+    error = jackknife_error(np.mean(own, axis=0))
+    assert error > 0.9 * jackknife_error(common)
+    assert found["fd_high"] - found["fd_low"] == pytest.approx(2 * 2.0930241 * error)
+
+
+def test_what_a_file_does_not_say_is_not_known():
+    older = run("base", 30.0) | {"jackknife": {}}
+    found = differences([older, run("Q", 32.0)], rows("Q", derived=True), ["fd"]).loc["Q"]
+    assert found["compared"] == THIS_CHECKPOINT
+    assert found.filter(like="fd_").isna().all()
 
 
 def test_a_trained_row_is_compared_by_pairs_of_trainings():
@@ -132,6 +138,26 @@ def test_at_most_one_study_in_twenty_marks_a_row_that_does_not_differ(num_seeds)
     chance = 3 * np.sqrt(0.05 * 0.95 / STUDIES)
     assert marked(num_seeds) <= (0.05 + chance if num_seeds > 1 else 0)
     assert marked(num_seeds, derived=True) <= 0.05 + chance
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3])
+def test_a_metric_in_steps_marks_no_more(num_seeds):
+    """Class accuracy of 260 samples: the changes of two seeds are often equal."""
+    names, count = [f"row-{i}" for i in range(14)], 0
+    for study in range(STUDIES):
+        random = stream(study, "steps", num_seeds)
+        runs = [
+            run(
+                name,
+                random.binomial(260, np.clip(0.87 + random.normal(scale=0.01), 0, 1)) / 260,
+                groups_of(random, np.sqrt(0.87 * 0.13 / 260)),
+                seed,
+            )
+            for seed in range(num_seeds)
+            for name in ("base", *names)
+        ]
+        count += differences(runs, rows(*names), ["fd"])["fd_significant"].eq(True).any()
+    assert count / STUDIES <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / STUDIES)
 
 
 def test_more_seeds_find_more():

@@ -83,15 +83,16 @@ def run_make_reference(folder, subset, out, evaluation=EVALUATION, graph=None):
 def write_report(path, sha256):
     """What `sample` says of samples.npz."""
     origin = {"outputs": {"samples.npz": sha256}}
-    write_json(path, {"origin": origin, "sampling": {"steps": 20, "seed": 5}})
+    sampling = {"steps": 20, "seed": 5, "labels": "balanced"}
+    write_json(path, {"origin": origin, "sampling": sampling})
 
 
 def run_evaluate(study, tmp_path, images, labels, evaluation=EVALUATION, graph=None):
     samples = tmp_path / "samples.npz"
     write_npz(samples, arr_0=images, arr_1=labels)
     write_report(tmp_path / "samples.json", sha256_of(samples))
-    of_loss = {"held_out_loss": 0.2, "held_out_loss_standard_error": 0.01, "left_out": [0.1, 0.3]}
-    write_json(tmp_path / "held_out_loss.json", of_loss)
+    of_loss = {"whole": 0.2, "left_out": [0.1, 0.3], "drawn_from": ["held-out"]}
+    write_json(tmp_path / "held_out_loss.json", {"held_out_loss": of_loss})
     evaluate(
         samples=samples,
         samples_json=tmp_path / "samples.json",
@@ -164,7 +165,10 @@ def test_quality_of_real_crops_is_better_than_of_noise(study, crops, tmp_path):
     assert real["probe"] == {"held_out_accuracy": 1.0, "num_held_out": 12}
     assert (real["num_samples"], real["num_reference"]) == (18, 24)
     assert (real["variant"], real["seed"]) == ("S2-base", 0)
-    assert real["sampling"] == {"steps": 20, "seed": 5}
+    assert real["sampling"] == {"steps": 20, "seed": 5, "labels": "balanced"}
+    assert real["jackknife"].keys() == {"fd", "sfd", "kid", "class_accuracy", "held_out_loss"}
+    assert real["jackknife"]["fd"]["whole"] == real["metrics"]["fd"]
+    assert real["metrics"]["held_out_loss"] == 0.2
     assert real["extractor"]["fd_label"] == "FD (EfficientNet-Lite0)"
     assert real["origin"]["inputs"].keys() == {
         "held_out_loss.json",

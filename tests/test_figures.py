@@ -57,7 +57,6 @@ def write_study(folder, variants, seeds=(0,)):
             metrics = {"fd": 50.0 - i + seed, "sfd": 3.0}
             counts = {"num_samples": 10, "num_reference": 10}
             quality = {**what, **counts, "metrics": metrics, "extractor": EXTRACTOR}
-            quality |= {"sampling": {"seed": 0, "labels": "balanced"}}
             add("quality", run / "quality.json", quality)
             if kind == "derived":
                 continue

@@ -218,7 +218,7 @@ def test_conditions_come_from_the_files(files):
         "batch size 8, float32, 10 warm-up and 50 timed iterations",
         "in eager mode: weights and what a pass allocates on the CPU",
         "efficientnet-lite0 (weights sha256 0123456789ab), 650 samples",
-        "guidance scale 2.0, labels balanced, sampler ddim, seed 0, steps 20.",
+        "guidance scale 2.0, sampler ddim, steps 20.",
         "100 steps of batch size 32, seed 0",
         "99.0% of 100 held-out",
     ):

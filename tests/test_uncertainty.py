@@ -8,10 +8,10 @@ from slimdit.core.randomness import stream
 from slimdit.evaluation.metrics.frechet import PreparedReference, frechet_distance
 from slimdit.evaluation.metrics.groups import balanced_groups
 from slimdit.evaluation.metrics.uncertainty import (
+    all_and_without,
     extrapolated_frechet_distance,
     jackknife_error,
     jackknife_groups,
-    left_out_distances,
 )
 
 
@@ -24,6 +24,11 @@ def pair(num_images, num_features, index, shared=0.8):
     both = shared * normal("both", num_images, num_features, index=index)
     own = np.sqrt(1 - shared**2)
     return tuple(both + own * normal(side, num_images, num_features, index=index) for side in "ab")
+
+
+def left_out_distances(features, reference, groups):
+    distance, *left_out = reference.distances(features, all_and_without(groups))
+    return distance, left_out
 
 
 def spread(features, reference, seed, labels=None):

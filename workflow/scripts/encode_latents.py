@@ -1,4 +1,4 @@
-"""Encode every image and its mirror image once, into one memory-mapped array."""
+"""Encode every training image and its mirror image once, into one memory-mapped array."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -53,10 +53,7 @@ def encode_latents(
     )
     from slimdit.jobs.provenance import arithmetic, conditions
 
-    of_split = {"train": [], "held_out": []}
-    for row in read_csv(subset):
-        of_split[row["split"]].append(row)
-    rows, num_train = of_split["train"] + of_split["held_out"], len(of_split["train"])
+    rows = [row for row in read_csv(subset) if row["split"] == "train"]
     side = image_size // downsample_factor
     shape = (len(rows), 2, 2, latent_channels, side, side)
     on = device()
@@ -95,7 +92,7 @@ def encode_latents(
     Image.init()  # threads that load Pillow's formats at the same time miss some
     with ThreadPoolExecutor() as readers:
         array.fill(encode, encode_batch_size, "encode latents", "image")
-    shift, scale = normalization(array.values[:num_train], normalize, latent_std, autoencoder)
+    shift, scale = normalization(array.values, normalize, latent_std, autoencoder)
     array.copy_to(latents)
     latents_sha256 = sha256_of(latents)
     classes = classes_of(rows)
@@ -103,7 +100,6 @@ def encode_latents(
         manifest,
         {
             "shape": list(shape),
-            "num_train": num_train,  # the first ones; the others are held out
             "labels": [int(row["label"]) for row in rows],
             "classes": classes,
             "class_names": [class_name(each) for each in classes],

@@ -8,14 +8,17 @@ import numpy as np
 from slimdit.core.errors import InputError
 from slimdit.evaluation.features import build_extractor
 from slimdit.evaluation.metrics.probe import linear_probe, recognized
-from slimdit.evaluation.metrics.uncertainty import jackknife_groups, without_groups
+from slimdit.evaluation.metrics.uncertainty import (
+    all_and_without,
+    jackknife,
+    jackknife_error,
+    jackknife_groups,
+)
 from slimdit.evaluation.quality import MEASURES, distances_of
 from slimdit.evaluation.quality import quality as measure
 from slimdit.evaluation.study_files import read_reference, read_samples
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import read_json, sha256_of, write_json, write_npz
-
-LOSS = ("held_out_loss", "held_out_loss_standard_error")
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +58,7 @@ def evaluate(
 
     made_features = features_of(images, 0)
     pooled = made_features["pooled"]
-    metrics, left_out = measure(
+    metrics, resampled = measure(
         reference,
         {
             **made_features,
@@ -71,12 +74,15 @@ def evaluate(
             metrics[f"{name}_std_over_sets"] = float(np.std([metrics[name], *others], ddof=1))
     probe = linear_probe(reference["pooled"], reference["labels"])
     is_right = recognized(probe, pooled, labels)
-    of_loss = read_json(loss)
-    metrics |= {key: of_loss[key] for key in LOSS}
-    left_out["held_out_loss"] = of_loss["left_out"]
+    is_right = recognized(probe, pooled, labels)
     metrics["class_accuracy"] = float(is_right.mean())
-    groups = jackknife_groups(len(labels), evaluation["seed"], labels)
-    left_out["class_accuracy"] = [float(is_right[kept].mean()) for kept in without_groups(groups)]
+    subsets = all_and_without(jackknife_groups(len(labels), evaluation["seed"], labels))
+    resampled["class_accuracy"] = [float(is_right[kept].mean()) for kept in subsets]
+    drawn_from = [made["sampling"][key] for key in ("seed", "labels")]
+    jackknives = {name: jackknife(values, drawn_from) for name, values in resampled.items()}
+    jackknives["held_out_loss"] = of_loss = read_json(loss)["held_out_loss"]
+    metrics["held_out_loss"] = of_loss["whole"]
+    metrics["held_out_loss_standard_error"] = jackknife_error(of_loss["left_out"])
     of_held_out = recognized(probe, reference["held_out_pooled"], reference["held_out_labels"])
     others = {path: sha256_of(path) for path in (reference_features, graph) if path}
     noise_seed = np.array(made["sampling"]["seed"])
@@ -90,8 +96,7 @@ def evaluate(
             "num_reference": len(reference["pooled"]),
             "extractor": extractor.describe(),
             "metrics": metrics,
-            # Without each group of samples, for the errors of differences between rows.
-            "left_out": left_out,
+            "jackknife": jackknives,  # for the errors of differences between rows
             "probe": {
                 "held_out_accuracy": float(of_held_out.mean()),
                 "num_held_out": len(reference["held_out_labels"]),

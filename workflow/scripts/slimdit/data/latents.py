@@ -19,7 +19,7 @@ GPU_SHARE = 0.5  # of the free memory, at most, for latents
 
 
 class LatentCache:
-    """Moments of every training image and its mirror image, or of every held-out one.
+    """Moments of every training image and its mirror image.
 
     moments: (M, 2 flips, 2 moments, C, H, W) float16; labels: (M,). The manifest carries the
     shift and scale per channel that latents are trained with.
@@ -27,18 +27,15 @@ class LatentCache:
     Raises InputError when the array is not what its manifest says.
     """
 
-    def __init__(self, array: str | Path, manifest: str | Path, held_out: bool = False):
+    def __init__(self, array: str | Path, manifest: str | Path):
         self.manifest = read_json(manifest)
         if sha256_of(array) != self.manifest["sha256"]:
             raise InputError(
                 f"{array} is not what {manifest} is about (its sha256 differs); "
                 "delete both to encode anew."
             )
-        labels = np.array(self.manifest["labels"], dtype=np.int64)
-        num_train = self.manifest["num_train"]
-        rows = slice(num_train, None) if held_out else slice(num_train)
-        self.moments = np.load(array, mmap_mode="r", allow_pickle=False)[rows]
-        self.labels = labels[rows]
+        self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
+        self.labels = np.array(self.manifest["labels"], dtype=np.int64)
 
 
 class LatentBatches:

@@ -4,14 +4,14 @@ import numpy as np
 
 from slimdit.evaluation.metrics.frechet import PreparedReference, frechet_distance
 from slimdit.evaluation.metrics.inception_score import inception_score
-from slimdit.evaluation.metrics.kid import kernel_inception_distance, left_out_discrepancies
+from slimdit.evaluation.metrics.kid import discrepancies, kernel_inception_distance
 from slimdit.evaluation.metrics.memorization import memorization
 from slimdit.evaluation.metrics.precision_recall import manifold_metrics
 from slimdit.evaluation.metrics.uncertainty import (
+    all_and_without,
     extrapolated_frechet_distance,
     jackknife_error,
     jackknife_groups,
-    left_out_distances,
 )
 
 DISTANCES = {"fd": "pooled", "sfd": "spatial"}  # Fréchet distances by the features they are of
@@ -28,7 +28,7 @@ def quality(
     seed: int,
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """The metrics by name; those whose arrays are not given are left out. Of `fd`, `sfd` and `kid`
-    also the values without each of the groups of samples that `jackknife_groups` gives.
+    also the values of all samples at once, then without each group that `jackknife_groups` gives.
 
     Both sets: `pooled` (N, D), `spatial` (N, S), and perhaps `labels` (N,), which stratify the
     halves and groups of the uncertainty. samples: perhaps `probabilities` (N, classes).
@@ -38,24 +38,25 @@ def quality(
     `_standard_error` over other samples.
     """
     of_reference, of_samples = reference.get("labels"), samples.get("labels")
-    metrics, left_out = {}, {}
+    metrics, resampled = {}, {}
     groups = jackknife_groups(len(samples["pooled"]), seed, of_samples)
     for name, kind in DISTANCES.items():
         real, made = reference[kind], samples[kind]
-        distance, left_out[name] = left_out_distances(made, PreparedReference(real), groups)
+        distances = PreparedReference(real).distances(made, all_and_without(groups))
+        resampled[name] = distances
         metrics |= {
-            name: distance,
+            name: distances[0],
             f"{name}_float32_mean": frechet_distance(real, made, "float32"),
             f"{name}_corrected": extrapolated_frechet_distance(
                 real, made, seed, of_reference, of_samples
             ),
-            f"{name}_standard_error": jackknife_error(left_out[name]),
+            f"{name}_standard_error": jackknife_error(distances[1:]),
         }
     real, made = reference["pooled"], samples["pooled"]
     metrics["kid"], metrics["kid_std"] = kernel_inception_distance(
         real, made, kid_subsets, kid_subset_size, seed
     )
-    left_out["kid"] = left_out_discrepancies(made, real, groups)
+    resampled["kid"] = discrepancies(made, real, groups)
     metrics |= manifold_metrics(real, made, neighbours)._asdict()
     if "probabilities" in samples:
         score = inception_score(samples["probabilities"], score_split_size, seed, of_samples)
@@ -67,7 +68,7 @@ def quality(
     if "train_pooled" in reference:
         copies = memorization(reference["train_pooled"], made, reference["held_out_pooled"])
         metrics |= copies._asdict()
-    return metrics, left_out
+    return metrics, resampled
 
 
 def distances_of(sets, reference) -> dict[str, list[float]]:

@@ -27,8 +27,8 @@ ASSUMED = f"""\
   in a minute for each batch size whose speed is measured; a batch that is slow on a CPU takes in
   proportion to a smaller one; a step of the autoencoder's training is three of its passes.
 - not counted: small files; reading images, compiling what trains and samples, images of prompts,
-  passes whose speed is measured, metrics, cutting photographs, compression, comparisons, counts,
-  tables and figures."""
+  passes whose speed is measured, metrics, cutting photographs, encoding what is held out, counts,
+  compression, tables and figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:

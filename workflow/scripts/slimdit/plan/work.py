@@ -43,10 +43,11 @@ def work_of(study: Study, job: Job) -> JobWork:
             return JobWork(training["steps"], units={"encode": passes, "decode": passes})
         case "encode_latents":
             # Two flips, two moments, float16.
-            count = num_train + num_held_out
-            num_bytes = count * 2 * 2 * autoencoder["latent_channels"] * study.latent_size**2 * 2
+            num_bytes = (
+                num_train * 2 * 2 * autoencoder["latent_channels"] * study.latent_size**2 * 2
+            )
             files = {outputs["latents"]: num_bytes, state: num_bytes}
-            return JobWork(count, files, {"encode": 2 * count})
+            return JobWork(num_train, files, {"encode": 2 * num_train})
         case "make_reference":
             pooled, spatial = feature_bytes(study)
             reference = data["num_classes"] * data["reference_per_class"]

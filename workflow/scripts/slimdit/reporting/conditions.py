@@ -13,15 +13,15 @@ READING = (
     "values are better. MACs are multiply-accumulates of one pass through the model for one image. "
     "Latency / parent's: both timed in one process, interleaved pass by pass; the ratio of the "
     f"medians, in square brackets the quartiles of the ratios of the passes, '{NOISE}' where they "
-    "hold 1. Round brackets compare with the parent, no bracket means the very same value: costs "
-    "in percent, quality by the difference, of which there are two kinds. A row made from its "
-    "parent's weights is compared for this checkpoint alone, over other samples, by pairs of the "
-    f"same noise and label: '{BEYOND_NOISE[THIS_CHECKPOINT]}' marks a difference beyond their "
-    "noise. A row trained on its own is compared over trainings, in pairs of the same seed: "
+    "hold 1. Round brackets compare with the parent, where it has another value: costs in percent, "
+    "quality by the difference, of which there are two kinds. A row made from its parent's weights "
+    "is compared for this checkpoint alone, over other samples, by pairs of equal noise and "
+    f"label: '{BEYOND_NOISE[THIS_CHECKPOINT]}' marks a difference beyond their noise. A row that "
+    "is trained on its own is compared over trainings, in pairs of the same seed: "
     f"'{BEYOND_NOISE[OVER_SEEDS]}' marks a mean difference beyond the noise of trainings, by a t "
-    f"interval. '{NOISE}' marks a difference within the noise; (1 seed) is one training each, from "
-    "which nothing follows about the method. Marks are at the level of 5 %, adjusted for all rows "
-    "of a column (Holm); table1.csv has the 95 % intervals."
+    f"interval. '{NOISE}' marks a difference within the noise; (1 seed) is one training of each, "
+    "from which nothing follows about the method. Marks are at the level of 5 %, adjusted for all "
+    "rows of a column (Holm); table1.csv has the 95 % intervals."
 )
 
 

@@ -15,7 +15,9 @@ from slimdit.evaluation.metrics.uncertainty import jackknife_error
 
 THIS_CHECKPOINT, OVER_SEEDS, ONE_TRAINING = "this checkpoint", "over seeds", "one training each"
 LEVEL = 0.05  # of false marks among all rows of a metric, and outside of an interval
-UNKNOWN = (np.nan, np.nan)  # values without each group, in a file that has none
+Estimate = tuple[float, float, int]  # difference, its standard error, degrees of freedom
+NOTHING: Estimate = (np.nan, np.nan, 1)
+UNKNOWN = {"whole": np.nan, "left_out": [], "drawn_from": None}  # of a file that does not say
 PARTS = ("difference", "low", "high", "p", "significant")
 
 
@@ -46,39 +48,45 @@ def differences(quality: list[dict], about: pd.DataFrame, metrics: Iterable[str]
     return pd.concat(found, axis=1)
 
 
-def _of_checkpoints(pairs: list[tuple[dict, dict]], metric: str) -> tuple[float, float, int]:
-    """Difference, its standard error and degrees of freedom, over other samples of these weights.
+def _of_checkpoints(pairs: list[tuple[dict, dict]], metric: str) -> Estimate:
+    """Over other samples of these weights.
 
-    Delete-group jackknife: samples of the same noise and label are left out of both rows, so that
-    what they share cancels; without such pairs the errors of both rows add up in squares.
+    Delete-group jackknife of the mean over the checkpoints, whose samples are of the same noise.
+    Where image i is drawn alike in both rows, groups of pairs are left out of both, so that what
+    they share cancels; else the errors of both rows add up in squares.
     """
-    errors = []
-    for run, other in pairs:
-        left_out, others = (
-            np.array(each.get("left_out", {}).get(metric, UNKNOWN)) for each in (run, other)
-        )
-        if all(run["sampling"][key] == other["sampling"][key] for key in ("seed", "labels")):
-            errors.append(jackknife_error(left_out - others))
-        else:
-            errors.append(np.hypot(jackknife_error(left_out), jackknife_error(others)))
-    return _changes(pairs, metric).mean(), np.linalg.norm(errors) / len(pairs), len(left_out) - 1
+    sides = [
+        [run.get("jackknife", {}).get(metric, UNKNOWN) for run in side]
+        for side in zip(*pairs, strict=True)
+    ]
+    lengths = {len(each["left_out"]) for side in sides for each in side}
+    if len(lengths) > 1 or lengths == {0}:
+        return NOTHING
+    change = np.subtract(*([each["whole"] for each in side] for side in sides)).mean()
+    left_out = [np.mean([each["left_out"] for each in side], axis=0) for side in sides]
+    drawn_from, others = ([each["drawn_from"] for each in side] for side in sides)
+    if drawn_from == others:
+        error = jackknife_error(np.subtract(*left_out))
+    else:
+        error = np.hypot(*map(jackknife_error, left_out))
+    return change, error, lengths.pop() - 1
 
 
-def _over_seeds(pairs: list[tuple[dict, dict]], metric: str) -> tuple[float, float, int]:
-    """Mean difference of trainings, its standard error and degrees of freedom."""
-    changes = _changes(pairs, metric)
+def _over_seeds(pairs: list[tuple[dict, dict]], metric: str) -> Estimate:
+    """Over other trainings, which differ by no less than other samples do: the error is at least
+    theirs, also where the changes of a few seeds happen to be equal."""
+    changes = [
+        run["metrics"].get(metric, np.nan) - other["metrics"].get(metric, np.nan)
+        for run, other in pairs
+    ]
     if len(changes) == 1:
-        return np.nan, np.nan, 1
-    return changes.mean(), changes.std(ddof=1) / np.sqrt(len(changes)), len(changes) - 1
+        return NOTHING
+    of_samples = _of_checkpoints(pairs, metric)[1]
+    error = np.fmax(np.std(changes, ddof=1) / np.sqrt(len(changes)), of_samples)
+    return np.mean(changes), error, len(changes) - 1
 
 
-def _changes(pairs: list[tuple[dict, dict]], metric: str) -> np.ndarray:
-    """Of each pair."""
-    values = [[each["metrics"].get(metric, np.nan) for each in pair] for pair in pairs]
-    return np.array([value - parents for value, parents in values])
-
-
-def _judged(estimates: dict[str, tuple[float, float, int]]) -> pd.DataFrame:
+def _judged(estimates: dict[str, Estimate]) -> pd.DataFrame:
     """The PARTS of the rows of a metric, from their estimates."""
     columns = ["difference", "error", "freedom"]
     found = pd.DataFrame.from_dict(estimates, orient="index", columns=columns).astype(float)
@@ -86,7 +94,8 @@ def _judged(estimates: dict[str, tuple[float, float, int]]) -> pd.DataFrame:
     found["low"], found["high"] = found["difference"] - margin, found["difference"] + margin
     size = found["difference"].abs()
     ratio = (size / found["error"]).mask(size == 0, 0.0)
-    found["p"] = holm(2 * pd.Series(stdtr(found["freedom"], -ratio), found.index))
+    p = 2 * pd.Series(stdtr(found["freedom"], -ratio), found.index)
+    found["p"] = holm(p.where(found["error"].notna()))
     is_known = found["p"].notna()
     found["significant"] = (found["p"] < LEVEL).astype(object).where(is_known, np.nan)
     return found[list(PARTS)]

@@ -72,7 +72,10 @@ def difference(row: pd.Series, name: str, unit: float, value: float) -> str:
         return ""
     mark = BEYOND_NOISE[kind] if row[f"{name}_significant"] else NOISE
     sign = "+" if change > 0 else "-"
-    return f" ({sign}{number(abs(change) / unit, like=value / unit)} {mark})"
+    size = number(abs(change) / unit, like=value / unit)
+    if float(size) == 0:  # too small for the value's decimals
+        size = f"{abs(change) / unit:.1g}"
+    return f" ({sign}{size} {mark})"
 
 
 def bracket(change_percent: float, mark: str = "") -> str:

@@ -31,6 +31,7 @@ LIMITS = {  # of numbers by others of the config
         AtMost("len(data.classes)"),
         AtLeast("len(data.classes)"),
     ],
+    "data.num_classes * data.held_out_per_class": [AtLeast(4)],  # for errors over other images
     "data.image_size": [
         MultipleOf("autoencoder.downsample_factor"),
         AtMost("data.photos.crop_size"),  # crops are not enlarged

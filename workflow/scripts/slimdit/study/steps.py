@@ -242,6 +242,7 @@ STEPS: dict[str, Step] = {
             "batch_size": config_value("evaluation", "batch_size"),
             "precision": lambda study, variant: study.sampling(variant)["precision"],
             "groups_seed": config_value("evaluation", "seed"),
+            **of_autoencoder("source", "revision", "encode_precision"),
         },
         components=of_models,
         rows=every_row,

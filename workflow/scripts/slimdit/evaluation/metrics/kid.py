@@ -30,11 +30,9 @@ def kernel_inception_distance(
     return float(np.mean(distances)), float(np.std(distances))
 
 
-def left_out_discrepancies(
-    features: np.ndarray, reference: np.ndarray, groups: np.ndarray
-) -> list[float]:
-    """The unbiased discrepancy of features (N, D) from a reference (M, D), of which KID is a mean,
-    without each of the groups (N,) of images."""
+def discrepancies(features: np.ndarray, reference: np.ndarray, groups: np.ndarray) -> list[float]:
+    """The unbiased squared discrepancy of which KID is a mean, of all features (N, D) from a
+    reference (M, D) at once, then of all but those of each of the groups (N,)."""
     x, y = checked_pair(features, reference, "features", "reference")
     parts = [x[groups == group] for group in range(groups.max() + 1)]
     across = np.array([_kernel(part, y).sum() for part in parts])
@@ -43,16 +41,15 @@ def left_out_discrepancies(
     within -= np.diag([_itself(part).sum() for part in parts])
     blocks = np.array_split(y, len(parts))  # all of it at once is M x M
     of_reference = sum(_kernel(block, y).sum() for block in blocks) - _itself(y).sum()
-    left_out = []
-    for group, part in enumerate(parts):
-        others = np.arange(len(parts)) != group
-        count = len(x) - len(part)
-        left_out.append(
-            within[np.ix_(others, others)].sum() / (count * (count - 1))
-            + of_reference / (len(y) * (len(y) - 1))
-            - 2 * across[others].sum() / (count * len(y))
-        )
-    return left_out
+    of_reference /= len(y) * (len(y) - 1)
+
+    def discrepancy(kept: np.ndarray) -> float:
+        count = sum(len(parts[group]) for group in kept)
+        pairs = within[np.ix_(kept, kept)].sum() / (count * (count - 1))
+        return float(pairs + of_reference - 2 * across[kept].sum() / (count * len(y)))
+
+    every = np.arange(len(parts))
+    return [discrepancy(every), *(discrepancy(np.delete(every, group)) for group in every)]
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:

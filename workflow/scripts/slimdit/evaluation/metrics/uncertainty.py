@@ -9,7 +9,7 @@ import numpy as np
 
 from slimdit.core.randomness import stream
 from slimdit.evaluation.metrics.checks import checked_pair
-from slimdit.evaluation.metrics.frechet import PreparedReference, frechet_distance
+from slimdit.evaluation.metrics.frechet import frechet_distance
 from slimdit.evaluation.metrics.groups import balanced_groups
 
 NUM_GROUPS = 20
@@ -42,18 +42,17 @@ def jackknife_groups(num_images: int, seed: int, labels=None) -> np.ndarray:
     return balanced_groups(num_images, num_groups, stream(seed, "jackknife-groups"), labels)
 
 
-def without_groups(groups: np.ndarray) -> list[np.ndarray]:
-    """For each of the groups (N,) of images, which images are in the others (N,)."""
-    return [groups != group for group in range(groups.max() + 1)]
+def all_and_without(groups: np.ndarray) -> list:
+    """Indices of images: of all, then of all but those of each of the groups (N,)."""
+    return [slice(None), *(groups != group for group in range(groups.max() + 1))]
 
 
-def left_out_distances(
-    features: np.ndarray, reference: PreparedReference, groups: np.ndarray
-) -> tuple[float, list[float]]:
-    """Distance of features (N, D) to the reference, and those without each of the groups (N,)."""
-    subsets = [slice(None), *without_groups(groups)]
-    distance, *left_out = reference.distances(features, subsets)
-    return distance, left_out
+def jackknife(values: list[float], drawn_from: list) -> dict:
+    """What a result says of the spread of a statistic, from its values by `all_and_without`.
+
+    drawn_from: what two results have in common if image i is drawn alike in both.
+    """
+    return {"whole": values[0], "left_out": values[1:], "drawn_from": drawn_from}
 
 
 def jackknife_error(left_out) -> float:
