@@ -93,6 +93,9 @@ def test_a_derived_row_is_compared_for_this_checkpoint(files, left_out, signific
     assert child["fd_efficientnet_lite0_significant"] == significant
     assert table1["S2-base"]["fd_efficientnet_lite0_significant"] == NONE
     assert cell in text
+    told = {"yes": "worse in Q-S2", "no": "within the noise in Q-S2"}[significant]
+    assert "- **Quantization** (this checkpoint): held-out loss within the noise in Q-S2;" in text
+    assert f"FD (EfficientNet-Lite0) {told}. It says nothing of another training." in text
 
 
 TRAINED = [ROWS[0], {**ROWS[1], "variant": "S2-shallow", "derived_from": None}]
@@ -120,6 +123,17 @@ def test_of_one_training_each_no_difference_is_told(files):
     assert set(of_distance.values()) == {"one training each"}
     assert "fd_efficientnet_lite0_change_percent" not in table1["S2-shallow"]
     assert "| 21.0 (1 seed) |" in text
+    assert "- **Quantization** (S2-shallow): nothing, neither better nor worse." in text
+
+
+def test_no_table_for_people_is_wider_than_ten_columns(files):
+    for variant in ("S2-base", "Q-S2"):
+        files.add_costs(variant)
+        files.add_quality(variant, fd=20.0)
+    _, _, text = files.tables()
+    headings = [line for line in text.splitlines() if line.startswith("| Model |")]
+    assert len(headings) == 3
+    assert max(heading.count("|") - 1 for heading in headings) <= 10
 
 
 def test_the_spread_over_sets_is_a_column_where_there_are_several(files):

@@ -14,6 +14,7 @@ STD_OVER_SEEDS = "_std_over_seeds"
 CHANGE = "_change_percent"
 
 LOWER, HIGHER = "↓", "↑"
+QUALITY, SPEED = "More of quality", "More of speed"
 Unit = tuple[str, float]
 MILLIONS = (("M", 1e6),)
 MEGABYTES = (("MB", 1e6),)
@@ -46,6 +47,7 @@ class Column:
     significant: name of the column that is false where the change is within the noise.
     needs_parent: whether a row without a parent cannot have a value.
     beside: name of the column that is printed in square brackets where its value differs.
+    part: of the Markdown file, QUALITY or SPEED; empty for its first table.
 
     Where the DataFrame has the columns <name>_std_over_seeds or <name>_q25 and <name>_q75, they
     are printed with the value.
@@ -61,6 +63,7 @@ class Column:
     significant: str | None = None
     needs_parent: bool = False
     beside: str | None = None
+    part: str = ""
 
     def unit(self, largest: float) -> Unit:
         """That in which values up to `largest` are printed."""
@@ -80,11 +83,11 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         Column("held_out_loss", "Held-out loss (10⁻³)", LOWER, THOUSANDTHS, differs=True),
         Column(names.fd_column, fd, LOWER, paper="fid", differs=True),
         Column(names.sfd_column, sfd, LOWER, paper="sfid", differs=True),
-        Column("kid", "KID", LOWER, differs=True),
-        Column("precision", "Precision", HIGHER),
-        Column("recall", "Recall", HIGHER),
-        Column("density", "Density", HIGHER),
-        Column("coverage", "Coverage", HIGHER),
+        Column("kid", "KID", LOWER, differs=True, part=QUALITY),
+        Column("precision", "Precision", HIGHER, part=QUALITY),
+        Column("recall", "Recall", HIGHER, part=QUALITY),
+        Column("density", "Density", HIGHER, part=QUALITY),
+        Column("coverage", "Coverage", HIGHER, part=QUALITY),
         Column("class_accuracy", "Class accuracy (%)", HIGHER, PERCENT, differs=True),
     ]
     quality = {name: Column(name) for name in names.quality_columns}  # every one is in the CSV
@@ -110,23 +113,29 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         *(column for mode in MODES for column in _over_base_columns(mode)),
         *(Column(f"{part}_{mode}") for mode in MODES for part in ("fraction_of_peak", "bound")),
         *(Column(f"energy_j_per_image_{mode}") for mode in MODES),
-        Column("sampler_images_per_s", "Sampler (images/s)", HIGHER),
+        Column("sampler_images_per_s", "Sampler (images/s)", HIGHER, part=SPEED),
     ]
 
 
 def _time_columns(mode: str, paper: str | None) -> list[Column]:
     return [
         *(Column(f"latency_ms{part}_{mode}") for part in QUARTILES),
-        Column(f"iterations_per_s_{mode}", f"Throughput, {mode} (it/s)", HIGHER, paper=paper),
+        Column(
+            f"iterations_per_s_{mode}",
+            f"Throughput, {mode} (it/s)",
+            HIGHER,
+            paper=paper,
+            part=SPEED,
+        ),
         Column(f"images_per_s_{mode}"),
     ]
 
 
 def _over_base_columns(mode: str) -> list[Column]:
     name, heading = f"{OVER_BASE}_{mode}", f"Latency / parent's, {mode}"
-    noise = f"{name}_significant"
+    noise, part = f"{name}_significant", SPEED if mode == "eager" else ""
     return [
-        Column(name, heading, LOWER, significant=noise, needs_parent=True),
+        Column(name, heading, LOWER, significant=noise, needs_parent=True, part=part),
         *(Column(f"{name}{part}", needs_parent=True) for part in QUARTILES[1:]),
         Column(noise, needs_parent=True),
     ]

@@ -11,21 +11,32 @@ from slimdit.reporting.columns import (
     NOISE,
     NONE,
     NOT_MEASURED,
+    QUALITY,
+    SPEED,
     STD_OVER_SEEDS,
     Column,
     number,
 )
+from slimdit.reporting.conclusions import conclusions
 from slimdit.reporting.conditions import conditions
 from slimdit.reporting.differences import ONE_TRAINING
 from slimdit.reporting.results import StudyResults
 
 
 def table1_markdown(study: StudyResults, autoencoders: Iterable[dict] = ()) -> str:
-    """Table 1 with group headings and changes against the parent in round brackets; then the
-    conditions under which it was measured."""
+    """Table 1 in three parts, with group headings; what can be concluded of each group; and the
+    conditions under which all was measured."""
+    texts = [_table_of(study, ""), *conclusions(study)]
+    for part in (QUALITY, SPEED):
+        texts += [f"## {part}", _table_of(study, part)]
+    return "\n\n".join([*texts, "## How to read it", conditions(study, autoencoders)]) + "\n"
+
+
+def _table_of(study: StudyResults, part: str) -> str:
+    """The columns of a part of table 1."""
     headings, units = ["Model"], {}
     for column in study.columns:
-        if column.heading:
+        if column.heading and column.part == part:
             unit, units[column] = column.unit(study.table[column.name].max())
             headings.append(f"{column.heading.format(unit=unit)} {column.better}")
     lines = []
@@ -33,7 +44,7 @@ def table1_markdown(study: StudyResults, autoencoders: Iterable[dict] = ()) -> s
         lines.append([f"**{group}**", *[""] * (len(headings) - 1)])
         for variant, row in rows.iterrows():
             lines.append([variant, *(_cell(row, *each) for each in units.items())])
-    return f"{markdown_table(headings, lines)}\n\n{conditions(study, autoencoders)}\n"
+    return markdown_table(headings, lines)
 
 
 def markdown_table(headings: list[str], lines: list[list[str]]) -> str:
