@@ -63,7 +63,7 @@ def test_posterior_samples_have_the_posterior_mean_and_deviation(cache):
     """Sampled in many steps, one image's latent spreads as its moments say."""
     draw = batches(cache, batch_size=NUM_IMAGES)
     samples = torch.stack([draw(step)[0][draw.rows(step).tolist().index(3)] for step in range(600)])
-    samples = samples / draw.scale + draw.shift
+    samples = samples / draw.units.scale + draw.units.shift
     mean, std = (torch.from_numpy(cache.moments[3, 0, i].astype(np.float32)) for i in (0, 1))
     torch.testing.assert_close(samples.mean(0), mean, rtol=0, atol=0.2)
     torch.testing.assert_close(samples.std(0), std, rtol=0.2, atol=0.02)

@@ -38,6 +38,19 @@ class LatentCache:
         self.labels = np.array(self.manifest["labels"], dtype=np.int64)
 
 
+class Units:
+    """Those of the diffusion, as the manifest of the latents gives them by channel."""
+
+    def __init__(self, manifest: dict, device: torch.device):
+        self.shift, self.scale = (
+            torch.tensor(manifest[key], device=device).view(-1, 1, 1) for key in ("shift", "scale")
+        )
+
+    def sample(self, moments: Tensor, eps: Tensor) -> Tensor:
+        """Of the posteriors with moments (B, 2, C, H, W), by noise eps: x0 (B, C, H, W)."""
+        return (moments[:, MEAN] + moments[:, STD] * eps - self.shift) * self.scale
+
+
 class LatentBatches:
     """Batch s of a run, as a function of (seed, s): posterior samples x0 and labels.
 
@@ -52,11 +65,7 @@ class LatentBatches:
         with warnings.catch_warnings(action="ignore"):  # nothing is written to the mapped file
             self.moments = torch.from_numpy(moments).to(where)
         self.labels = torch.from_numpy(cache.labels).to(where)
-        shift, scale = (
-            torch.tensor(cache.manifest[key], device=device).view(-1, 1, 1)
-            for key in ("shift", "scale")
-        )
-        self.shift, self.scale = shift, scale
+        self.units = Units(cache.manifest, device)
         self.order = functools.lru_cache(2)(self._order)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
@@ -70,8 +79,7 @@ class LatentBatches:
         eps = stream(self.seed, "posterior", step).standard_normal(
             tuple(moments[:, MEAN].shape), np.float32
         )
-        sample = moments[:, MEAN] + moments[:, STD] * to_device(eps, self.device)
-        return (sample - self.shift) * self.scale, labels
+        return self.units.sample(moments, to_device(eps, self.device)), labels
 
     def stored(self, rows: np.ndarray, flips: np.ndarray) -> tuple[Tensor, Tensor]:
         """Moments (B, 2, C, H, W) float16 and labels (B,) of images, or of their mirror images."""

@@ -54,7 +54,7 @@ def markdown_table(headings: list[str], lines: list[list[str]]) -> str:
 
 
 def _cell(row: pd.Series, column: Column, unit: float) -> str:
-    """As in `21.0 ± 0.4 (+5.0% ~)`, `1.24 [1.19, 1.32]` and `2.81 [1.03] (+284.5%)`."""
+    """As in `21.0 ± 0.4 (+1.2 ~)`, `1.24 [1.19, 1.32 ~]` and `2.81 [1.03] (+284.5%)`."""
     name, value = column.name, row[column.name]
     if pd.isna(value):
         return NONE if column.needs_parent and pd.isna(row["parent"]) else NOT_MEASURED
@@ -63,14 +63,14 @@ def _cell(row: pd.Series, column: Column, unit: float) -> str:
         text += f" ± {number(std / unit, like=value / unit)}"
     if column.beside and pd.notna(other := row[column.beside]) and other != value:
         text += f" [{number(other / unit)}]"
-    is_noise = column.significant and row[column.significant] is False
-    mark = f" {NOISE}" if is_noise else ""
     if f"{name}_q25" in row:
+        is_noise = column.significant and row[column.significant] is False
+        mark = f" {NOISE}" if is_noise else ""
         low, high = (number(row[f"{name}_{part}"], like=value) for part in ("q25", "q75"))
         text += f" [{low}, {high}{mark}]"
     if column.differs:
         text += difference(row, name, unit, value)
-    return text + bracket(row[f"{name}{CHANGE}"], mark) if column.changes else text
+    return text + bracket(row[f"{name}{CHANGE}"]) if column.changes else text
 
 
 def difference(row: pd.Series, name: str, unit: float, value: float) -> str:
@@ -89,8 +89,8 @@ def difference(row: pd.Series, name: str, unit: float, value: float) -> str:
     return f" ({sign}{size} {mark})"
 
 
-def bracket(change_percent: float, mark: str = "") -> str:
-    """` (-10.1%)`, the mark before the bracket's end; nothing where there is no change to give."""
+def bracket(change_percent: float) -> str:
+    """` (-10.1%)`; nothing where there is no change to give."""
     if change_percent == 0 or not math.isfinite(change_percent):
         return ""
-    return f" ({change_percent:+.1f}%{mark})"
+    return f" ({change_percent:+.1f}%)"

@@ -8,7 +8,7 @@ from slimdit.compute.devices import to_device
 from slimdit.compute.precision import autocast
 from slimdit.core.randomness import stream
 from slimdit.data.autoencoders import encode_moments, to_model_range
-from slimdit.data.latents import MEAN, STD
+from slimdit.data.latents import Units
 from slimdit.diffusion.process import Diffusion
 
 
@@ -33,10 +33,7 @@ def held_out_losses(
     (N,). Image i is drawn alike for every model, so that models form pairs. manifest: of the
     latents that the model was trained on. batch_size: of noised images.
     """
-    diffusion = Diffusion(num_timesteps).to(device)
-    shift, scale = (
-        torch.tensor(manifest[key], device=device).view(-1, 1, 1) for key in ("shift", "scale")
-    )
+    diffusion, units = Diffusion(num_timesteps).to(device), Units(manifest, device)
     losses = np.empty(len(images))
     num_images = max(batch_size // num_draws, 1)
     for start in range(0, len(images), num_images):
@@ -47,7 +44,7 @@ def held_out_losses(
             to_device(array, device)
             for array in drawn(rows, num_draws, num_timesteps, moments.shape[2:])
         )
-        x0 = (moments[:, MEAN] + moments[:, STD] * posterior - shift) * scale
+        x0 = units.sample(moments, posterior)
         y = to_device(labels[rows].repeat(num_draws), device)
         error = squared_error(model, diffusion.add_noise(x0, k, noise), k, y, noise, dtype)
         losses[rows] = error.double().view(-1, num_draws).mean(1).cpu().numpy()
