@@ -20,7 +20,7 @@ from slimdit.jobs.heartbeat import FAILED, NAME, RUNNING, TERMINATED, Heartbeat
 from slimdit.jobs.job_log import last_error
 from slimdit.storage.files import read_json
 from slimdit.study.jobs import Job, jobs_of
-from slimdit.study.load import configured_study
+from slimdit.study.load import configured_study, run_command
 from slimdit.study.study import Study
 
 HEADER = ("job", "state", "done", "loss", "per s", "left", "where", "")
@@ -64,29 +64,22 @@ class JobStatus:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code is 1, with a sentence on stderr, for a bad config."""
     parser = argparse.ArgumentParser(
         prog="python -m slimdit.status",
         description="State, progress and time left of a study's jobs, from its files alone.",
     )
-    parser.add_argument("--configfile", nargs="+", default=[], help="as given to Snakemake")
-    try:
-        study = configured_study(parser.parse_args(arguments).configfile)
-        print(report(study, time.time()))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return run_command(parser, report, arguments)
 
 
-def report(study: Study, now_s: float) -> str:
-    """A line for each job under a line of totals; now_s: seconds since 1970."""
+def report(configfile: list[str]) -> Iterator[str]:
+    """A line for each job under a line of totals."""
+    study, now_s = configured_study(configfile), time.time()
     statuses = list(statuses_of(study, now_s))
     states = Counter(status.state for status in statuses)
     totals = ", ".join(f"{count} {state}" for state, count in states.items())
-    at = time.strftime("%H:%M:%S", time.localtime(now_s))
-    lines = aligned([HEADER, *map(cells, statuses)])
-    return "\n".join([f"{study.name} at {at}: {totals}", "", *lines])
+    yield f"{study.name} at {time.strftime('%H:%M:%S', time.localtime(now_s))}: {totals}"
+    yield ""
+    yield from aligned([HEADER, *map(cells, statuses)])
 
 
 def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
