@@ -17,7 +17,7 @@ from slimdit.jobs.preflight import check_gpus, check_image_folder
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.shards import shard_names
-from slimdit.study.jobs import log_of, recipe, settings, state_of
+from slimdit.study.jobs import log_of, recipe, settings
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
@@ -49,12 +49,18 @@ wildcard_constraints:
     seed=one_of(STUDY.seeds),
 
 
-def all_cores():
-    """Threads of a job that should have the machine to itself; SLURM profiles set their own."""
+def threads_of(step):
+    """All cores, of a step that should have the machine to itself; SLURM profiles set their own."""
+    if not STEPS[step].takes_cores:
+        return 1
     try:
         return workflow.cores
     except WorkflowError:  # not every command of Snakemake's is given --cores
         return os.cpu_count()
+
+
+def resources_of(step, mem_mb):
+    return {"gpu": 1, "mem_mb": mem_mb} if STEPS[step].takes_gpu else {"mem_mb": mem_mb}
 
 
 def output_of(step):
@@ -74,7 +80,7 @@ def params_of(step):
     return {
         **{name: setting(name) for name in STEPS[step].settings},
         **{name: option(of) for name, of in STEPS[step].options.items()},
-        **({"state": state_of(STUDY, step)} if STEPS[step].state else {}),
+        **({"state": STEPS[step].state_folder(STUDY)} if STEPS[step].state else {}),
         "recipe": lambda wildcards: recipe(STUDY, step, wildcards.get("variant")),
     }
 

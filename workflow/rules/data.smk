@@ -12,9 +12,9 @@ if STEPS["cut_photos"].needed(STUDY):
         localrule: True
         conda:
             "../../envs/slimdit.yaml"
-        threads: 1
+        threads: threads_of("cut_photos")
         resources:
-            mem_mb=1000,
+            **resources_of("cut_photos", mem_mb=1000),
         params:
             **params_of("cut_photos"),
         message:
@@ -32,9 +32,9 @@ rule select_subset:
         log_of(STUDY, "select_subset"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: all_cores()
+    threads: threads_of("select_subset")
     resources:
-        mem_mb=2000,
+        **resources_of("select_subset", mem_mb=2000),
     params:
         **params_of("select_subset"),
     message:
@@ -55,10 +55,9 @@ if STEPS["train_autoencoder"].needed(STUDY):
             log_of(STUDY, "train_autoencoder"),
         conda:
             "../../envs/slimdit.yaml"
-        threads: all_cores()
+        threads: threads_of("train_autoencoder")
         resources:
-            gpu=1,
-            mem_mb=4000,
+            **resources_of("train_autoencoder", mem_mb=4000),
         params:
             **params_of("train_autoencoder"),
         message:
@@ -78,10 +77,9 @@ rule encode_latents:
         log_of(STUDY, "encode_latents"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: all_cores()
+    threads: threads_of("encode_latents")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("encode_latents", mem_mb=4000),
     params:
         **params_of("encode_latents"),
     message:
@@ -100,9 +98,9 @@ if STEPS["fetch_inception_graph"].needed(STUDY):
         localrule: True  # nodes may have no network
         conda:
             "../../envs/inception.yaml"
-        threads: 1
+        threads: threads_of("fetch_inception_graph")
         resources:
-            mem_mb=500,
+            **resources_of("fetch_inception_graph", mem_mb=500),
         params:
             **params_of("fetch_inception_graph"),
         message:
@@ -122,9 +120,9 @@ rule make_reference:
         log_of(STUDY, "make_reference"),
     conda:
         EXTRACTOR_ENV
-    threads: 1
+    threads: threads_of("make_reference")
     resources:
-        mem_mb=4000,
+        **resources_of("make_reference", mem_mb=4000),
     params:
         **params_of("make_reference"),
     message:

@@ -9,17 +9,15 @@ rule sample_shard:
     output:
         **{name: temp(path) for name, path in output_of("sample_shard").items()},
     log:
-        log_of(STUDY, "sample").replace(".log", "-{scatteritem}.log"),
+        log_of(STUDY, "sample_shard"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("sample_shard")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("sample_shard", mem_mb=4000),
     params:
         **run_params("sample_shard"),
         shard="{scatteritem}",
-        state=f"{state_of(STUDY, 'sample')}/{{scatteritem}}",
     message:
         "Sampling {wildcards.variant}, seed {wildcards.seed}, part {wildcards.scatteritem}"
     script:
@@ -38,10 +36,9 @@ rule sample:
         log_of(STUDY, "sample"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("sample")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("sample", mem_mb=4000),
     params:
         **run_params("sample"),
     message:
@@ -62,10 +59,9 @@ rule held_out_loss:
         log_of(STUDY, "held_out_loss"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("held_out_loss")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("held_out_loss", mem_mb=4000),
     params:
         **run_params("held_out_loss"),
     message:
@@ -88,9 +84,9 @@ rule evaluate:
         log_of(STUDY, "evaluate"),
     conda:
         EXTRACTOR_ENV
-    threads: 1
+    threads: threads_of("evaluate")
     resources:
-        mem_mb=4000,
+        **resources_of("evaluate", mem_mb=4000),
     params:
         **run_params("evaluate"),
     message:
@@ -107,9 +103,9 @@ rule count_cost:
     localrule: True
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("count_cost")
     resources:
-        mem_mb=2000,
+        **resources_of("count_cost", mem_mb=2000),
     params:
         **params_of("count_cost"),
         variant="{variant}",
@@ -130,10 +126,9 @@ rule measure_speed:
         log_of(STUDY, "measure_speed"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: all_cores()
+    threads: threads_of("measure_speed")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("measure_speed", mem_mb=4000),
     params:
         **params_of("measure_speed"),
         variant="{variant}",

@@ -20,9 +20,9 @@ rule architecture_table:
         log_of(STUDY, "architecture_table"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("architecture_table")
     resources:
-        mem_mb=500,
+        **resources_of("architecture_table", mem_mb=500),
     params:
         **params_of("architecture_table"),
     message:
@@ -54,9 +54,9 @@ rule tables:
         log_of(STUDY, "tables"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("tables")
     resources:
-        mem_mb=500,
+        **resources_of("tables", mem_mb=500),
     params:
         **params_of("tables"),
     message:
@@ -79,9 +79,9 @@ rule figures:
         log_of(STUDY, "figures"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("figures")
     resources:
-        mem_mb=1000,
+        **resources_of("figures", mem_mb=1000),
     params:
         **params_of("figures"),
     message:

@@ -15,10 +15,9 @@ rule train:
         variant=one_of(STUDY.trained),
     conda:
         "../../envs/slimdit.yaml"
-    threads: all_cores()
+    threads: threads_of("train")
     resources:
-        gpu=1,
-        mem_mb=6000,
+        **resources_of("train", mem_mb=6000),
     params:
         **run_params("train"),
         events=LAYOUT.tensorboard("{variant}-seed-{seed}"),
@@ -40,9 +39,9 @@ rule compress:
     localrule: True
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("compress")
     resources:
-        mem_mb=4000,
+        **resources_of("compress", mem_mb=4000),
     params:
         **run_params("compress"),
     message:
