@@ -39,6 +39,7 @@ def train_autoencoder(
     from slimdit.data.autoencoders import to_model_range
     from slimdit.jobs.provenance import arithmetic, origin
     from slimdit.storage.files import atomic_path, sha256_of
+    from slimdit.storage.resume_checkpoints import ResumeCheckpoints
     from slimdit.training.autoencoder import (
         TERMS,
         build_autoencoder,
@@ -47,7 +48,6 @@ def train_autoencoder(
         peak_signal_to_noise,
     )
     from slimdit.training.loop import Run, fit
-    from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
     options = training
     key = fingerprint([recipe, arithmetic(), sha256_of(subset)])

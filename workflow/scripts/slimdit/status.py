@@ -19,6 +19,7 @@ from slimdit.core.text import aligned, duration
 from slimdit.jobs.heartbeat import FAILED, NAME, RUNNING, TERMINATED, Heartbeat
 from slimdit.jobs.job_log import last_error
 from slimdit.storage.files import read_json
+from slimdit.storage.resume_checkpoints import states_in, step_of
 from slimdit.study.jobs import Job, jobs_of
 from slimdit.study.load import configured_study, run_command
 from slimdit.study.study import Study
@@ -165,9 +166,9 @@ def _done(job: WatchedJob) -> JobStatus:
 
 
 def _saved_step(state: Path) -> int:
-    """What a training goes on from: its states are named <key>-<step>-<checksum>."""
-    newest = max(state.glob("*-*-*.safetensors"), key=_modified_s, default=None)
-    return int(newest.name.split("-")[1]) if newest else 0
+    """What a training goes on from."""
+    newest = max(states_in(state), key=_modified_s, default=None)
+    return step_of(newest) if newest else 0
 
 
 def _is_dead(beat: Heartbeat) -> bool:
