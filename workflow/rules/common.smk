@@ -17,7 +17,7 @@ from slimdit.jobs.preflight import check_gpus, check_image_folder
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.shards import shard_names
-from slimdit.study.jobs import log_of, recipe, settings
+from slimdit.study.jobs import Job
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
@@ -64,15 +64,22 @@ def resources_of(step, mem_mb):
 
 
 def output_of(step):
-    return STEPS[step].outputs(STUDY)
+    return Job(STUDY, step).outputs
+
+
+def log_of(step):
+    return Job(STUDY, step).log
 
 
 def params_of(step):
     """Of a step's script: settings and the recipe, each a reason to rerun, where it keeps what is
     half done, and options, which are no reason: a param that is told the output is none."""
 
+    def job_of(wildcards):
+        return Job(STUDY, step, wildcards.get("variant"))
+
     def setting(name):
-        return lambda wildcards: settings(STUDY, step, wildcards.get("variant"))[name]
+        return lambda wildcards: job_of(wildcards).settings[name]
 
     def option(of):
         return lambda wildcards, output: of(STUDY, wildcards.get("variant"))
@@ -80,8 +87,8 @@ def params_of(step):
     return {
         **{name: setting(name) for name in STEPS[step].settings},
         **{name: option(of) for name, of in STEPS[step].options.items()},
-        **({"state": STEPS[step].state_folder(STUDY)} if STEPS[step].state else {}),
-        "recipe": lambda wildcards: recipe(STUDY, step, wildcards.get("variant")),
+        **({"state": state} if (state := Job(STUDY, step).state) else {}),
+        "recipe": lambda wildcards: job_of(wildcards).recipe,
     }
 
 

@@ -8,7 +8,7 @@ if STEPS["cut_photos"].needed(STUDY):
             images=directory(output_of("cut_photos")["images"]),
             cut=output_of("cut_photos")["cut"],
         log:
-            log_of(STUDY, "cut_photos"),
+            log_of("cut_photos"),
         localrule: True
         conda:
             "../../envs/slimdit.yaml"
@@ -29,7 +29,7 @@ rule select_subset:
     output:
         **output_of("select_subset"),
     log:
-        log_of(STUDY, "select_subset"),
+        log_of("select_subset"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("select_subset")
@@ -52,7 +52,7 @@ if STEPS["train_autoencoder"].needed(STUDY):
         output:
             **output_of("train_autoencoder"),
         log:
-            log_of(STUDY, "train_autoencoder"),
+            log_of("train_autoencoder"),
         conda:
             "../../envs/slimdit.yaml"
         threads: threads_of("train_autoencoder")
@@ -74,7 +74,7 @@ rule encode_latents:
     output:
         **output_of("encode_latents"),
     log:
-        log_of(STUDY, "encode_latents"),
+        log_of("encode_latents"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("encode_latents")
@@ -94,7 +94,7 @@ if STEPS["fetch_inception_graph"].needed(STUDY):
         output:
             **output_of("fetch_inception_graph"),
         log:
-            log_of(STUDY, "fetch_inception_graph"),
+            log_of("fetch_inception_graph"),
         localrule: True  # nodes may have no network
         conda:
             "../../envs/inception.yaml"
@@ -117,7 +117,7 @@ rule make_reference:
     output:
         **output_of("make_reference"),
     log:
-        log_of(STUDY, "make_reference"),
+        log_of("make_reference"),
     conda:
         EXTRACTOR_ENV
     threads: threads_of("make_reference")

@@ -9,7 +9,7 @@ rule sample_shard:
     output:
         **{name: temp(path) for name, path in output_of("sample_shard").items()},
     log:
-        log_of(STUDY, "sample_shard"),
+        log_of("sample_shard"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("sample_shard")
@@ -33,7 +33,7 @@ rule sample:
     output:
         **output_of("sample"),
     log:
-        log_of(STUDY, "sample"),
+        log_of("sample"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("sample")
@@ -56,7 +56,7 @@ rule held_out_loss:
     output:
         **output_of("held_out_loss"),
     log:
-        log_of(STUDY, "held_out_loss"),
+        log_of("held_out_loss"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("held_out_loss")
@@ -81,7 +81,7 @@ rule evaluate:
     output:
         **output_of("evaluate"),
     log:
-        log_of(STUDY, "evaluate"),
+        log_of("evaluate"),
     conda:
         EXTRACTOR_ENV
     threads: threads_of("evaluate")
@@ -99,7 +99,7 @@ rule count_cost:
     output:
         **output_of("count_cost"),
     log:
-        log_of(STUDY, "count_cost"),
+        log_of("count_cost"),
     localrule: True
     conda:
         "../../envs/slimdit.yaml"
@@ -123,7 +123,7 @@ rule measure_speed:
     output:
         **output_of("measure_speed"),
     log:
-        log_of(STUDY, "measure_speed"),
+        log_of("measure_speed"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("measure_speed")

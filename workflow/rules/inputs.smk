@@ -71,9 +71,9 @@ def shards(wildcards):
         names = shard_names(STUDY, wildcards.variant, wildcards.seed, wanted)
     except InputError as error:
         raise WorkflowError(str(error)) from None
-    files = output_of("sample_shard")
+    jobs = [Job(STUDY, "sample_shard", wildcards.variant, wildcards.seed, part) for part in names]
     return {
-        name: [files[output].format(**wildcards, scatteritem=shard) for shard in names]
+        name: [job.outputs[output] for job in jobs]
         for name, output in (("shards", "images"), ("shard_reports", "report"))
-        if names
+        if jobs
     }

@@ -17,7 +17,7 @@ rule architecture_table:
             {"architecture_csv": "architecture", "architecture_paper_md": "paper"},
         ),
     log:
-        log_of(STUDY, "architecture_table"),
+        log_of("architecture_table"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("architecture_table")
@@ -51,7 +51,7 @@ rule tables:
             },
         ),
     log:
-        log_of(STUDY, "tables"),
+        log_of("tables"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("tables")
@@ -76,7 +76,7 @@ rule figures:
     output:
         **shown("figures", "Figures", {f"{name}_png": name for name in FIGURES}),
     log:
-        log_of(STUDY, "figures"),
+        log_of("figures"),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("figures")

@@ -10,7 +10,7 @@ rule train:
     output:
         **output_of("train"),
     log:
-        log_of(STUDY, "train"),
+        log_of("train"),
     wildcard_constraints:
         variant=one_of(STUDY.trained),
     conda:
@@ -33,7 +33,7 @@ rule compress:
     output:
         **output_of("compress"),
     log:
-        log_of(STUDY, "compress"),
+        log_of("compress"),
     wildcard_constraints:
         variant=one_of(STUDY.derived),
     localrule: True

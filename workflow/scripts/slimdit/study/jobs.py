@@ -28,9 +28,10 @@ class Recipe(dict):
 
 @dataclass(frozen=True)
 class Job:
-    """A step's job for one variant and one seed, where it has them.
+    """A step's job for one variant and one seed, where it has them; a step's rule without.
 
-    part: of a step whose jobs are parts of another's, such as "2-of-8".
+    part: of a step whose jobs are parts of another's, such as "2-of-8". Paths have Snakemake's
+    wildcards for what is not given.
     """
 
     study: Study
@@ -52,20 +53,26 @@ class Job:
 
     @property
     def state(self) -> str | None:
+        """The folder of what is half done; None for a step that keeps nothing."""
         pattern = STEPS[self.step].state_folder(self.study)
         return pattern and self._filled(pattern)
 
     @property
     def log(self) -> str:
-        return self._filled(log_of(self.study, self.step))
+        step = STEPS[self.step]
+        return self._filled(self.study.layout.log((step.part_of or self.step) + step.place))
 
     @property
     def settings(self) -> dict:
-        return settings(self.study, self.step, self.variant)
+        """The params that its result depends on, by name."""
+        return _settings(self.study, self.step, self.variant)
 
     @property
     def recipe(self) -> Recipe:
-        return recipe(self.study, self.step, self.variant)
+        used = STEPS[self.step].components(self.study, self.variant)
+        used = frozenset((kind, frozenset(names)) for kind, names in used.items())
+        definitions = _definitions(self.step, used)
+        return Recipe(definitions=definitions, settings=self.settings, step=self.step)
 
     @property
     def name(self) -> str:
@@ -77,7 +84,7 @@ class Job:
 
     def _filled(self, pattern: str) -> str:
         for wildcard, value in ((VARIANT, self.variant), (SEED, self.seed), (SHARD, self.part)):
-            pattern = pattern.replace(wildcard, str(value))
+            pattern = pattern if value is None else pattern.replace(wildcard, str(value))
         return pattern
 
     def parts_begun(self) -> Iterator["Job"]:
@@ -100,23 +107,8 @@ def jobs_of(study: Study) -> Iterator[Job]:
 
 
 @functools.cache
-def settings(study: Study, step: str, variant: str | None) -> dict:
-    """The params of a step that its result depends on, by name."""
+def _settings(study: Study, step: str, variant: str | None) -> dict:
     return canonical({name: of(study, variant) for name, of in STEPS[step].settings.items()})
-
-
-def recipe(study: Study, step: str, variant: str | None) -> Recipe:
-    used = STEPS[step].components(study, variant)
-    return Recipe(
-        definitions=_definitions(step, frozenset((k, frozenset(v)) for k, v in used.items())),
-        settings=settings(study, step, variant),
-        step=step,
-    )
-
-
-def log_of(study: Study, step: str) -> str:
-    """The log of a job, with wildcards."""
-    return study.layout.log((STEPS[step].part_of or step) + STEPS[step].place)
 
 
 @functools.cache
