@@ -62,7 +62,8 @@ def teacher_checkpoint(wildcards):
 def base_checkpoint(wildcards):
     """Of the variant that this one's latency is compared with, if there is one."""
     base = STUDY.parent(wildcards.variant)
-    return {"base_checkpoint": runs("checkpoint.safetensors", [base])[0]} if base else {}
+    weights = LAYOUT.run("checkpoint.safetensors", base, STUDY.seeds[0])
+    return {"base_checkpoint": weights} if base else {}
 
 
 def shards(wildcards):

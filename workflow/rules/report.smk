@@ -1,12 +1,6 @@
 # JSON files to tables, figures and the report.
 
 
-localrules:
-    architecture_table,
-    tables,
-    figures,
-
-
 rule architecture_table:
     input:
         architecture=variants("architecture.json"),
@@ -18,6 +12,7 @@ rule architecture_table:
         ),
     log:
         log_of("architecture_table"),
+    localrule: True
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("architecture_table")
@@ -46,12 +41,15 @@ rule tables:
             "tables",
             "Tables",
             {
-                **{"table1_csv": "table1", "table2_csv": "table2"},
-                **{"paper_csv": "paper", "paper_md": "paper"},
+                "table1_csv": "table1",
+                "table2_csv": "table2",
+                "paper_csv": "paper",
+                "paper_md": "paper",
             },
         ),
     log:
         log_of("tables"),
+    localrule: True
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("tables")
@@ -77,6 +75,7 @@ rule figures:
         **shown("figures", "Figures", {f"{name}_png": name for name in FIGURES}),
     log:
         log_of("figures"),
+    localrule: True
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("figures")
