@@ -98,12 +98,9 @@ def train_autoencoder(
     psnr_db = peak_signal_to_noise(model, held_out_pictures, on)
     with tempfile.TemporaryDirectory(dir=state) as folder:
         model.save_pretrained(folder)
-        for name, target in (
-            ("diffusion_pytorch_model.safetensors", weights),
-            ("config.json", model_config),
-        ):
+        for target in map(Path, (weights, model_config)):
             with atomic_path(target) as temporary:
-                temporary.write_bytes((Path(folder) / name).read_bytes())
+                temporary.write_bytes(Path(folder, target.name).read_bytes())
     write_json(
         report,
         {
