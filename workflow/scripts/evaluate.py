@@ -74,7 +74,6 @@ def evaluate(
             metrics[f"{name}_std_over_sets"] = float(np.std([metrics[name], *others], ddof=1))
     probe = linear_probe(reference["pooled"], reference["labels"])
     is_right = recognized(probe, pooled, labels)
-    is_right = recognized(probe, pooled, labels)
     metrics["class_accuracy"] = float(is_right.mean())
     subsets = all_and_without(jackknife_groups(len(labels), evaluation["seed"], labels))
     resampled["class_accuracy"] = [float(is_right[kept].mean()) for kept in subsets]
