@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from slimdit.diffusion.loss_terms import TERMS
 from slimdit.evaluation.metric_names import OVER_SETS
 from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, STD_OVER_SEEDS, UNDEFINED
 from slimdit.reporting.differences import ONE_TRAINING, PARTS
@@ -14,8 +15,6 @@ from slimdit.reporting.paper_comparison import comparison, paper_markdown
 from slimdit.reporting.results import COSTS, FILES, StudyResults, over_seeds, read_study
 from slimdit.storage.files import read_json
 from slimdit.study.paper_values import PaperValues
-
-TERMS = ("loss", "mse", "vb", "distillation", "balance")
 
 
 def study_tables(
