@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT
+from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT, part_name
 from slimdit.reporting.results import StudyResults
 
 
@@ -37,7 +37,7 @@ def _metrics(study: StudyResults) -> Iterator[tuple[str, str]]:
 
 def _told(rows: pd.DataFrame, name: str) -> str:
     """Which rows differ from their parents beyond the noise."""
-    is_beyond, change = rows[f"{name}_significant"], rows[f"{name}_difference"]
+    is_beyond, change = (rows[part_name(name, part)] for part in ("significant", "difference"))
     told = {
         "worse in": rows.index[is_beyond.eq(True) & (change > 0)],
         "better in": rows.index[is_beyond.eq(True) & (change < 0)],
