@@ -24,15 +24,11 @@ def _concluded(study: StudyResults, kind: str, rows: pd.DataFrame) -> str:
             f"({_listed(rows.index)}): nothing, neither better nor worse. Each row and its parent "
             "were trained once, and another seed may reverse their order."
         )
-    found = [f"{heading} {_told(rows, name)}" for name, heading in _metrics(study)]
+    # Smaller values of both are better.
+    metrics = {"held_out_loss": "held-out loss", study.names.fd_column: study.names.fd_label}
+    found = [f"{heading} {_told(rows, name)}" for name, heading in metrics.items()]
     limit = "of another training" if kind == THIS_CHECKPOINT else "of other data or longer training"
     return f"({kind}): {'; '.join(found)}. It says nothing {limit}."
-
-
-def _metrics(study: StudyResults) -> Iterator[tuple[str, str]]:
-    """Names and labels of those that smaller values of are better."""
-    yield "held_out_loss", "held-out loss"
-    yield study.names.fd_column, study.names.fd_label
 
 
 def _told(rows: pd.DataFrame, name: str) -> str:
