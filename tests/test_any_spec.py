@@ -15,6 +15,7 @@ from valid_specs import ATTENTIONS, last_row, overlays, study_of
 
 from slimdit.data.latents import LatentBatches, LatentCache
 from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
+from slimdit.diffusion.loss_terms import TERMS
 from slimdit.models import ops
 from slimdit.models.build import build_model, compress, empty_model
 from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
@@ -23,7 +24,7 @@ from slimdit.profiling.cost import active_params, count_macs, total_params
 from slimdit.study.config_check import config_problems
 from slimdit.study.study import Study, identity
 from slimdit.training.loop import Run
-from slimdit.training.objective import TERMS, Hyperparameters, Objective
+from slimdit.training.objective import Hyperparameters, Objective
 
 CPU = torch.device("cpu")
 DYNAMIC = {"int8_dynamic", "fp8_dynamic"}

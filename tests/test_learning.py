@@ -11,11 +11,12 @@ from subjects import PHOTOS
 from slimdit.core.randomness import stream
 from slimdit.data.latents import MEAN, LatentBatches, LatentCache
 from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
+from slimdit.diffusion.loss_terms import TERMS
 from slimdit.models.build import build_model
 from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 from slimdit.study.study import identity
 from slimdit.training.loop import Run, fit
-from slimdit.training.objective import TERMS, Hyperparameters, Objective
+from slimdit.training.objective import Hyperparameters, Objective
 
 CPU = torch.device("cpu")
 SEED = 0

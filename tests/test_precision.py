@@ -6,6 +6,7 @@ from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 
 from slimdit.compute import precision
 from slimdit.compute.precision import autocast, chosen_dtype
+from slimdit.diffusion.image_sampler import decode_dtype
 from slimdit.models.build import build_model, compress
 from slimdit.models.component import store_weights
 from slimdit.models.mlp.moe import MixtureOfExperts
@@ -23,6 +24,13 @@ def test_auto_is_what_the_device_is_fast_at(monkeypatch, has_tiles, hidden_size)
     for device in (CPU, CUDA):
         assert chosen_dtype("float32", hidden_size, device) == torch.float32
         assert chosen_dtype("bfloat16", hidden_size, device) == torch.bfloat16
+
+
+def test_a_decoder_is_in_halves_on_cuda_unless_the_model_is_not():
+    for choice in ("auto", "bfloat16"):
+        assert decode_dtype(choice, CUDA) == torch.float16
+        assert decode_dtype(choice, CPU) == torch.float32
+    assert decode_dtype("float32", CUDA) == decode_dtype("float32", CPU) == torch.float32
 
 
 def test_all_models_of_a_study_of_the_paper_are_wide_enough():

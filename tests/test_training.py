@@ -15,13 +15,14 @@ from training_job import STEPS, TRAINING, start_slowly, teacher_checkpoint
 
 from slimdit.core.errors import InputError
 from slimdit.data.latents import LatentBatches, LatentCache
+from slimdit.diffusion.loss_terms import TERMS
 from slimdit.models.build import build_model
 from slimdit.models.checkpoint import load_variant
 from slimdit.storage.files import read_csv, read_json
 from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 from slimdit.study.study import identity
 from slimdit.training import loop
-from slimdit.training.objective import TERMS, Hyperparameters, Objective
+from slimdit.training.objective import Hyperparameters, Objective
 from train import train
 
 CPU = torch.device("cpu")

@@ -13,10 +13,11 @@ from sides import Side
 
 from slimdit.compute.precision import name_of
 from slimdit.data.latents import LatentBatches
+from slimdit.diffusion.loss_terms import TERMS
 from slimdit.profiling.cost import count_macs
 from slimdit.study.study import Study, identity
 from slimdit.training.loop import Run
-from slimdit.training.objective import TERMS, Hyperparameters, Objective
+from slimdit.training.objective import Hyperparameters, Objective
 
 PASSES = 3  # a forward pass, and the matrix multiplications of its two gradients
 

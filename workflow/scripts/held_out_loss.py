@@ -32,7 +32,7 @@ def held_out_loss(
     from slimdit.compute.devices import device
     from slimdit.compute.precision import chosen_dtype, name_of
     from slimdit.data.autoencoders import encode_dtype, load_autoencoder
-    from slimdit.evaluation.metrics.uncertainty import all_and_without, jackknife, jackknife_groups
+    from slimdit.evaluation.metrics.uncertainty import jackknife, jackknife_groups, resampled_mean
     from slimdit.jobs.provenance import conditions
     from slimdit.models.checkpoint import load_variant
     from slimdit.models.component import store_weights
@@ -59,8 +59,7 @@ def held_out_loss(
         encode_dtype(encode_precision, on),
         on,
     )
-    subsets = all_and_without(jackknife_groups(len(losses), groups_seed, labels))
-    means = [float(losses[kept].mean()) for kept in subsets]
+    means = resampled_mean(losses, jackknife_groups(len(losses), groups_seed, labels))
     files = [checkpoint, latents_manifest, reference, *filter(None, [weights])]
     write_json(
         loss,

@@ -31,6 +31,7 @@ def train(
     from slimdit.compute.process_group import Processes
     from slimdit.core.canonical import fingerprint
     from slimdit.data.latents import LatentBatches, LatentCache
+    from slimdit.diffusion.loss_terms import TERMS
     from slimdit.jobs.provenance import arithmetic, conditions, timed
     from slimdit.jobs.tensorboard import event_writer
     from slimdit.models.build import build_model
@@ -38,7 +39,7 @@ def train(
     from slimdit.storage.files import sha256_of, write_csv, write_json
     from slimdit.storage.resume_checkpoints import ResumeCheckpoints
     from slimdit.training.loop import Run, expert_load, final_terms, fit
-    from slimdit.training.objective import TERMS, Hyperparameters, Objective
+    from slimdit.training.objective import Hyperparameters, Objective
 
     started_s = time.monotonic()
     hyper = Hyperparameters(**training)

@@ -9,7 +9,12 @@ from slimdit.compute.devices import device, on_cuda
 from slimdit.compute.precision import name_of
 from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
-from slimdit.data.autoencoders import decode_images, load_autoencoder, weights_file
+from slimdit.data.autoencoders import (
+    decode_images,
+    encode_dtype,
+    load_autoencoder,
+    weights_file,
+)
 from slimdit.data.resumable_array import ResumableArray
 from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
 from slimdit.jobs.provenance import arithmetic
@@ -36,9 +41,7 @@ class ImageSampler:
         self.autoencoder = load_autoencoder(source, revision, on)
         if on_cuda(sampling["compile"], "on", on):
             self.autoencoder.decoder.compile(dynamic=True)
-        # bfloat16 has fewer digits than an image's eight bits.
-        is_half = on.type == "cuda" and self.latent_sampler.dtype != torch.float32
-        self.decoder_dtype = torch.float16 if is_half else torch.float32
+        self.decoder_dtype = decode_dtype(sampling["precision"], on)
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
             sampling["num_samples"], model.num_classes, sampling["labels"], sampling["seed"]
@@ -73,6 +76,12 @@ class ImageSampler:
         todo, started_s = len(rows) - array.done, time.monotonic()
         array.fill(make, self.batch_size, "sample", "image")
         return array, todo, time.monotonic() - started_s
+
+
+def decode_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Of the decoder, beside a model of this `sampling.precision`: the encoder's `auto`, since
+    bfloat16 has fewer digits than an image's eight bits."""
+    return encode_dtype("float32" if precision == "float32" else "auto", device)
 
 
 def check_same_autoencoder(weights, manifest):

@@ -21,6 +21,7 @@ from slimdit.data.autoencoders import (
     to_model_range,
 )
 from slimdit.data.latents import LatentBatches
+from slimdit.diffusion.image_sampler import decode_dtype
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.evaluation.features import build_extractor
 from slimdit.models.build import build_model, compress
@@ -65,14 +66,14 @@ def time_encode(study: Study, device) -> float:
 
 def time_decode(study: Study, device) -> float:
     autoencoder, options = made_up_autoencoder(study, device), study.config["autoencoder"]
-    side = study.latent_size
-    dtype = encode_dtype("auto", device)
+    side, sampling = study.latent_size, study.config["sampling"]
+    dtype = decode_dtype(sampling["precision"], device)
 
     def decode(size: int) -> np.ndarray:
         z = torch.zeros(size, options["latent_channels"], side, side, device=device)
         return decode_images(autoencoder, z, [0.0], [1.0], dtype)
 
-    return image_s(decode, study.config["sampling"]["batch_size"], device)
+    return image_s(decode, sampling["batch_size"], device)
 
 
 def time_train(study: Study, device, variant: str) -> float:

@@ -12,10 +12,9 @@ from slimdit.compute.precision import autocast, chosen_dtype
 from slimdit.compute.process_group import Processes
 from slimdit.core.randomness import stream
 from slimdit.data.latents import LatentBatches
+from slimdit.diffusion.loss_terms import TERMS
 from slimdit.diffusion.process import Diffusion
 from slimdit.models.dit import DiT
-
-TERMS = ("loss", "mse", "vb", "distillation", "balance")
 
 
 @dataclasses.dataclass(frozen=True)
