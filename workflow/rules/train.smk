@@ -30,6 +30,7 @@ rule train:
 
 rule compress:
     input:
+        unpack(calibration_latents),
         parent=checkpoint_of(lambda variant: STUDY.block(variant)["from"]),
     output:
         **output_of("compress"),
@@ -37,11 +38,11 @@ rule compress:
         log_of(STUDY, "compress"),
     wildcard_constraints:
         variant=one_of(STUDY.derived),
-    localrule: True
     conda:
         "../../envs/slimdit.yaml"
     threads: 1
     resources:
+        gpu=calibrates,
         mem_mb=4000,
     params:
         **run_params("compress"),

@@ -228,7 +228,10 @@ STEPS: dict[str, Step] = {
     ),
     "compress": Step(
         outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),
-        settings={"operations": lambda study, variant: study.block(variant)["apply"]},
+        settings={
+            "operations": lambda study, variant: study.block(variant)["apply"],
+            "num_timesteps": num_timesteps,
+        },
         components=of_models,
         rows=lambda study: study.derived,
         seeds=True,

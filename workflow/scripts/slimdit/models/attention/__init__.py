@@ -7,6 +7,7 @@ ATTENTION = Registry(
     __name__,
     {
         "full": "full.FullAttention",
+        "full_local": "full_local.FullLocalAttention",
         "shallow": "shallow.ShallowAttention",
         "mediated": "mediated.MediatedAttention",
         "focused": "focused.FocusedAttention",
