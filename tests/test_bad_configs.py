@@ -459,7 +459,10 @@ def test_what_yaml_is_told_to_be_written_is_a_number_to_yaml():
 
 def test_options_are_those_of_the_constructors():
     mediated, prune_heads = components("attention")["mediated"], components("compression")
-    assert mediated.schema["properties"] == {"num_mediators": {"type": "integer"}}
+    assert mediated.schema["properties"] == {
+        "num_mediators": {"type": "integer"},
+        "local": {"type": "boolean"},
+    }
     assert mediated.schema["required"] == ["num_mediators"]
     assert prune_heads["prune_heads"].schema["properties"] == {
         "keep_heads": {"type": "integer", "minimum": 1},

@@ -7,10 +7,10 @@ ATTENTION = Registry(
     __name__,
     {
         "full": "full.FullAttention",
-        "full_local": "full_local.FullLocalAttention",
         "shallow": "shallow.ShallowAttention",
         "mediated": "mediated.MediatedAttention",
         "focused": "focused.FocusedAttention",
+        "full_local": "full_local.FullLocalAttention",
     },
     given=("hidden_size", "num_heads"),
 )
