@@ -467,6 +467,8 @@ def test_options_are_those_of_the_constructors():
     assert prune_heads["prune_heads"].schema["properties"] == {
         "keep_heads": {"type": "integer", "minimum": 1},
         "mode": {"enum": ["structural", "masked"]},
+        "criterion": {"enum": ["norm", "random", "least_damage"]},
+        "seed": {"type": "integer", "minimum": 0},
     }
     assert default_of("compression", "prune_heads", "mode") == "structural"
 

@@ -22,7 +22,7 @@ BASE = {"backbone": "S", "patch_size": 2}
     [
         (
             BASE | {"backbone": "XL"},
-            r"variants\.new\.backbone: 'XL' is unknown; known: S, S-dense-shallow, XS",
+            r"variants\.new\.backbone: 'XL' is unknown; known: S, S-dense",
         ),
         ({"backbone": "S"}, r"variants\.new\.patch_size is missing"),
         ({"patch_size": 2}, r"variants\.new\.backbone is missing"),

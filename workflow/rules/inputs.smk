@@ -75,7 +75,8 @@ def calibration_latents(wildcards):
 def base_checkpoint(wildcards):
     """Of the variant that this one's latency is compared with, if there is one."""
     base = STUDY.parent(wildcards.variant)
-    return {"base_checkpoint": runs("checkpoint.safetensors", [base])[0]} if base else {}
+    weights = LAYOUT.run("checkpoint.safetensors", base, STUDY.seeds[0])
+    return {"base_checkpoint": weights} if base else {}
 
 
 def shards(wildcards):
@@ -84,9 +85,9 @@ def shards(wildcards):
         names = shard_names(STUDY, wildcards.variant, wildcards.seed, wanted)
     except InputError as error:
         raise WorkflowError(str(error)) from None
-    files = output_of("sample_shard")
+    jobs = [Job(STUDY, "sample_shard", wildcards.variant, wildcards.seed, part) for part in names]
     return {
-        name: [files[output].format(**wildcards, scatteritem=shard) for shard in names]
+        name: [job.outputs[output] for job in jobs]
         for name, output in (("shards", "images"), ("shard_reports", "report"))
-        if names
+        if jobs
     }

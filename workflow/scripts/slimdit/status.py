@@ -19,6 +19,7 @@ from slimdit.core.text import aligned, duration
 from slimdit.jobs.heartbeat import FAILED, NAME, RUNNING, TERMINATED, Heartbeat
 from slimdit.jobs.job_log import last_error
 from slimdit.storage.files import read_json
+from slimdit.storage.resume_checkpoints import states_in, step_of
 from slimdit.study.jobs import Job, jobs_of
 from slimdit.study.load import configured_study, run_command
 from slimdit.study.study import Study
@@ -84,11 +85,11 @@ def report(configfile: list[str]) -> Iterator[str]:
 
 def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
     """Each job's, and until it is done those of its parts that have begun."""
-    for job in map(watched, jobs_of(study)):
-        status = job_status(job, now_s)
+    for job in jobs_of(study):
+        status = job_status(watched(job), now_s)
         yield status
         if status.state != DONE:
-            parts = (job_status(part, now_s) for part in parts_begun(job))
+            parts = (job_status(watched(part), now_s) for part in job.parts_begun())
             yield from (part for part in parts if part.state != WAITING)
 
 
@@ -114,15 +115,6 @@ def watched(job: Job) -> WatchedJob:
         job.record and Path(job.record),
         is_training="training" in job.settings,
     )
-
-
-def parts_begun(job: WatchedJob) -> Iterator[WatchedJob]:
-    """The jobs that share its work, as far as each has a log."""
-    logs = job.log.parent.glob(f"{job.log.stem}-*-of-*.log")
-    for log in sorted(logs, key=lambda path: (len(path.name), path)):
-        part = log.stem.removeprefix(f"{job.log.stem}-")
-        outputs = (job.state / f"{part}.npy", job.state / f"{part}.json")
-        yield WatchedJob(f"{job.name}, part {part}", job.state / part, log, outputs, outputs[1])
 
 
 def job_status(job: WatchedJob, now_s: float) -> JobStatus:
@@ -174,9 +166,9 @@ def _done(job: WatchedJob) -> JobStatus:
 
 
 def _saved_step(state: Path) -> int:
-    """What a training goes on from: its states are named <key>-<step>-<checksum>."""
-    newest = max(state.glob("*-*-*.safetensors"), key=_modified_s, default=None)
-    return int(newest.name.split("-")[1]) if newest else 0
+    """What a training goes on from."""
+    newest = max(states_in(state), key=_modified_s, default=None)
+    return step_of(newest) if newest else 0
 
 
 def _is_dead(beat: Heartbeat) -> bool:

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from slimdit.core.errors import InputError
+from slimdit.core.text import shortened
 from slimdit.jobs.provenance import read_origin
 from slimdit.storage.files import sha256_of
 from slimdit.study.jobs import Job, jobs_of
 from slimdit.study.load import configured_study, run_command
 from slimdit.study.study import Study
-
-LONGEST_SHOWN = 60  # characters of a setting
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,8 +115,7 @@ def _flat(value, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _shown(value, before: str) -> str:
-    text = repr(value)
-    return before + (text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
+    return before + shortened(value)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from slimdit.plan.rates import Rates, measured, recorded
 from slimdit.plan.work import work_of
 from slimdit.storage.files import write_json
 from slimdit.study.load import configured_study, run_command
+from slimdit.study.steps import STEPS
 
 DEVICES = (1, 4, 8)
 DIGITS = 7  # of a commit
@@ -50,7 +51,8 @@ def plan(configfile: list[str], measurements: str | None, save: str | None) -> I
     if not todo:
         yield f"Study {study.name}: nothing to do, all of it is finished."
         return
-    rates = rates or measured(study, dict.fromkeys(unit for _, work in todo for unit in work.units))
+    units = {unit: STEPS[job.step].takes_cores for job, work in todo for unit in work.units}
+    rates = rates or measured(study, units)
     if save:
         write_json(save, asdict(rates))
     costs = [
@@ -63,7 +65,7 @@ def plan(configfile: list[str], measurements: str | None, save: str | None) -> I
             "steps or images": work.amount,
             "GB": sum(work.files.values()) / 1e9,
             "hours": (START_S + rates.seconds_of(study, work.units)) / 3600,
-            "takes_gpu": work.takes_gpu,
+            "takes_gpu": STEPS[job.step].takes_gpu,
         }
         for job, work in todo
     ]

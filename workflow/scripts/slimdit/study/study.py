@@ -98,6 +98,10 @@ class Study:
     def training(self, variant: str) -> dict:
         return self.config["training"] | self.block(variant).get("training", {})
 
+    def num_timesteps(self, variant: str) -> int:
+        """Of the training of the row's weights."""
+        return self.training(self.trained_ancestor(variant))["num_timesteps"]
+
     def sampling(self, variant: str) -> dict:
         return self.config["sampling"] | self.block(variant).get("sampling", {})
 

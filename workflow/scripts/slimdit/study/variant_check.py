@@ -64,10 +64,7 @@ def _training_problems(study: Study, variant: str) -> Iterator[str]:
         component = components(kind)[structure[kind]["name"]]
         yield from _limit_problems(component, structure[kind], sizes, f"{where}.{kind}")
     if teacher := study.teacher(variant):
-        own, its = (
-            study.training(study.trained_ancestor(name))["num_timesteps"]
-            for name in (variant, teacher)
-        )
+        own, its = map(study.num_timesteps, (variant, teacher))
         if own != its:
             yield (
                 f"{where}.distill.teacher {teacher} was trained with {its} timesteps and its "
