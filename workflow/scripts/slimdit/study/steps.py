@@ -316,8 +316,8 @@ STEPS: dict[str, Step] = {
         settings={
             "base": Study.parent,
             "measurement": lambda study, _: {
-                key: value
-                for key, value in study.config["speed"].items()
+                key: each
+                for key, each in study.config["speed"].items()
                 if key != "table_batch_size"
             },
         },
