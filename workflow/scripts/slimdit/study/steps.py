@@ -316,9 +316,7 @@ STEPS: dict[str, Step] = {
         settings={
             "base": Study.parent,
             "measurement": lambda study, _: {
-                key: each
-                for key, each in study.config["speed"].items()
-                if key != "table_batch_size"
+                key: own for key, own in study.config["speed"].items() if key != "table_batch_size"
             },
         },
         components=lambda study, variant: of_models(study, variant, study.parent(variant)),
