@@ -59,6 +59,19 @@ def teacher_checkpoint(wildcards):
     return {"teacher": checkpoint_of(STUDY.teacher)(wildcards)} if has_teacher else {}
 
 
+def calibrates(wildcards):
+    return int(STUDY.calibrates(wildcards.variant))
+
+
+def calibration_latents(wildcards):
+    """Training latents, where the row's compressions measure the loss on them."""
+    if not calibrates(wildcards):
+        return {}
+    # What the array holds is in its manifest, by digest.
+    files = output_of("encode_latents")
+    return {"latents": ancient(files["latents"]), "latents_manifest": files["manifest"]}
+
+
 def base_checkpoint(wildcards):
     """Of the variant that this one's latency is compared with, if there is one."""
     base = STUDY.parent(wildcards.variant)

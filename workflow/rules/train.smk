@@ -29,6 +29,7 @@ rule train:
 
 rule compress:
     input:
+        unpack(calibration_latents),
         parent=checkpoint_of(lambda variant: STUDY.block(variant)["from"]),
     output:
         **output_of("compress"),
@@ -36,12 +37,12 @@ rule compress:
         log_of("compress"),
     wildcard_constraints:
         variant=one_of(STUDY.derived),
-    localrule: True
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("compress")
     resources:
         **resources_of("compress", mem_mb=4000),
+        gpu=calibrates,
     params:
         **run_params("compress"),
     message:

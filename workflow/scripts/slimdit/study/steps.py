@@ -239,7 +239,10 @@ STEPS: dict[str, Step] = {
     ),
     "compress": Step(
         outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),
-        settings={"operations": lambda study, variant: study.block(variant)["apply"]},
+        settings={
+            "operations": lambda study, variant: study.block(variant)["apply"],
+            "num_timesteps": Study.num_timesteps,
+        },
         components=of_models,
         rows=lambda study: study.derived,
         seeds=True,
@@ -313,9 +316,7 @@ STEPS: dict[str, Step] = {
         settings={
             "base": Study.parent,
             "measurement": lambda study, _: {
-                key: value
-                for key, value in study.config["speed"].items()
-                if key != "table_batch_size"
+                key: own for key, own in study.config["speed"].items() if key != "table_batch_size"
             },
         },
         components=lambda study, variant: of_models(study, variant, study.parent(variant)),
