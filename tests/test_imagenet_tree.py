@@ -15,6 +15,7 @@ from slimdit.data import resumable_array as resumable
 from slimdit.data.autoencoders import encode_moments, load_autoencoder, to_model_range
 from slimdit.data.class_names import SYNSETS
 from slimdit.data.draw import draw_classes
+from slimdit.data.latents import LatentCache
 from slimdit.data.sources import image_source
 from slimdit.data.subset import read_image
 from slimdit.storage.files import read_csv, read_json
@@ -136,6 +137,7 @@ def encode(root, subset, autoencoder, out, normalize="config"):
     encode_latents(
         subset,
         out / "latents.npy",
+        out / "held_out_latents.npy",
         out / "latents.json",
         str(root),
         SIZE,
@@ -169,11 +171,15 @@ def test_odd_files_are_images_or_named_as_bad(tree, subset):
     assert {read_image(row, tree, SIZE).shape for row in rows} == {(SIZE, SIZE, 3)}
 
 
-def test_both_flips_are_encoded(tree, subset, autoencoder, tmp_path):
-    latents, manifest = encode(tree, subset, autoencoder, tmp_path)
-    rows = [row for row in read_csv(subset) if row["split"] == "train"]
+@pytest.mark.parametrize(
+    ("split", "name"), [("train", "latents.npy"), ("held_out", "held_out_latents.npy")]
+)
+def test_both_flips_are_encoded(tree, subset, autoencoder, tmp_path, split, name):
+    _, manifest = encode(tree, subset, autoencoder, tmp_path)
+    latents = LatentCache(tmp_path / name, tmp_path / "latents.json", split).moments
+    rows = [row for row in read_csv(subset) if row["split"] == split]
     assert latents.shape == (len(rows), 2, 2, CHANNELS, SIZE // FACTOR, SIZE // FACTOR)
-    assert manifest["labels"] == [int(row["label"]) for row in rows]
+    assert manifest["splits"][split]["labels"] == [int(row["label"]) for row in rows]
     images = np.stack([read_image(row, tree, SIZE) for row in rows])
     model = load_autoencoder(autoencoder, None, torch.device("cpu"))
     for flip, pictures in enumerate((images, images[:, :, ::-1].copy())):
@@ -191,8 +197,9 @@ def test_the_manifest_says_names_precision_and_scale(tree, subset, autoencoder, 
     assert manifest["scale"] == [1.0 if is_tiny else 0.18215] * CHANNELS
 
 
+@pytest.mark.parametrize("num_done", [128, 256])  # of 200 held-out images, of others
 def test_killed_in_the_middle_it_gives_the_same_bytes(
-    tree, subset, autoencoder, tmp_path, monkeypatch
+    tree, subset, autoencoder, tmp_path, monkeypatch, num_done
 ):
     (tmp_path / "unbroken").mkdir()
     (tmp_path / "broken").mkdir()
@@ -201,14 +208,14 @@ def test_killed_in_the_middle_it_gives_the_same_bytes(
 
     def dying_update(self, count=1, **shown):
         update(self, count, **shown)
-        if self.done == 128:
+        if self.done == num_done:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(resumable.Progress, "update", dying_update)
         encode(tree, subset, autoencoder, tmp_path / "broken", "measured")
     encode(tree, subset, autoencoder, tmp_path / "broken", "measured")
-    for name in ("latents.npy", "latents.json"):
+    for name in ("latents.npy", "held_out_latents.npy", "latents.json"):
         contents = [(tmp_path / run / name).read_bytes() for run in ("unbroken", "broken")]
         assert contents[0] == contents[1]
 

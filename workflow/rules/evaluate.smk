@@ -52,10 +52,10 @@ rule sample:
 
 rule held_out_loss:
     input:
-        unpack(trained_autoencoder),
         checkpoint=LAYOUT.run("checkpoint.safetensors"),
+        # What the array holds is in its manifest, by digest.
+        held_out_latents=ancient(LAYOUT.data("held_out_latents.npy")),
         latents_manifest=LAYOUT.data("latents.json"),
-        reference=LAYOUT.data("reference.npz"),
     output:
         **output_of("held_out_loss"),
     log:

@@ -178,7 +178,12 @@ STEPS: dict[str, Step] = {
         needed=lambda study: bool(study.config["autoencoder"]["train"]),
     ),
     "encode_latents": Step(
-        outputs=files(Layout.data, latents="latents.npy", manifest="latents.json"),
+        outputs=files(
+            Layout.data,
+            latents="latents.npy",
+            held_out_latents="held_out_latents.npy",
+            manifest="latents.json",
+        ),
         settings={
             **IMAGES,
             **of_autoencoder("latent_channels", "downsample_factor", "source", "revision"),
@@ -186,6 +191,16 @@ STEPS: dict[str, Step] = {
         },
         state="latents",
         record="manifest",
+    ),
+    "reconstruct": Step(
+        outputs=files(Layout.data, reconstructions="reconstructions.npz"),
+        settings={
+            "memorization_per_class": config_value("evaluation", "memorization_per_class"),
+            **of_autoencoder("source", "revision"),
+            **{key: config_value("sampling", key) for key in ("precision", "batch_size")},
+        },
+        state="reconstructions",
+        record="reconstructions",
     ),
     "fetch_inception_graph": Step(
         outputs=lambda study: {"graph": study.evaluation["extractor"]["graph"]},
@@ -199,8 +214,7 @@ STEPS: dict[str, Step] = {
         settings={
             **IMAGES,
             "evaluation": lambda study, _: {
-                key: study.evaluation[key]
-                for key in ("extractor", "batch_size", "memorization_per_class")
+                key: study.evaluation[key] for key in ("extractor", "batch_size")
             },
         },
         components=of_extractor,
@@ -242,7 +256,6 @@ STEPS: dict[str, Step] = {
             "batch_size": config_value("evaluation", "batch_size"),
             "precision": lambda study, variant: study.sampling(variant)["precision"],
             "groups_seed": config_value("evaluation", "seed"),
-            **of_autoencoder("source", "revision", "encode_precision"),
         },
         components=of_models,
         rows=every_row,
