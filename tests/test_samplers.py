@@ -141,6 +141,20 @@ def test_compiled_step_is_one_graph_and_samples_the_same_images(model, options):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
+@pytest.mark.parametrize(
+    ("device", "batch_size", "expected"),
+    [("cpu", 1, None), ("cuda", 32, "reduce-overhead"), ("cuda", 33, None)],
+)
+def test_steps_of_small_batches_on_cuda_are_graphs_of_kernels(
+    model, monkeypatch, device, batch_size, expected
+):
+    modes = []
+    monkeypatch.setattr(torch, "compile", lambda step, mode, **options: modes.append(mode))
+    sampler = LatentSampler(model, SAMPLING | {"batch_size": batch_size}, T, CPU)
+    sampler.device = torch.device(device)
+    assert sampler.compiled_step and modes == [expected]
+
+
 def test_bfloat16_samples_nearly_the_same_images_in_float32(model):
     indices, labels = np.arange(2), np.array([0, 2])
     exact = LatentSampler(model, SAMPLING, T, CPU).latents(indices, labels)

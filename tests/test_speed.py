@@ -286,17 +286,17 @@ def test_compiled_models_have_graphs_of_their_own_which_end_with_the_context(
 
 
 @pytest.mark.parametrize(
-    ("is_cuda", "batch_size", "expected"),
+    ("device", "batch_size", "expected"),
     [
-        (False, 1, "default"),
-        (True, 8, "reduce-overhead"),
-        (True, 64, "max-autotune-no-cudagraphs"),
+        ("cpu", 1, "default"),
+        ("cuda", 32, "reduce-overhead"),
+        ("cuda", 33, "max-autotune-no-cudagraphs"),
     ],
 )
 def test_small_batches_on_cuda_are_graphs_of_kernels(
-    structure, monkeypatch, is_cuda, batch_size, expected
+    structure, monkeypatch, device, batch_size, expected
 ):
-    monkeypatch.setattr("slimdit.profiling.latency._is_cuda", lambda model: is_cuda)
+    monkeypatch.setattr("slimdit.profiling.latency._device", lambda model: torch.device(device))
     monkeypatch.setattr("slimdit.profiling.latency._compiled", Counting())
     with compiled(build_model(structure), batch_size) as (_, mode):
         assert mode == expected

@@ -8,12 +8,7 @@ import numpy as np
 from slimdit.core.errors import InputError
 from slimdit.evaluation.features import build_extractor
 from slimdit.evaluation.metrics.probe import linear_probe, recognized
-from slimdit.evaluation.metrics.uncertainty import (
-    all_and_without,
-    jackknife,
-    jackknife_error,
-    jackknife_groups,
-)
+from slimdit.evaluation.metrics.uncertainty import jackknife, jackknife_error
 from slimdit.evaluation.quality import MEASURES, distances_of
 from slimdit.evaluation.quality import quality as measure
 from slimdit.evaluation.study_files import read_reference, read_samples
@@ -58,12 +53,14 @@ def evaluate(
 
     made_features = features_of(images, 0)
     pooled = made_features["pooled"]
+    probe = linear_probe(reference["pooled"], reference["labels"])
     metrics, resampled = measure(
         reference,
         {
             **made_features,
             "labels": labels,
             "probabilities": extractor.class_probabilities(pooled),
+            "recognized": recognized(probe, pooled, labels),
         },
         **{key: evaluation[key] for key in MEASURES},
     )
@@ -72,12 +69,6 @@ def evaluate(
         distances = distances_of(of_other_sets, reference)
         for name, others in distances.items():
             metrics[f"{name}_std_over_sets"] = float(np.std([metrics[name], *others], ddof=1))
-    probe = linear_probe(reference["pooled"], reference["labels"])
-    is_right = recognized(probe, pooled, labels)
-    is_right = recognized(probe, pooled, labels)
-    metrics["class_accuracy"] = float(is_right.mean())
-    subsets = all_and_without(jackknife_groups(len(labels), evaluation["seed"], labels))
-    resampled["class_accuracy"] = [float(is_right[kept].mean()) for kept in subsets]
     drawn_from = [made["sampling"][key] for key in ("seed", "labels")]
     jackknives = {name: jackknife(values, drawn_from) for name, values in resampled.items()}
     jackknives["held_out_loss"] = of_loss = read_json(loss)["held_out_loss"]

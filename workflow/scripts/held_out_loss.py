@@ -25,7 +25,7 @@ def held_out_loss(
     from slimdit.compute.devices import device
     from slimdit.compute.precision import chosen_dtype, name_of
     from slimdit.data.latents import LatentCache
-    from slimdit.evaluation.metrics.uncertainty import all_and_without, jackknife, jackknife_groups
+    from slimdit.evaluation.metrics.uncertainty import jackknife, jackknife_groups, resampled_mean
     from slimdit.jobs.provenance import conditions
     from slimdit.models.checkpoint import load_variant
     from slimdit.models.component import store_weights
@@ -39,8 +39,7 @@ def held_out_loss(
     store_weights(model, dtype)
     cache = LatentCache(held_out_latents, latents_manifest, "held_out")
     losses = held_out_losses(model, cache, num_draws, num_timesteps, batch_size, dtype, on)
-    subsets = all_and_without(jackknife_groups(len(losses), groups_seed, cache.labels))
-    means = [float(losses[kept].mean()) for kept in subsets]
+    means = resampled_mean(losses, jackknife_groups(len(losses), groups_seed, cache.labels))
     files = (checkpoint, held_out_latents, latents_manifest)
     write_json(
         loss,

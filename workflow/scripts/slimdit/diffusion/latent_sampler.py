@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from slimdit.compute.devices import on_cuda, to_device
+from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
 from slimdit.compute.precision import autocast, chosen_dtype
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
@@ -14,8 +15,6 @@ from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.samplers import SAMPLERS
 from slimdit.models.component import store_weights
 from slimdit.models.dit import DiT
-
-LARGEST_GRAPH = 32  # images of a batch whose kernels are too short to be launched one by one
 
 
 def labels_for(num_samples: int, num_classes: int, mode: str, seed: int) -> np.ndarray:
@@ -102,8 +101,7 @@ class LatentSampler:
     @functools.cached_property
     def compiled_step(self):
         """`step` compiled as one graph; for few images on CUDA its kernels are a graph too."""
-        is_captured = self.device.type == "cuda" and self.batch_size <= LARGEST_GRAPH
-        mode = "reduce-overhead" if is_captured else None
+        mode = GRAPHED if is_graphed(self.batch_size, self.device) else None
         step = torch.compile(self.step, fullgraph=True, dynamic=False, mode=mode)
         # What a graph of kernels returns is overwritten by its next run.
         return lambda *inputs: tuple(output.clone() for output in step(*inputs))

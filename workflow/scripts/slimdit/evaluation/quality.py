@@ -12,6 +12,7 @@ from slimdit.evaluation.metrics.uncertainty import (
     extrapolated_frechet_distance,
     jackknife_error,
     jackknife_groups,
+    resampled_mean,
 )
 
 DISTANCES = {"fd": "pooled", "sfd": "spatial"}  # Fréchet distances by the features they are of
@@ -27,11 +28,13 @@ def quality(
     score_split_size: int,
     seed: int,
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """The metrics by name; those whose arrays are not given are left out. Of `fd`, `sfd` and `kid`
-    also the values of all samples at once, then without each group that `jackknife_groups` gives.
+    """The metrics by name; those whose arrays are not given are left out. Of `fd`, `sfd`, `kid` and
+    `class_accuracy` also the values of all samples at once, then without each group that
+    `jackknife_groups` gives.
 
     Both sets: `pooled` (N, D), `spatial` (N, S), and perhaps `labels` (N,), which stratify the
-    halves and groups of the uncertainty. samples: perhaps `probabilities` (N, classes).
+    halves and groups of the uncertainty. samples: perhaps `probabilities` (N, classes), and whether
+    each is `recognized` (N,) as what it was asked to be.
     reference: perhaps `train_pooled` and `held_out_pooled`, between which copies are told from
     new images. `fd` is of pooled features, `sfd` of spatial ones; each also
     `_float32_mean` as OpenAI's evaluator rounds it, `_corrected` for the number of images, and
@@ -65,6 +68,9 @@ def quality(
             "classifier_score_std": score.std,
             "classifier_score_corrected": score.corrected,
         }
+    if "recognized" in samples:
+        resampled["class_accuracy"] = resampled_mean(samples["recognized"], groups)
+        metrics["class_accuracy"] = resampled["class_accuracy"][0]
     if "train_pooled" in reference:
         copies = memorization(reference["train_pooled"], made, reference["held_out_pooled"])
         metrics |= copies._asdict()

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from slimdit.compute.devices import cxx_compiler
+from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
 from slimdit.compute.precision import autocast
 from slimdit.core.randomness import stream
 from slimdit.models.dit import DiT, DiTBlock
 
-LARGEST_GRAPH = 8  # images of a batch whose kernels are too short to be launched one by one
-# Modes of torch.compile.
-GRAPHED = "reduce-overhead"
+# Modes of torch.compile, where the kernels are no graph.
 AUTOTUNED = "max-autotune-no-cudagraphs"
 DEFAULT = "default"
 
@@ -120,7 +119,7 @@ def compiled(model: DiT, batch_size: int) -> Iterator[tuple[Callable, str]]:
     Its graphs are its own: what else is compiled at the same time does not change them.
     """
     try:
-        if _is_cuda(model) and batch_size <= LARGEST_GRAPH:
+        if is_graphed(batch_size, _device(model)):
             whole = _compiled(model, GRAPHED)
             yield functools.partial(_in_new_step, whole), GRAPHED
         else:
@@ -138,7 +137,7 @@ def compile_blocks(model: DiT) -> str:
     The rest is a few small layers; compiling them too takes several times as long. On CUDA with
     autotuned kernels, on a CPU with Inductor's defaults.
     """
-    mode = AUTOTUNED if _is_cuda(model) else DEFAULT
+    mode = AUTOTUNED if _device(model).type == "cuda" else DEFAULT
     forward_of = _compiled(DiTBlock.forward, mode)
     for block in model.blocks:
         block.forward = functools.partial(forward_of, block)
@@ -157,8 +156,8 @@ def _in_new_step(graph: Callable, *inputs: torch.Tensor):
     return graph(*inputs)
 
 
-def _is_cuda(model: DiT) -> bool:
-    return next(model.parameters()).is_cuda
+def _device(model: DiT) -> torch.device:
+    return next(model.parameters()).device
 
 
 def cannot_compile(device: torch.device) -> str | None:

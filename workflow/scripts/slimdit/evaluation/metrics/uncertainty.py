@@ -47,6 +47,11 @@ def all_and_without(groups: np.ndarray) -> list:
     return [slice(None), *(groups != group for group in range(groups.max() + 1))]
 
 
+def resampled_mean(values: np.ndarray, groups: np.ndarray) -> list[float]:
+    """The mean of values (N,), then without each of the groups (N,)."""
+    return [float(values[kept].mean()) for kept in all_and_without(groups)]
+
+
 def jackknife(values: list[float], drawn_from: list) -> dict:
     """What a result says of the spread of a statistic, from its values by `all_and_without`.
 
