@@ -99,6 +99,27 @@ rule evaluate:
         "../scripts/evaluate.py"
 
 
+rule evaluate_reference:
+    input:
+        unpack(extractor_graph),
+        reference_features=LAYOUT.data("reference-features.npz"),
+    output:
+        **output_of("evaluate_reference"),
+    log:
+        log_of(STUDY, "evaluate_reference"),
+    conda:
+        EXTRACTOR_ENV
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        **params_of("evaluate_reference"),
+    message:
+        "Evaluating real images, and real images through the autoencoder"
+    script:
+        "../scripts/evaluate_reference.py"
+
+
 rule count_cost:
     output:
         **output_of("count_cost"),

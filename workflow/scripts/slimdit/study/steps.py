@@ -221,6 +221,15 @@ STEPS: dict[str, Step] = {
         state="reference",
         record="features",
     ),
+    "evaluate_reference": Step(
+        outputs=files(Layout.data, quality="reference_quality.json"),
+        settings={
+            "evaluation": evaluation,
+            "num_samples": config_value("sampling", "num_samples"),
+        },
+        components=of_extractor,
+        record="quality",
+    ),
     "train": Step(
         outputs=files(
             Layout.run,
