@@ -15,6 +15,7 @@ from slimdit.reporting.differences import (
 )
 
 NUM_GROUPS = 20
+FD = {"fd": "fd"}
 SAMPLE_SD, SEED_SD = 1.0, 5.0  # of a distance over other samples, and over trainings
 STUDIES = 400
 
@@ -40,7 +41,7 @@ def test_a_row_of_its_parents_weights_is_compared_by_pairs_of_samples():
     random = stream(0, "pairs")
     shared, own = groups_of(random, 9.0), groups_of(random, 0.5)
     runs = [run("base", 30.0, 30 + shared), run("Q", 32.0, 32 + shared + own)]
-    found = differences(runs, rows("Q", derived=True), ["fd"]).loc["Q"]
+    found = differences(runs, rows("Q", derived=True), FD).loc["Q"]
     error = jackknife_error(own)
     assert (found["compared"], found["fd_difference"]) == (THIS_CHECKPOINT, 2.0)
     assert found["fd_high"] - found["fd_low"] == pytest.approx(2 * 2.0930241 * error)
@@ -51,7 +52,7 @@ def test_samples_of_other_noise_are_no_pairs():
     random = stream(0, "pairs")
     shared, own = groups_of(random, 9.0), groups_of(random, 0.5)
     other = run("Q", 32.0, 32 + shared + own, drawn_from=(1, "balanced"))
-    found = differences([run("base", 30.0, shared), other], rows("Q", derived=True), ["fd"])
+    found = differences([run("base", 30.0, shared), other], rows("Q", derived=True), FD)
     error = np.hypot(jackknife_error(shared), jackknife_error(shared + own))
     width = found.loc["Q", "fd_high"] - found.loc["Q", "fd_low"]
     assert width == pytest.approx(2 * 2.0930241 * error)
@@ -64,7 +65,7 @@ def test_checkpoints_of_several_seeds_share_their_noise():
     own = [common + groups_of(random, 0.1) for _ in range(2)]
     runs = [run("base", 10.0 * seed, [10.0 * seed] * NUM_GROUPS, seed) for seed in (0, 1)]
     runs += [run("Q", 10.0 * seed + 1 + seed, 10.0 * seed + own[seed], seed) for seed in (0, 1)]
-    found = differences(runs, rows("Q", derived=True), ["fd"]).loc["Q"]
+    found = differences(runs, rows("Q", derived=True), FD).loc["Q"]
     assert found["fd_difference"] == 1.5
     error = jackknife_error(np.mean(own, axis=0))
     assert error > 0.9 * jackknife_error(common)
@@ -73,7 +74,7 @@ def test_checkpoints_of_several_seeds_share_their_noise():
 
 def test_what_a_file_does_not_say_is_not_known():
     older = run("base", 30.0) | {"jackknife": {}}
-    found = differences([older, run("Q", 32.0)], rows("Q", derived=True), ["fd"]).loc["Q"]
+    found = differences([older, run("Q", 32.0)], rows("Q", derived=True), FD).loc["Q"]
     assert found["compared"] == THIS_CHECKPOINT
     assert found.filter(like="fd_").isna().all()
 
@@ -81,7 +82,7 @@ def test_what_a_file_does_not_say_is_not_known():
 def test_a_trained_row_is_compared_by_pairs_of_trainings():
     runs = [run("base", value, seed=seed) for seed, value in enumerate((680.4, 665.5, 643.6))]
     runs += [run("shallow", value, seed=seed) for seed, value in enumerate((641.6, 685.6, 666.5))]
-    found = differences(runs, rows("shallow"), ["fd"]).loc["shallow"]
+    found = differences(runs, rows("shallow"), FD).loc["shallow"]
     assert found["compared"] == OVER_SEEDS
     assert found["fd_difference"] == pytest.approx(1.4)
     assert (found["fd_low"], found["fd_high"]) == pytest.approx((-85.1, 87.9), abs=0.1)
@@ -89,20 +90,20 @@ def test_a_trained_row_is_compared_by_pairs_of_trainings():
 
 
 def test_one_training_each_tells_nothing():
-    found = differences([run("base", 680.4), run("shallow", 641.6)], rows("shallow"), ["fd"])
+    found = differences([run("base", 680.4), run("shallow", 641.6)], rows("shallow"), FD)
     assert found.loc["shallow", "compared"] == ONE_TRAINING
     assert found.filter(like="fd_").isna().all(axis=None)
 
 
 def test_only_trainings_of_the_same_seed_are_pairs():
     runs = [run("base", 1.0, seed=0), run("base", 2.0, seed=1), run("shallow", 3.0, seed=1)]
-    assert differences(runs, rows("shallow"), ["fd"]).loc["shallow", "compared"] == ONE_TRAINING
-    assert differences(runs[:1] + runs[2:], rows("shallow"), ["fd"]).empty
+    assert differences(runs, rows("shallow"), FD).loc["shallow", "compared"] == ONE_TRAINING
+    assert differences(runs[:1] + runs[2:], rows("shallow"), FD).empty
 
 
 def test_the_same_samples_differ_by_nothing():
     runs = [run("base", 5.0), run("Q", 5.0)]
-    found = differences(runs, rows("Q", derived=True), ["fd"]).loc["Q"]
+    found = differences(runs, rows("Q", derived=True), FD).loc["Q"]
     assert (found["fd_difference"], found["fd_p"], found["fd_significant"]) == (0.0, 1.0, False)
 
 
@@ -126,7 +127,7 @@ def marked(num_seeds, num_rows=6, effect=0.0, derived=False):
                 value = 100 + random.normal(scale=np.hypot(sample_sd, seed_sd))
                 value += effect * (name == "row-0")
                 runs.append(run(name, value, left_out, seed))
-        found = differences(runs, rows(*names, derived=derived), ["fd"])
+        found = differences(runs, rows(*names, derived=derived), FD)
         of = found["fd_significant"] if not effect else found.loc[["row-0"], "fd_significant"]
         count += any(each is True for each in of)
     return count / STUDIES
@@ -156,7 +157,7 @@ def test_a_metric_in_steps_marks_no_more(num_seeds):
             for seed in range(num_seeds)
             for name in ("base", *names)
         ]
-        count += differences(runs, rows(*names), ["fd"])["fd_significant"].eq(True).any()
+        count += differences(runs, rows(*names), FD)["fd_significant"].eq(True).any()
     assert count / STUDIES <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / STUDIES)
 
 

@@ -12,6 +12,7 @@ from slimdit.models import ops
 from slimdit.models.checkpoint import flat_tensors, is_plain
 from slimdit.models.component import Component
 from slimdit.models.dit import DiT
+from slimdit.profiling.latency import random_inputs
 
 
 def total_params(model: nn.Module) -> int:
@@ -38,12 +39,7 @@ def count_macs(model: DiT) -> int:
     softmax and GELU), of the plain form of fused operators, which it does not see. Bits do not
     count: a quantized multiplication is one.
     """
-    side, parameter = model.input_size, next(model.parameters())
-    inputs = (
-        torch.zeros(1, model.in_channels, side, side, device=parameter.device),
-        torch.zeros(1, dtype=torch.long, device=parameter.device),
-        torch.zeros(1, dtype=torch.long, device=parameter.device),
-    )
+    inputs = random_inputs(model, 1, next(model.parameters()).device)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     analysis = FlopCountAnalysis(_OutputOnly(model.eval()), inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

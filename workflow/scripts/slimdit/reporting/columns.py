@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 
 from slimdit.evaluation.metric_names import MetricNames
-from slimdit.reporting.differences import OVER_SEEDS, PARTS, THIS_CHECKPOINT
+from slimdit.reporting.differences import OVER_SEEDS, PARTS, THIS_CHECKPOINT, part_name
 
 MODES = ("eager", "compiled")
 QUARTILES = ("", "_q25", "_q75")  # after the name of a median
@@ -45,13 +45,13 @@ class Column:
     paper: name of the paper's column.
     changes: whether the change against the parent is given, in percent.
     differs: whether its difference from the parent's value is, with a mark of what it tells.
-    significant: name of the column that is false where the change is within the noise.
     needs_parent: whether a row without a parent cannot have a value.
+    needs_seeds: whether a row that was trained once, on its own, cannot have one either.
     beside: name of the column that is printed in square brackets where its value differs.
     part: of the Markdown file, QUALITY, RECONSTRUCTED or SPEED; empty for its first table.
 
     Where the DataFrame has the columns <name>_std_over_seeds or <name>_q25 and <name>_q75, they
-    are printed with the value.
+    are printed with the value; <name>_significant is false where a change is within the noise.
     """
 
     name: str
@@ -61,8 +61,8 @@ class Column:
     paper: str | None = None
     changes: bool = False
     differs: bool = False
-    significant: str | None = None
     needs_parent: bool = False
+    needs_seeds: bool = False
     beside: str | None = None
     part: str = ""
 
@@ -115,7 +115,7 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         *quality.values(),
         Column("compared", needs_parent=True),
         *(
-            Column(f"{column.name}_{part}", needs_parent=True)
+            Column(part_name(column.name, part), needs_parent=True, needs_seeds=True)
             for column in printed
             if column.differs
             for part in PARTS
@@ -147,11 +147,10 @@ def _time_columns(mode: str, paper: str | None) -> list[Column]:
 
 def _over_base_columns(mode: str) -> list[Column]:
     name, heading = f"{OVER_BASE}_{mode}", f"Latency / parent's, {mode}"
-    noise, part = f"{name}_significant", SPEED if mode == "eager" else ""
+    others = (*(f"{name}{part}" for part in QUARTILES[1:]), part_name(name, "significant"))
     return [
-        Column(name, heading, LOWER, significant=noise, needs_parent=True, part=part),
-        *(Column(f"{name}{part}", needs_parent=True) for part in QUARTILES[1:]),
-        Column(noise, needs_parent=True),
+        Column(name, heading, LOWER, needs_parent=True, part=SPEED if mode == "eager" else ""),
+        *(Column(other, needs_parent=True) for other in others),
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT
+from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT, part_name
 from slimdit.reporting.results import StudyResults
 
 
@@ -24,20 +24,16 @@ def _concluded(study: StudyResults, kind: str, rows: pd.DataFrame) -> str:
             f"({_listed(rows.index)}): nothing, neither better nor worse. Each row and its parent "
             "were trained once, and another seed may reverse their order."
         )
-    found = [f"{heading} {_told(rows, name)}" for name, heading in _metrics(study)]
+    # Smaller values of both are better.
+    metrics = {"held_out_loss": "held-out loss", study.names.fd_column: study.names.fd_label}
+    found = [f"{heading} {_told(rows, name)}" for name, heading in metrics.items()]
     limit = "of another training" if kind == THIS_CHECKPOINT else "of other data or longer training"
     return f"({kind}): {'; '.join(found)}. It says nothing {limit}."
 
 
-def _metrics(study: StudyResults) -> Iterator[tuple[str, str]]:
-    """Names and labels of those that smaller values of are better."""
-    yield "held_out_loss", "held-out loss"
-    yield study.names.fd_column, study.names.fd_label
-
-
 def _told(rows: pd.DataFrame, name: str) -> str:
     """Which rows differ from their parents beyond the noise."""
-    is_beyond, change = rows[f"{name}_significant"], rows[f"{name}_difference"]
+    is_beyond, change = (rows[part_name(name, part)] for part in ("significant", "difference"))
     told = {
         "worse in": rows.index[is_beyond.eq(True) & (change > 0)],
         "better in": rows.index[is_beyond.eq(True) & (change < 0)],

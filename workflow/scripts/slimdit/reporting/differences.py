@@ -5,7 +5,7 @@ checkpoint: what varies is the samples. A row that is trained on its own is comp
 each of its trainings with the parent's of the same seed: what varies is the training, far more.
 """
 
-from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,17 +21,23 @@ UNKNOWN = {"whole": np.nan, "left_out": [], "drawn_from": None}  # of a file tha
 PARTS = ("difference", "low", "high", "p", "significant")
 
 
-def differences(quality: list[dict], about: pd.DataFrame, metrics: Iterable[str]) -> pd.DataFrame:
-    """One row for each variant whose parent was evaluated too: `compared`, the kind, and of each
-    metric <metric>_<part> for the PARTS.
+def part_name(column: str, part: str) -> str:
+    """The column of one of the PARTS of a difference."""
+    return f"{column}_{part}"
+
+
+def differences(quality: list[dict], about: pd.DataFrame, metrics: dict[str, str]) -> pd.DataFrame:
+    """One row for each variant whose parent was evaluated too: `compared`, the kind, and the PARTS
+    of each metric.
 
     quality: contents of quality.json files. about: by variant its parent and `derived_from`.
+    metrics: columns of the table to their metrics' names in quality.json.
     difference: the row's value less its parent's; low, high: its 95 % interval; p: of a difference
     of 0, adjusted for the rows that are read together (Holm, "A simple sequentially rejective
     multiple test procedure", 1979); significant: p < 5 %. One training each gives none of them.
     """
     runs = {(run["variant"], run["seed"]): run for run in quality}
-    kinds, estimates = {}, {metric: {} for metric in metrics}
+    kinds, estimates = {}, {column: {} for column in metrics}
     for variant, parent, source in about[["parent", "derived_from"]].itertuples():
         seeds = [seed for name, seed in runs if name == variant and (parent, seed) in runs]
         if not seeds:
@@ -40,11 +46,12 @@ def differences(quality: list[dict], about: pd.DataFrame, metrics: Iterable[str]
         is_derived = pd.notna(source)
         trainings = OVER_SEEDS if len(pairs) > 1 else ONE_TRAINING
         kinds[variant] = THIS_CHECKPOINT if is_derived else trainings
-        for metric in metrics:
-            estimate = _of_checkpoints if is_derived else _over_seeds
-            estimates[metric][variant] = estimate(pairs, metric)
+        estimate = _of_checkpoints if is_derived else _over_seeds
+        for column, metric in metrics.items():
+            estimates[column][variant] = estimate(pairs, metric)
     found = [pd.Series(kinds, name="compared", dtype=object)]
-    found += [_judged(each).add_prefix(f"{metric}_") for metric, each in estimates.items()]
+    for column, each in estimates.items():
+        found.append(_judged(each).rename(columns=partial(part_name, column)))
     return pd.concat(found, axis=1)
 
 

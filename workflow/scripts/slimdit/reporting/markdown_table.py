@@ -20,7 +20,7 @@ from slimdit.reporting.columns import (
 )
 from slimdit.reporting.conclusions import conclusions
 from slimdit.reporting.conditions import conditions
-from slimdit.reporting.differences import ONE_TRAINING
+from slimdit.reporting.differences import ONE_TRAINING, part_name
 from slimdit.reporting.results import StudyResults
 
 
@@ -68,8 +68,7 @@ def _cell(row: pd.Series, column: Column, unit: float) -> str:
     if column.beside and pd.notna(other := row[column.beside]) and other != value:
         text += f" [{number(other / unit)}]"
     if f"{name}_q25" in row:
-        is_noise = column.significant and row[column.significant] is False
-        mark = f" {NOISE}" if is_noise else ""
+        mark = f" {NOISE}" if row[part_name(name, "significant")] is False else ""
         low, high = (number(row[f"{name}_{part}"], like=value) for part in ("q25", "q75"))
         text += f" [{low}, {high}{mark}]"
     if column.differs:
@@ -80,12 +79,13 @@ def _cell(row: pd.Series, column: Column, unit: float) -> str:
 def difference(row: pd.Series, name: str, unit: float, value: float) -> str:
     """` (-38.8 ~)`: from the parent's value, with what it tells; nothing where both are the same,
     or it is not known what it tells."""
-    kind, change = row["compared"], row[f"{name}_difference"]
+    kind = row["compared"]
+    is_beyond, change = (row[part_name(name, part)] for part in ("significant", "difference"))
     if kind == ONE_TRAINING:
         return " (1 seed)"
-    if pd.isna(row[f"{name}_significant"]) or change == 0:
+    if pd.isna(is_beyond) or change == 0:
         return ""
-    mark = BEYOND_NOISE[kind] if row[f"{name}_significant"] else NOISE
+    mark = BEYOND_NOISE[kind] if is_beyond else NOISE
     sign = "+" if change > 0 else "-"
     size = number(abs(change) / unit, like=value / unit)
     if float(size) == 0:  # too small for the value's decimals

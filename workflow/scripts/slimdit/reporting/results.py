@@ -2,7 +2,7 @@
 files, as a table."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from slimdit.reporting.columns import (
     Column,
     table_columns,
 )
-from slimdit.reporting.differences import PARTS, differences
+from slimdit.reporting.differences import differences, part_name
 from slimdit.storage.files import read_json
 
 COSTS = ["total_params", "active_params", "macs", "weight_bytes"]
@@ -80,15 +80,19 @@ def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> S
     )
     names, num_samples = metric_names(qualities)
     columns = table_columns(names, num_samples)
+    metrics = names.quality_columns
+    differing = {each.name: metrics[each.name] for each in columns if each.differs}
+    losses = over_seeds(trainings, ["final_mse", "final_vb"])
     about = _about(rows, reference, num_samples)
     found = [
         about,
         pd.DataFrame(costs, columns=["variant", *COSTS]).set_index("variant"),
         *_speeds(speeds, speed_batch_size),
-        *_qualities(qualities, reference, names),
-        _differences(qualities, about, names, columns),
-        over_seeds(sampled, ["images_per_s"])[0].add_prefix("sampler_"),
-        _diffusion_losses(trainings),
+        _qualities([*reference, *qualities], metrics),
+        pd.Series([run["variant"] for run in qualities]).value_counts().rename("num_seeds"),
+        differences(qualities, about, differing),
+        over_seeds(sampled, ["images_per_s"]).add_prefix("sampler_"),
+        (losses["final_mse"] + losses["final_vb"]).rename(DIFFUSION_LOSS.name),
     ]
     wanted = [*about, "num_seeds", *(column.name for column in columns)]
     wanted += [f"{names.column(metric)}{STD_OVER_SEEDS}" for metric in METRICS]
@@ -140,14 +144,16 @@ def metric_names(quality: list[dict]) -> tuple[MetricNames, int]:
     return MetricNames.of(quality[0]["extractor"]), quality[0]["num_samples"]
 
 
-def over_seeds(runs: list[dict], keys: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean and sample standard deviation of each variant's runs, which have one row a variant.
+def over_seeds(runs: list[dict], keys: Iterable[str]) -> pd.DataFrame:
+    """Mean and sample standard deviation (<key>_std_over_seeds) of the runs of each variant, which
+    is a row.
 
     NaN where a run has no value, as is the standard deviation of one run.
     """
     frame = pd.DataFrame(runs, columns=["variant", *keys]).set_index("variant").astype(float)
     by_variant = frame.groupby(level=0, sort=False)
-    return by_variant.mean(skipna=False), by_variant.std(skipna=False)
+    spread = by_variant.std(skipna=False).add_suffix(STD_OVER_SEEDS)
+    return pd.concat([by_variant.mean(skipna=False), spread], axis=1)
 
 
 def _speeds(files: list[dict], batch_size: int) -> Iterator[pd.DataFrame]:
@@ -164,35 +170,14 @@ def _speeds(files: list[dict], batch_size: int) -> Iterator[pd.DataFrame]:
         of_mode = at_size[at_size["mode"] == mode]
         yield of_mode[SPEEDS].add_suffix(f"_{mode}")
         name = f"{OVER_BASE}_{mode}"
-        over = of_mode[ratios].set_axis([f"{name}{part}" for part in QUARTILES], axis=1)
-        over = over.astype(float)
+        ratio, low, high = columns = [f"{name}{part}" for part in QUARTILES]
+        over = of_mode[ratios].set_axis(columns, axis=1).astype(float)
         # Three quarters of the rounds lie on one side of 1.
-        is_apart = (over[f"{name}_q25"] > 1) | (over[f"{name}_q75"] < 1)
-        over[f"{name}_significant"] = is_apart.astype(object).where(over[name].notna())
-        yield over
+        is_apart = ((over[low] > 1) | (over[high] < 1)).astype(object)
+        yield over.assign(**{part_name(name, "significant"): is_apart.where(over[ratio].notna())})
 
 
-def _qualities(
-    quality: list[dict], reference: list[dict], names: MetricNames
-) -> Iterator[pd.DataFrame | pd.Series]:
-    runs = [{"variant": run["variant"], **run["metrics"]} for run in [*reference, *quality]]
-    metrics = {metric: column for column, metric in names.quality_columns.items()}
-    mean, std = over_seeds(runs, list(metrics))
-    yield mean.rename(columns=metrics)
-    yield std[list(METRICS)].rename(columns=metrics).add_suffix(STD_OVER_SEEDS)
-    yield pd.Series([run["variant"] for run in quality]).value_counts().rename("num_seeds")
-
-
-def _differences(
-    quality: list[dict], about: pd.DataFrame, names: MetricNames, columns: list[Column]
-) -> pd.DataFrame:
-    differing = {column.name for column in columns if column.differs}
-    metrics = {names.column(metric): metric for metric in METRICS}
-    found = differences(quality, about, [metrics[name] for name in metrics if name in differing])
-    parts = {f"{metrics[name]}_{part}": f"{name}_{part}" for name in differing for part in PARTS}
-    return found.rename(columns=parts)
-
-
-def _diffusion_losses(training: list[dict]) -> pd.Series:
-    mean, _ = over_seeds(training, ["final_mse", "final_vb"])
-    return mean.sum(axis=1, skipna=False).rename(DIFFUSION_LOSS.name)
+def _qualities(quality: list[dict], metrics: dict[str, str]) -> pd.DataFrame:
+    runs = [{"variant": run["variant"], **run["metrics"]} for run in quality]
+    spreads = [f"{column}{STD_OVER_SEEDS}" for column in metrics]
+    return over_seeds(runs, metrics.values()).set_axis([*metrics, *spreads], axis=1)

@@ -9,7 +9,7 @@ import pandas as pd
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.evaluation.metric_names import OVER_SETS
 from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, STD_OVER_SEEDS, UNDEFINED
-from slimdit.reporting.differences import ONE_TRAINING, PARTS
+from slimdit.reporting.differences import ONE_TRAINING
 from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
 from slimdit.reporting.results import (
@@ -74,15 +74,12 @@ def table1_csv(study: StudyResults) -> str:
         "num_seeds": table["num_seeds"],
         "num_images": table["num_images"].map(_cell),
     }
-    of_differences = {
-        f"{each.name}_{part}" for each in study.columns if each.differs for part in PARTS
-    }
     for column in study.columns:
         name, spread, change = (f"{column.name}{part}" for part in ("", STD_OVER_SEEDS, CHANGE))
         if name.endswith(OVER_SETS) and table[name].isna().all():
             continue
         text[name] = table[name].map(_cell)
-        if name in of_differences:
+        if column.needs_seeds:
             text[name] = text[name].mask(table["compared"] == ONE_TRAINING, ONE_TRAINING)
         if column.needs_parent:
             text[name] = text[name].mask(no_parent, NONE)
@@ -107,7 +104,8 @@ def table2_csv(study: StudyResults) -> str:
     )
     by_variant = runs.groupby("variant", sort=False)
     first, num_known = by_variant.first(), by_variant.count()
-    mean, std = over_seeds(study.training, finals)
+    found = over_seeds(study.training, finals)
+    parts = ("", STD_OVER_SEEDS) if runs["seed"].nunique() > 1 else ("",)
     text = {
         "group": study.table.loc[first.index, "group"],
         "variant": first.index,
@@ -116,10 +114,9 @@ def table2_csv(study: StudyResults) -> str:
         "window_steps": first["final_window_steps"],
     }
     for term, final in zip(TERMS, finals, strict=True):
-        text[term] = mean[final].map(_cell).where(num_known[final] > 0, NONE)
-        if runs["seed"].nunique() > 1:
-            spread = std[final].map(_cell)
-            text[f"{term}{STD_OVER_SEEDS}"] = spread.where(num_known[final] > 0, NONE)
+        for part in parts:
+            cells = found[f"{final}{part}"].map(_cell)
+            text[f"{term}{part}"] = cells.where(num_known[final] > 0, NONE)
     return _csv(text)
 
 
