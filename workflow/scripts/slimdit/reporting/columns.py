@@ -80,6 +80,8 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
     params = ("Params (M) [active]", LOWER, MILLIONS, "total_params_million")
     memory = ("Peak memory ({unit})", LOWER, BYTES, "peak_memory_gb")
     fd, sfd = (with_count(label, num_samples) for label in (names.fd_label, names.sfd_label))
+    reconstructed_fd = names.column("reconstructed_fd"), f"{fd} to reconstructions", LOWER
+    copies = "Nearest training image / held-out images'", "Closer than held-out images (%)"
     printed = [
         Column("held_out_loss", "Held-out loss (10⁻³)", LOWER, THOUSANDTHS, differs=True),
         Column(names.fd_column, fd, LOWER, paper="fid", differs=True),
@@ -90,19 +92,13 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         Column("density", "Density", HIGHER, part=QUALITY),
         Column("coverage", "Coverage", HIGHER, part=QUALITY),
         Column("class_accuracy", "Class accuracy (%)", HIGHER, PERCENT, differs=True),
-    ]
-    to_reconstructions = [
-        (names.column("reconstructed_fd"), f"{fd} to reconstructions", LOWER),
-        ("reconstructed_precision", "Precision", HIGHER),
-        ("reconstructed_recall", "Recall", HIGHER),
-        ("reconstructed_density", "Density", HIGHER),
-        ("reconstructed_coverage", "Coverage", HIGHER),
-        ("nearest_train_distance_ratio", "Nearest training image / held-out images'"),
-        ("fraction_closer_than_held_out", "Closer than held-out images (%)", "", PERCENT),
-    ]
-    printed += [
-        Column(*column, differs=column[0].endswith(names.fd_column), part=RECONSTRUCTED)
-        for column in to_reconstructions
+        Column(*reconstructed_fd, differs=True, part=RECONSTRUCTED),
+        Column("reconstructed_precision", "Precision", HIGHER, part=RECONSTRUCTED),
+        Column("reconstructed_recall", "Recall", HIGHER, part=RECONSTRUCTED),
+        Column("reconstructed_density", "Density", HIGHER, part=RECONSTRUCTED),
+        Column("reconstructed_coverage", "Coverage", HIGHER, part=RECONSTRUCTED),
+        Column("nearest_train_distance_ratio", copies[0], part=RECONSTRUCTED),
+        Column("fraction_closer_than_held_out", copies[1], "", PERCENT, part=RECONSTRUCTED),
     ]
     quality = {name: Column(name) for name in names.quality_columns}  # every one is in the CSV
     quality |= {column.name: column for column in printed}
