@@ -75,8 +75,10 @@ def reconstruct(
         x0 = units.sample(to_device(moments, on).float(), to_device(np.stack(eps), on))
         return decode_images(autoencoder, x0, manifest["shift"], manifest["scale"], dtype)
 
-    inputs = {path: sha256_of(path) for path in (subset, latents_manifest)}
-    key = fingerprint([*inputs.values(), str(dtype), arithmetic(), recipe])
+    inputs = {path: sha256_of(path) for path in (subset, weights) if path}
+    inputs |= {latents: caches["train"].sha256, held_out_latents: caches["held_out"].sha256}
+    made_from = [*inputs.values(), sha256_of(latents_manifest)]
+    key = fingerprint([*made_from, str(dtype), arithmetic(), recipe])
     side = manifest["image_size"]
     array = ResumableArray(state, key, (len(places), side, side, 3), np.uint8)
     array.fill(decode, batch_size, "reconstruct", "image")
