@@ -18,6 +18,7 @@ def write_latent_cache(
     channels: int = 4,
     side: int = 8,
     num_classes: int = 3,
+    split: str = "train",
 ) -> tuple[Path, Path]:
     """Paths of the array (num_images, 2, 2, channels, side, side) float16 and of its manifest.
 
@@ -32,12 +33,15 @@ def write_latent_cache(
     write_json(
         manifest,
         {
-            "shape": list(moments.shape),
-            "labels": [i % num_classes for i in range(num_images)],
+            "splits": {
+                split: {
+                    "labels": [i % num_classes for i in range(num_images)],
+                    "sha256": sha256_of(array),
+                }
+            },
             "classes": [f"class-{i}" for i in range(num_classes)],
             "shift": shift or [0.0] * channels,
             "scale": scale or [1.0] * channels,
-            "sha256": sha256_of(array),
         },
     )
     return array, manifest

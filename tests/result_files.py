@@ -32,6 +32,7 @@ INCEPTION = {
     "score_column": "inception_score",
     "score_label": "IS",
 }
+COMPARED = ("held_out_loss", "fd", "sfd", "reconstructed_fd", "kid", "class_accuracy")
 ROWS = [
     {"variant": "S2-base", "group": "Base", "parent": None, "derived_from": None},
     {"variant": "Q-S2", "group": "Quantization", "parent": "S2-base", "derived_from": "S2-base"},
@@ -44,7 +45,7 @@ class Files:
     def __init__(self, folder):
         self.folder = folder
         self.paths = {"architecture": [], "speed": [], "quality": [], "training": []}
-        self.paths |= {"samples": []}
+        self.paths |= {"samples": [], "reference_quality": []}
 
     def add(self, kind, name, content):
         path = self.folder / f"{kind}-{name}.json"
@@ -90,12 +91,25 @@ class Files:
             "metrics": metrics,
             "jackknife": {
                 name: {"whole": metrics[name], "left_out": list(left_out), "drawn_from": [0]}
-                for name in ("held_out_loss", "fd", "sfd", "kid", "class_accuracy")
+                for name in COMPARED
             },
-            "probe": {"held_out_accuracy": 0.99, "num_held_out": 100},
+            "probe": {
+                "held_out_accuracy": 0.99,
+                "reconstructed_held_out_accuracy": 0.88,
+                "num_held_out": 100,
+            },
             "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]},
         }
         self.add("quality", f"{variant}-{seed}", content)
+
+    def add_reference_quality(self, **fds):
+        """fds: by row. What samples alone have, such as a held-out loss, its file has not."""
+        metrics = {name: 0.5 for name in METRICS if name != "held_out_loss"}
+        rows = [
+            {"variant": name, "num_samples": 390, "metrics": metrics | {"fd": fd}}
+            for name, fd in fds.items()
+        ]
+        self.add("reference_quality", "rows", {"rows": rows})
 
     def add_samples(self, variant, images_per_s, seed=0):
         content = {"variant": variant, "seed": seed, "images_per_s": images_per_s}

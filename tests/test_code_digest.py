@@ -23,6 +23,7 @@ ALL = {
     "extractor": {"efficientnet-lite0", "inception-2015"},
 }
 PLAIN = {"attention": {"full"}, "mlp": {"dense"}, "sampler": {"ddim"}}
+FEATURES = {"evaluate", "evaluate_reference", "make_reference"}
 MOVED = "slimdit/evaluation/metrics/memorization.py"
 # Of what every Python writes in its own way: strings, f-strings, unpacking, match, type parameters.
 SNIPPET = '''
@@ -118,10 +119,10 @@ def test_a_change_reaches_the_steps_that_use_it(library):
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        ("evaluation/metrics/kid.py", {"evaluate"}),
-        ("evaluation/quality.py", {"evaluate"}),
-        ("evaluation/features/inception_2015.py", {"evaluate", "make_reference"}),
-        ("evaluation/features/extractor.py", {"evaluate", "make_reference"}),
+        ("evaluation/metrics/kid.py", {"evaluate", "evaluate_reference"}),
+        ("evaluation/quality.py", {"evaluate", "evaluate_reference"}),
+        ("evaluation/features/inception_2015.py", FEATURES),
+        ("evaluation/features/extractor.py", FEATURES),
         ("diffusion/samplers/ddim.py", {"sample", "sample_shard"}),
         ("diffusion/process.py", {"train", "compress", "held_out_loss", "sample", "sample_shard"}),
     ],
@@ -150,7 +151,7 @@ def test_registrations_belong_to_the_operator_and_constants_to_their_users(libra
     assert "train" in changed(before, all_of(library, moe))
     before = all_of(library)
     edit(library / "slimdit/data/latents.py", ("MEAN, STD = 0, 1", "MEAN, STD = 1, 0"))
-    assert {"train", "compress", "held_out_loss", "encode_latents"} == changed(
+    assert {"train", "compress", "held_out_loss", "encode_latents", "reconstruct"} == changed(
         before, all_of(library)
     )
 

@@ -10,10 +10,12 @@ from PIL import Image
 from tiny_graph import write_tiny_graph
 
 from evaluate import evaluate
+from evaluate_reference import evaluate_reference
 from make_reference import make_reference
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
 from slimdit.data.images import load_image
+from slimdit.evaluation.reference_rows import REFERENCE_ROWS, first_of_each_class
 from slimdit.storage.files import load_npz, read_json, sha256_of, write_csv, write_json, write_npz
 
 CLASSES = ["chelsea", "coffee", "rocket"]
@@ -40,9 +42,17 @@ def crop(photograph, random):
     return piece.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
 
 
+def through_a_lossy_map(images, seed):
+    """Images (N, H, W, 3) in blocks of 8 pixels, each with noise of its own: an autoencoder."""
+    blocks = images.reshape(len(images), IMAGE_SIZE // 8, 8, IMAGE_SIZE // 8, 8, 3).mean((2, 4))
+    blurred = blocks.repeat(8, axis=1).repeat(8, axis=2)
+    noise = stream(seed, "lossy").normal(0, 2, blurred.shape)
+    return np.clip(blurred + noise, 0, 255).astype(np.uint8)
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A folder with images, subset.csv, the reference and its features."""
+    """A folder with images, subset.csv, reconstructions, the reference and its features."""
     folder = tmp_path_factory.mktemp("study")
     rows = []
     for label, name in enumerate(CLASSES):
@@ -61,7 +71,20 @@ def study(tmp_path_factory):
                     "sha256": sha256_of(folder / "images" / path),
                 }
             )
-    write_csv(folder / "subset.csv", list(rows[0]), rows[::-1])
+    rows = rows[::-1]
+    write_csv(folder / "subset.csv", list(rows[0]), rows)
+    sets = {
+        name: np.stack(
+            [load_image(folder / "images" / row["path"], IMAGE_SIZE) for row in rows if chosen(row)]
+        )
+        for name, chosen in {
+            "reference": lambda row: row["reference"],
+            "held_out": lambda row: row["split"] == "held_out",
+        }.items()
+    }
+    reconstructed = {name: through_a_lossy_map(images, 0) for name, images in sets.items()}
+    others = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    write_npz(folder / "reconstructions.npz", **reconstructed, other_train=others)
     run_make_reference(folder, folder / "subset.csv", folder)
     return folder
 
@@ -69,6 +92,7 @@ def study(tmp_path_factory):
 def run_make_reference(folder, subset, out, evaluation=EVALUATION, graph=None):
     make_reference(
         subset=subset,
+        reconstructions=folder / "reconstructions.npz",
         reference=out / "reference.npz",
         features=out / "reference-features.npz",
         images_root=folder / "images",
@@ -122,20 +146,22 @@ def crops():
     return np.stack(images), np.repeat(np.arange(len(CLASSES)), NUM_SAMPLES)
 
 
-def test_reference_holds_the_images_of_the_subset_ordered_by_label(study):
+def test_reference_holds_the_images_of_the_subset_in_its_order(study):
     arrays = load_npz(study / "reference.npz")
-    np.testing.assert_array_equal(arrays["arr_1"], np.repeat([0, 1, 2], NUM_REFERENCE))
-    np.testing.assert_array_equal(arrays["held_out_labels"], np.repeat([0, 1, 2], NUM_HELD_OUT))
-    expected = load_image(study / "images/chelsea" / f"{NUM_REFERENCE - 1}.png", IMAGE_SIZE)
+    np.testing.assert_array_equal(arrays["arr_1"], np.repeat([2, 1, 0], NUM_REFERENCE))
+    expected = load_image(study / "images/rocket" / f"{NUM_REFERENCE - 1}.png", IMAGE_SIZE)
     np.testing.assert_array_equal(arrays["arr_0"][0], expected)
-    assert arrays["held_out_images"].shape == (3 * NUM_HELD_OUT, IMAGE_SIZE, IMAGE_SIZE, 3)
 
 
 def test_reference_features_say_what_made_them(study):
     arrays = load_npz(study / "reference-features.npz")
     assert arrays["pooled"].shape == (24, 1280)
     assert arrays["spatial"].shape == (24, 448)
+    assert arrays["held_out_pooled"].shape == arrays["reconstructed_held_out_pooled"].shape
     assert arrays["held_out_pooled"].shape == (12, 1280)
+    np.testing.assert_array_equal(arrays["held_out_labels"], np.repeat([2, 1, 0], NUM_HELD_OUT))
+    for kind in ("reconstructed_pooled", "reconstructed_train_pooled"):
+        assert arrays[kind].shape == (24, 1280)
     meta = json.loads(str(arrays["meta"]))
     assert meta["extractor"]["name"] == "efficientnet-lite0"
     assert meta["extractor"]["options"]["input_size"] == 128
@@ -162,11 +188,13 @@ def test_quality_of_real_crops_is_better_than_of_noise(study, crops, tmp_path):
     assert real["metrics"]["precision"] > noisy["metrics"]["precision"]
     assert real["metrics"]["class_accuracy"] > 0.9
     assert noisy["metrics"]["class_accuracy"] < 0.6
-    assert real["probe"] == {"held_out_accuracy": 1.0, "num_held_out": 12}
+    assert real["probe"]["held_out_accuracy"] == 1.0 and real["probe"]["num_held_out"] == 12
+    assert real["probe"]["reconstructed_held_out_accuracy"] < 1.0
     assert (real["num_samples"], real["num_reference"]) == (18, 24)
     assert (real["variant"], real["seed"]) == ("S2-base", 0)
     assert real["sampling"] == {"steps": 20, "seed": 5, "labels": "balanced"}
-    assert real["jackknife"].keys() == {"fd", "sfd", "kid", "class_accuracy", "held_out_loss"}
+    jackknifed = {"fd", "sfd", "reconstructed_fd", "kid", "class_accuracy", "held_out_loss"}
+    assert real["jackknife"].keys() == jackknifed
     assert real["jackknife"]["fd"]["whole"] == real["metrics"]["fd"]
     assert real["metrics"]["held_out_loss"] == 0.2
     assert real["extractor"]["fd_label"] == "FD (EfficientNet-Lite0)"
@@ -177,6 +205,44 @@ def test_quality_of_real_crops_is_better_than_of_noise(study, crops, tmp_path):
     }
     assert real["origin"]["inputs"] != noisy["origin"]["inputs"]
     assert real["origin"]["recipe"] == {"step": "evaluate"}
+
+
+def test_copies_are_told_from_new_images_through_a_lossy_map(study, crops, tmp_path):
+    """The copies are no pictures of the reference's reconstructions: they have other noise."""
+    reference = load_npz(study / "reference.npz")
+    copies = through_a_lossy_map(reference["arr_0"], 1)
+    of_copies = run_evaluate(study, tmp_path, copies, reference["arr_1"])["metrics"]
+    assert of_copies["nearest_train_distance_ratio"] < 0.5
+    assert of_copies["fraction_closer_than_held_out"] > 0.9
+    images, labels = crops
+    of_new = run_evaluate(study, tmp_path, through_a_lossy_map(images, 1), labels)["metrics"]
+    assert of_new["nearest_train_distance_ratio"] == pytest.approx(1, abs=0.2)
+    assert of_new["fraction_closer_than_held_out"] < 0.2
+    for name in ("precision", "recall", "density", "coverage"):
+        assert of_copies[name] == of_new[name] == 0
+        assert of_copies[f"reconstructed_{name}"] > of_new[f"reconstructed_{name}"] > 0
+    assert of_copies["reconstructed_fd"] < of_new["reconstructed_fd"] < of_new["fd"]
+
+
+def test_real_images_are_evaluated_as_if_they_were_samples(study, tmp_path):
+    path = tmp_path / "reference_quality.json"
+    features = study / "reference-features.npz"
+    evaluate_reference(features, path, EVALUATION, num_samples=9, recipe={})
+    report = read_json(path)
+    assert [row["variant"] for row in report["rows"]] == list(REFERENCE_ROWS)
+    assert {row["num_samples"] for row in report["rows"]} == {9}
+    real, held_out, copies = (row["metrics"] for row in report["rows"])
+    assert real["fd"] < held_out["fd"] and held_out["reconstructed_fd"] < held_out["fd"]
+    assert (real["class_accuracy"], real["precision"]) == (1, pytest.approx(0.9, abs=0.1))
+    assert copies["nearest_train_distance_ratio"] == 0
+    assert copies["fraction_closer_than_held_out"] == 1
+    assert held_out["nearest_train_distance_ratio"] == pytest.approx(1, abs=0.1)
+
+
+def test_the_first_images_of_each_class_are_taken_in_turn():
+    labels = np.array([4, 4, 4, 1, 1, 0])
+    assert first_of_each_class(labels, 4).tolist() == [0, 3, 5, 1]
+    assert sorted(first_of_each_class(labels, 10)) == list(range(6))
 
 
 def test_the_graph_of_an_extractor_is_among_what_results_are_made_from(study, crops, tmp_path):

@@ -28,7 +28,7 @@ EXTRACTOR = {
 def write_study(folder, variants, seeds=(0,)):
     """Files of variants {name: (kind, parent)}, kind plain, moe or derived: figures' arguments."""
     paths = {kind: [] for kind in ("architecture", "speed", "quality", "training")}
-    paths |= {"losses": [], "prompts": []}
+    paths |= {"losses": [], "prompts": [], "reference_quality": []}
     rng = np.random.default_rng(0)
 
     def add(kind, path, content):
@@ -124,6 +124,16 @@ def test_a_variant_without_measurements_is_left_out_not_failed(tmp_path):
     arguments = write_study(tmp_path / "study", SMALL)
     arguments["speed"], arguments["quality"] = arguments["speed"][1:], arguments["quality"][:-1]
     assert all(map(len, draw(arguments, tmp_path / "figures").values()))
+
+
+def test_a_line_tells_the_distance_of_real_images_through_the_autoencoder():
+    points = pd.DataFrame({"group": "A", "cost": [1.0, 2.0], "distance": [30.0, 20.0], "std": 0.0})
+    figure = pareto_figure({"Cost": points.set_axis(["A", "B"])}, "FD", floor=5.0)
+    (axes,) = figure.axes
+    assert [5.0, 5.0] in [list(line.get_ydata()) for line in axes.lines]
+    assert axes.get_ylim()[0] < 5 and "through the autoencoder" in str(
+        [text.get_text() for text in figure.legends[0].get_texts()]
+    )
 
 
 def test_a_study_without_times_and_costs_can_be_drawn(tmp_path):

@@ -3,38 +3,37 @@
 import numpy as np
 import pytest
 import torch
+from latent_cache import write_latent_cache
 from subjects import PHOTOS, tiny
 
 from held_out_loss import held_out_loss
-from slimdit.core.randomness import stream
-from slimdit.data.autoencoders import encode_moments, load_autoencoder, to_model_range
-from slimdit.data.latents import MEAN, STD
+from slimdit.data.latents import MEAN, STD, UNFLIPPED, LatentCache
 from slimdit.diffusion.process import Diffusion
 from slimdit.models.build import build_model
 from slimdit.models.checkpoint import save_variant
-from slimdit.storage.files import read_json, write_json, write_npz
-from slimdit.training.autoencoder import build_autoencoder
+from slimdit.storage.files import read_json
 from slimdit.training.held_out_loss import drawn, held_out_losses
 
 CPU = torch.device("cpu")
 STRUCTURE = tiny(PHOTOS.structure("S2-base"))
-NUM_IMAGES, IMAGE_SIZE, NUM_DRAWS, NUM_TIMESTEPS = 7, 16, 3, 50
-IMAGES = stream(0, "images").integers(0, 256, (NUM_IMAGES, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-LABELS = np.arange(NUM_IMAGES) % 3
-MANIFEST = {"shift": [0.1, 0.0, -0.1, 0.2], "scale": [1.5, 1.0, 0.5, 2.0]}
+NUM_IMAGES, NUM_DRAWS, NUM_TIMESTEPS = 7, 3, 50
+UNITS = {"shift": [0.1, 0.0, -0.1, 0.2], "scale": [1.5, 1.0, 0.5, 2.0]}
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("autoencoder")
-    build_autoencoder([8, 8], 4, IMAGE_SIZE, seed=0).save_pretrained(folder)
-    return str(folder)
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("latents")
+    return write_latent_cache(folder, NUM_IMAGES, **UNITS, split="held_out")
 
 
-def losses(model, source, batch_size=64):
-    options = (NUM_DRAWS, NUM_TIMESTEPS, batch_size, torch.float32, torch.float32, CPU)
-    autoencoder = load_autoencoder(source, None, CPU)
-    return held_out_losses(model, autoencoder, MANIFEST, IMAGES, LABELS, *options)
+@pytest.fixture(scope="module")
+def cache(paths):
+    return LatentCache(*paths, "held_out")
+
+
+def losses(model, cache, batch_size=64):
+    options = (NUM_DRAWS, NUM_TIMESTEPS, batch_size, torch.float32, CPU)
+    return held_out_losses(model, cache, *options)
 
 
 def noisy_model():
@@ -45,12 +44,11 @@ def noisy_model():
     return model
 
 
-def test_it_is_the_mean_squared_error_of_the_noise_of_each_image(source):
-    model, found = noisy_model(), losses(noisy_model(), source)
-    shift, scale = (torch.tensor(MANIFEST[key]).view(-1, 1, 1) for key in ("shift", "scale"))
-    autoencoder = load_autoencoder(source, None, CPU)
-    for row, label in enumerate(LABELS):
-        (moments,) = encode_moments(autoencoder, to_model_range(IMAGES[[row]], CPU))
+def test_it_is_the_mean_squared_error_of_the_noise_of_each_image(cache):
+    model, found = noisy_model(), losses(noisy_model(), cache)
+    shift, scale = (torch.tensor(UNITS[key]).view(-1, 1, 1) for key in ("shift", "scale"))
+    for row, label in enumerate(cache.labels):
+        moments = torch.from_numpy(cache.moments[row, UNFLIPPED].astype(np.float32))
         draws = drawn(np.array([row]), NUM_DRAWS, NUM_TIMESTEPS, moments.shape[1:])
         errors = []
         for k, posterior, noise in zip(*map(torch.from_numpy, draws), strict=True):
@@ -67,27 +65,24 @@ def test_each_part_of_the_timesteps_is_drawn_once():
     assert (timesteps.reshape(20, 4) // 250).tolist() == [[0, 1, 2, 3]] * 20
 
 
-def test_images_are_drawn_alike_in_every_batch(source):
+def test_images_are_drawn_alike_in_every_batch(cache):
     model = noisy_model()
-    np.testing.assert_allclose(losses(model, source), losses(model, source, 1), rtol=1e-5)
+    np.testing.assert_allclose(losses(model, cache), losses(model, cache, 1), rtol=1e-5)
 
 
-def test_a_model_that_predicts_nothing_has_the_loss_of_the_noise(source):
+def test_a_model_that_predicts_nothing_has_the_loss_of_the_noise(cache):
     """Its output layer starts with zeros: the mean square of the noise, which is about 1."""
-    found = losses(build_model(STRUCTURE, seed=0).eval(), source)
+    found = losses(build_model(STRUCTURE, seed=0).eval(), cache)
     assert found.mean() == pytest.approx(1.0, abs=0.05)
 
 
-def test_the_script_writes_what_differences_are_judged_by(source, tmp_path):
+def test_the_script_writes_what_differences_are_judged_by(paths, cache, tmp_path):
     model, loss = noisy_model(), tmp_path / "held_out_loss.json"
-    checkpoint, manifest = tmp_path / "checkpoint.safetensors", tmp_path / "latents.json"
+    checkpoint = tmp_path / "checkpoint.safetensors"
     save_variant(checkpoint, model, STRUCTURE, [], {"seed": 0})
-    write_json(manifest, MANIFEST)
-    write_npz(tmp_path / "reference.npz", held_out_images=IMAGES, held_out_labels=LABELS)
     held_out_loss(
         checkpoint,
-        manifest,
-        tmp_path / "reference.npz",
+        *paths,
         loss,
         variant="S2-base",
         seed=0,
@@ -95,13 +90,10 @@ def test_the_script_writes_what_differences_are_judged_by(source, tmp_path):
         num_draws=NUM_DRAWS,
         batch_size=64,
         precision="float32",
-        encode_precision="float32",
         groups_seed=0,
-        source=source,
-        revision=None,
         recipe={"step": "held_out_loss"},
     )
-    report, expected = read_json(loss), losses(model, source)
+    report, expected = read_json(loss), losses(model, cache)
     assert report["held_out_loss"]["whole"] == expected.mean()
     assert len(report["held_out_loss"]["left_out"]) == NUM_IMAGES // 2
     assert (report["num_images"], report["num_draws"]) == (NUM_IMAGES, NUM_DRAWS)

@@ -9,17 +9,25 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 
 from encode_latents import encode_latents
+from reconstruct import reconstruct
 from select_subset import select_subset
 from slimdit.core.randomness import stream
 from slimdit.data import resumable_array as resumable
-from slimdit.data.autoencoders import encode_moments, load_autoencoder, to_model_range
+from slimdit.data.autoencoders import (
+    decode_images,
+    encode_moments,
+    load_autoencoder,
+    to_model_range,
+)
 from slimdit.data.class_names import SYNSETS
 from slimdit.data.draw import draw_classes
+from slimdit.data.latents import UNFLIPPED, LatentCache
 from slimdit.data.sources import image_source
-from slimdit.data.subset import read_image
-from slimdit.storage.files import read_csv, read_json
+from slimdit.data.subset import other_training_rows, read_image
+from slimdit.storage.files import load_npz, read_csv, read_json
 from slimdit.training.autoencoder import build_autoencoder
 
+CPU = torch.device("cpu")
 SIZE, CHANNELS, FACTOR = 32, 4, 2  # of images, of latents
 DATA = {
     "classes": None,
@@ -136,6 +144,7 @@ def encode(root, subset, autoencoder, out, normalize="config"):
     encode_latents(
         subset,
         out / "latents.npy",
+        out / "held_out_latents.npy",
         out / "latents.json",
         str(root),
         SIZE,
@@ -169,15 +178,19 @@ def test_odd_files_are_images_or_named_as_bad(tree, subset):
     assert {read_image(row, tree, SIZE).shape for row in rows} == {(SIZE, SIZE, 3)}
 
 
-def test_both_flips_are_encoded(tree, subset, autoencoder, tmp_path):
-    latents, manifest = encode(tree, subset, autoencoder, tmp_path)
-    rows = [row for row in read_csv(subset) if row["split"] == "train"]
+@pytest.mark.parametrize(
+    ("split", "name"), [("train", "latents.npy"), ("held_out", "held_out_latents.npy")]
+)
+def test_both_flips_are_encoded(tree, subset, autoencoder, tmp_path, split, name):
+    _, manifest = encode(tree, subset, autoencoder, tmp_path)
+    latents = LatentCache(tmp_path / name, tmp_path / "latents.json", split).moments
+    rows = [row for row in read_csv(subset) if row["split"] == split]
     assert latents.shape == (len(rows), 2, 2, CHANNELS, SIZE // FACTOR, SIZE // FACTOR)
-    assert manifest["labels"] == [int(row["label"]) for row in rows]
+    assert manifest["splits"][split]["labels"] == [int(row["label"]) for row in rows]
     images = np.stack([read_image(row, tree, SIZE) for row in rows])
-    model = load_autoencoder(autoencoder, None, torch.device("cpu"))
+    model = load_autoencoder(autoencoder, None, CPU)
     for flip, pictures in enumerate((images, images[:, :, ::-1].copy())):
-        expected = encode_moments(model, to_model_range(pictures, torch.device("cpu")))
+        expected = encode_moments(model, to_model_range(pictures, CPU))
         np.testing.assert_allclose(latents[:, flip], expected, rtol=2e-3, atol=2e-3)
     assert not np.array_equal(latents[:, 0], latents[:, 1])
 
@@ -191,8 +204,9 @@ def test_the_manifest_says_names_precision_and_scale(tree, subset, autoencoder, 
     assert manifest["scale"] == [1.0 if is_tiny else 0.18215] * CHANNELS
 
 
+@pytest.mark.parametrize("num_done", [128, 256])  # of 200 held-out images, of others
 def test_killed_in_the_middle_it_gives_the_same_bytes(
-    tree, subset, autoencoder, tmp_path, monkeypatch
+    tree, subset, autoencoder, tmp_path, monkeypatch, num_done
 ):
     (tmp_path / "unbroken").mkdir()
     (tmp_path / "broken").mkdir()
@@ -201,16 +215,49 @@ def test_killed_in_the_middle_it_gives_the_same_bytes(
 
     def dying_update(self, count=1, **shown):
         update(self, count, **shown)
-        if self.done == 128:
+        if self.done == num_done:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(resumable.Progress, "update", dying_update)
         encode(tree, subset, autoencoder, tmp_path / "broken", "measured")
     encode(tree, subset, autoencoder, tmp_path / "broken", "measured")
-    for name in ("latents.npy", "latents.json"):
+    for name in ("latents.npy", "held_out_latents.npy", "latents.json"):
         contents = [(tmp_path / run / name).read_bytes() for run in ("unbroken", "broken")]
         assert contents[0] == contents[1]
+
+
+def test_reconstructions_are_decoded_samples_of_the_posterior(tree, subset, autoencoder, tmp_path):
+    encode(tree, subset, autoencoder, tmp_path)
+    paths = {name: tmp_path / f"{name}.npy" for name in ("latents", "held_out_latents")}
+    manifest, reconstructions = tmp_path / "latents.json", tmp_path / "reconstructions.npz"
+    reconstruct(
+        subset,
+        **paths,
+        latents_manifest=manifest,
+        reconstructions=reconstructions,
+        memorization_per_class=2,
+        source=str(autoencoder),
+        revision=None,
+        precision="auto",
+        batch_size=64,
+        state=tmp_path / "state",
+        recipe={},
+    )
+    made, model = load_npz(reconstructions), load_autoencoder(autoencoder, None, CPU)
+    rows = [row for row in read_csv(subset) if row["split"] == "train"]
+    reference = [place for place, row in enumerate(rows) if row["reference"] == "1"]
+    assert len(made["reference"]) == len(reference)
+    assert len(made["other_train"]) == len(other_training_rows(rows, 2))
+    for name, path, split, place in (
+        ("reference", paths["latents"], "train", reference[3]),
+        ("held_out", paths["held_out_latents"], "held_out", 3),
+    ):
+        mean, std = LatentCache(path, manifest, split).moments[place, UNFLIPPED].astype(np.float32)
+        eps = stream(0, f"reconstruction/{split}", place).standard_normal(mean.shape, np.float32)
+        z = torch.from_numpy(mean + std * eps)[None]
+        (expected,) = decode_images(model, z, [0.0] * CHANNELS, [1.0] * CHANNELS)
+        assert np.abs(made[name][3].astype(int) - expected).max() <= 1
 
 
 def test_equal_images_of_a_dataset_give_equal_latents(tree, saved, subset, autoencoder, tmp_path):

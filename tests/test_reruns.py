@@ -105,7 +105,7 @@ def test_a_shared_hyperparameter_retrains_all_but_those_that_override_it(project
 def test_sampling_count_samples_anew_and_trains_nothing(project):
     edit_config(project, lambda c: c["sampling"].update(num_samples=26))
     expected = {f"{rule}:{v}" for rule in ("sample", "evaluate") for v in VARIANTS}
-    assert set(plan(project)) == expected | RESULTS
+    assert set(plan(project)) == expected | {"evaluate_reference"} | RESULTS
 
 
 def test_a_new_variant_is_the_only_one_trained(project):
@@ -257,15 +257,15 @@ def test_reordered_config_keys_rerun_nothing(project):
 def test_the_autoencoder_reruns_everything_made_from_it(project):
     edit_config(project, lambda c: c["autoencoder"]["train"].update(steps=7))
     jobs = set(plan(project))
-    assert {"train_autoencoder", "encode_latents"} <= jobs
+    made_by_all = {"train_autoencoder", "encode_latents", "reconstruct", "make_reference"}
+    assert made_by_all | {"evaluate_reference"} <= jobs
     assert {f"train:{v}" for v in VARIANTS if v not in DERIVED} <= jobs
-    assert "make_reference" not in jobs
 
 
 def test_other_images_rerun_everything_but_the_counts(project):
     edit_config(project, lambda c: c["data"]["photos"].update(crops_per_photo=240))
     expected = {"cut_photos", "select_subset", "train_autoencoder", "encode_latents"}
-    expected |= {"make_reference"} | RESULTS
+    expected |= {"reconstruct", "make_reference", "evaluate_reference"} | RESULTS
     expected = expected.union(*(made(v) for v in VARIANTS))
     assert set(plan(project)) == expected
 
@@ -276,4 +276,4 @@ def test_the_papers_study_has_all_its_jobs(tmp_path):
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "results", "__pycache__"))
     jobs = plan(project, (project / "config.yaml", project / "configs/imagenet200.yaml"))
     assert len([job for job in jobs if job.startswith("train:")]) == 21
-    assert len(jobs) == 4 + 21 + 12 + 5 * 33 + 2
+    assert len(jobs) == 6 + 21 + 12 + 5 * 33 + 2

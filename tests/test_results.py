@@ -126,13 +126,35 @@ def test_of_one_training_each_no_difference_is_told(files):
     assert "- **Quantization** (S2-shallow): nothing, neither better nor worse." in text
 
 
+def test_real_images_stand_first_where_quality_is_told(files):
+    files.add_costs("S2-base")
+    files.add_quality("S2-base", fd=20.0)
+    files.add_reference_quality(**{"Held-out images": 5.0})
+    table1, _, text = files.tables()
+    first, *_ = table1
+    real = table1[first]
+    assert (first, real["group"], real["num_images"]) == ("Held-out images", "Reference", "390")
+    assert (real["fd_efficientnet_lite0"], real["reconstructed_recall"]) == ("5", "0.5")
+    for column in ("total_params", "held_out_loss", "macs_change_percent", "speed_batch_size"):
+        assert real[column] == NONE
+    assert NOT_MEASURED not in real.values()
+    assert table1["S2-base"]["num_images"] == "650"
+    *with_quality, speed, _ = text.split("\n## ")
+    for part in with_quality:
+        group, row = part.partition("| Model ")[2].splitlines()[2:4]
+        assert group.startswith("| **Reference** |")
+        assert row.startswith("| Held-out images (390) |")
+    assert "Reference" not in speed
+    assert "| none | none | none | none | 5.00 |" in text
+
+
 def test_no_table_for_people_is_wider_than_ten_columns(files):
     for variant in ("S2-base", "Q-S2"):
         files.add_costs(variant)
         files.add_quality(variant, fd=20.0)
     _, _, text = files.tables()
     headings = [line for line in text.splitlines() if line.startswith("| Model |")]
-    assert len(headings) == 3
+    assert len(headings) == 4
     assert max(heading.count("|") - 1 for heading in headings) <= 10
 
 
@@ -234,7 +256,7 @@ def test_conditions_come_from_the_files(files):
         "efficientnet-lite0 (weights sha256 0123456789ab), 650 samples",
         "guidance scale 2.0, sampler ddim, steps 20.",
         "100 steps of batch size 32, seed 0",
-        "99.0% of 100 held-out",
+        "right on 99.0% of 100 real held-out images and on 88.0% of them through",
     ):
         assert condition in text
 

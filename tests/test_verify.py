@@ -23,9 +23,12 @@ TABLES += ("tables/paper.csv", "tables/paper.md")
 RECORDED = (
     "data/subset.csv",
     "data/latents.npy",
+    "data/held_out_latents.npy",
     "data/latents.json",
+    "data/reconstructions.npz",
     "data/reference.npz",
     "data/reference-features.npz",
+    "data/reference_quality.json",
     "autoencoder/diffusion_pytorch_model.safetensors",
     "autoencoder/autoencoder.json",
     "variants/XS2-base/architecture.json",

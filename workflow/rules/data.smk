@@ -88,6 +88,32 @@ rule encode_latents:
         "../scripts/encode_latents.py"
 
 
+rule reconstruct:
+    input:
+        unpack(trained_autoencoder),
+        subset=LAYOUT.data("subset.csv"),
+        # What the arrays hold is in their manifest, by digest.
+        latents=ancient(LAYOUT.data("latents.npy")),
+        held_out_latents=ancient(LAYOUT.data("held_out_latents.npy")),
+        latents_manifest=LAYOUT.data("latents.json"),
+    output:
+        **output_of("reconstruct"),
+    log:
+        log_of(STUDY, "reconstruct"),
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        **params_of("reconstruct"),
+    message:
+        "Putting real images through the autoencoder"
+    script:
+        "../scripts/reconstruct.py"
+
+
 if STEPS["fetch_inception_graph"].needed(STUDY):
 
     rule fetch_inception_graph:
@@ -114,6 +140,7 @@ rule make_reference:
         unpack(cut_images),
         unpack(extractor_graph),
         subset=LAYOUT.data("subset.csv"),
+        reconstructions=LAYOUT.data("reconstructions.npz"),
     output:
         **output_of("make_reference"),
     log:

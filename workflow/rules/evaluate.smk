@@ -49,10 +49,10 @@ rule sample:
 
 rule held_out_loss:
     input:
-        unpack(trained_autoencoder),
         checkpoint=LAYOUT.run("checkpoint.safetensors"),
+        # What the array holds is in its manifest, by digest.
+        held_out_latents=ancient(LAYOUT.data("held_out_latents.npy")),
         latents_manifest=LAYOUT.data("latents.json"),
-        reference=LAYOUT.data("reference.npz"),
     output:
         **output_of("held_out_loss"),
     log:
@@ -93,6 +93,27 @@ rule evaluate:
         "Evaluating {wildcards.variant}, seed {wildcards.seed}"
     script:
         "../scripts/evaluate.py"
+
+
+rule evaluate_reference:
+    input:
+        unpack(extractor_graph),
+        reference_features=LAYOUT.data("reference-features.npz"),
+    output:
+        **output_of("evaluate_reference"),
+    log:
+        log_of(STUDY, "evaluate_reference"),
+    conda:
+        EXTRACTOR_ENV
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        **params_of("evaluate_reference"),
+    message:
+        "Evaluating real images, and real images through the autoencoder"
+    script:
+        "../scripts/evaluate_reference.py"
 
 
 rule count_cost:

@@ -1,4 +1,4 @@
-"""Encode every training image and its mirror image once, into one memory-mapped array."""
+"""Encode every image and its mirror image once, into a memory-mapped array for each split."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +17,7 @@ from slimdit.storage.files import read_csv, sha256_of, write_json
 def encode_latents(
     subset,
     latents,
+    held_out_latents,
     manifest,
     images_root,
     image_size,
@@ -37,8 +38,8 @@ def encode_latents(
 ):
     """encode_precision: of the encoder, `auto`, float32, float16 or bfloat16.
 
-    normalize: `measured` takes shift and scale per channel from these latents, `config` the
-    autoencoder's own scaling_factor and shift_factor.
+    normalize: `measured` takes shift and scale per channel from the training images' latents,
+    `config` the autoencoder's own scaling_factor and shift_factor.
     """
     import torch
 
@@ -53,9 +54,9 @@ def encode_latents(
     )
     from slimdit.jobs.provenance import arithmetic, conditions
 
-    rows = [row for row in read_csv(subset) if row["split"] == "train"]
+    rows = read_csv(subset)
     side = image_size // downsample_factor
-    shape = (len(rows), 2, 2, latent_channels, side, side)
+    shape = (2, 2, latent_channels, side, side)
     on = device()
     autoencoder = load_autoencoder(source, revision, on)
     dtype = encode_dtype(encode_precision, on)
@@ -63,22 +64,21 @@ def encode_latents(
     inputs = {subset: sha256_of(subset)}
     if weights:
         inputs[weights] = weights_sha256
-    key = fingerprint([inputs[subset], weights_sha256, str(dtype), arithmetic(), recipe])
+    made_from = [inputs[subset], weights_sha256, str(dtype), arithmetic(), recipe]
 
-    def encode(start, stop):
-        batch = list(readers.map(read, rows[start:stop]))
-        x = to_model_range(np.stack(batch), on)
+    def encode(batch):
+        x = to_model_range(np.stack(list(readers.map(read, batch))), on)
         moments = torch.stack(
             [encode_moments(autoencoder, picture, dtype) for picture in (x, x.flip(-1))], dim=1
         ).half()  # (B, 2 flips, 2 moments, C, h, w)
-        if moments.shape[1:] != shape[1:]:
+        if moments.shape[1:] != shape:
             raise InputError(
                 f"{source} encodes {image_size} px to {tuple(moments.shape[3:])}, not to "
-                f"{shape[3:]}; set autoencoder.latent_channels and autoencoder.downsample_factor."
+                f"{shape[2:]}; set autoencoder.latent_channels and autoencoder.downsample_factor."
             )
         finite = moments.isfinite().flatten(1).all(dim=1).tolist()
         if not all(finite):
-            path = rows[start + finite.index(False)]["path"]
+            path = batch[finite.index(False)]["path"]
             raise InputError(
                 f"{source} encodes {path} to numbers that float16 does not hold; its weights "
                 "should be those of a trained autoencoder."
@@ -88,25 +88,37 @@ def encode_latents(
     def read(row):
         return read_image(row, images_root, image_size)
 
-    array = ResumableArray(state, key, shape, np.float16)
+    def encoded(split, path):
+        """The split's array, which is also written to `path`, and what the manifest says of it."""
+        its_rows = [row for row in rows if row["split"] == split]
+        key = fingerprint([*made_from, split])
+        array = ResumableArray(state, key, (len(its_rows), *shape), np.float16)
+        array.fill(
+            lambda start, stop: encode(its_rows[start:stop]),
+            encode_batch_size,
+            f"encode {split.replace('_', '-')} images",
+            "image",
+        )
+        array.copy_to(path)
+        labels = [int(row["label"]) for row in its_rows]
+        return array.values, {"labels": labels, "sha256": sha256_of(path)}
+
     Image.init()  # threads that load Pillow's formats at the same time miss some
     with ThreadPoolExecutor() as readers:
-        array.fill(encode, encode_batch_size, "encode latents", "image")
-    shift, scale = normalization(array.values, normalize, latent_std, autoencoder)
-    array.copy_to(latents)
-    latents_sha256 = sha256_of(latents)
+        _, of_held_out = encoded("held_out", held_out_latents)
+        moments, of_train = encoded("train", latents)
+    shift, scale = normalization(moments, normalize, latent_std, autoencoder)
     classes = classes_of(rows)
     write_json(
         manifest,
         {
+            "splits": {"train": of_train, "held_out": of_held_out},
             "shape": list(shape),
-            "labels": [int(row["label"]) for row in rows],
             "classes": classes,
             "class_names": [class_name(each) for each in classes],
             "normalize": normalize,
             "shift": shift,
             "scale": scale,
-            "sha256": latents_sha256,
             "image_size": image_size,
             "crop": "centre",
             "flips": ["none", "horizontal"],
@@ -118,7 +130,13 @@ def encode_latents(
                 "precision": name_of(dtype),
             },
             "origin": conditions(
-                at=manifest, recipe=recipe, inputs=inputs, outputs={latents: latents_sha256}
+                at=manifest,
+                recipe=recipe,
+                inputs=inputs,
+                outputs={
+                    latents: of_train["sha256"],
+                    held_out_latents: of_held_out["sha256"],
+                },
             ),
         },
     )

@@ -9,9 +9,8 @@ from slimdit.core.errors import InputError
 from slimdit.evaluation.features import build_extractor
 from slimdit.evaluation.metrics.probe import linear_probe, recognized
 from slimdit.evaluation.metrics.uncertainty import jackknife, jackknife_error
-from slimdit.evaluation.quality import MEASURES, distances_of
-from slimdit.evaluation.quality import quality as measure
-from slimdit.evaluation.study_files import read_reference, read_samples
+from slimdit.evaluation.quality import distances_of, study_quality
+from slimdit.evaluation.study_files import check_image_size, read_reference, read_samples
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import read_json, sha256_of, write_json, write_npz
 
@@ -45,24 +44,17 @@ def evaluate(
         raise InputError(f"{samples_json} is about other samples than {samples}; sample anew.")
     images, labels, other_sets = read_samples(samples)
     extractor = build_extractor(**evaluation["extractor"])
-    reference = read_reference(reference_features, extractor.describe(), images.shape[1:3])
+    reference = read_reference(reference_features, extractor.describe())
+    check_image_size(reference, images, reference_features)
 
     def features_of(images, index):
         description = f"{variant} features, set {index}"
         return extractor.features(images, evaluation["batch_size"], description, state)
 
     made_features = features_of(images, 0)
-    pooled = made_features["pooled"]
     probe = linear_probe(reference["pooled"], reference["labels"])
-    metrics, resampled = measure(
-        reference,
-        {
-            **made_features,
-            "labels": labels,
-            "probabilities": extractor.class_probabilities(pooled),
-            "recognized": recognized(probe, pooled, labels),
-        },
-        **{key: evaluation[key] for key in MEASURES},
+    metrics, resampled = study_quality(
+        reference, made_features, labels, extractor, probe, evaluation
     )
     if len(other_sets):
         of_other_sets = (features_of(each, i) for i, each in enumerate(other_sets, start=1))
@@ -74,10 +66,15 @@ def evaluate(
     jackknives["held_out_loss"] = of_loss = read_json(loss)["held_out_loss"]
     metrics["held_out_loss"] = of_loss["whole"]
     metrics["held_out_loss_standard_error"] = jackknife_error(of_loss["left_out"])
-    of_held_out = recognized(probe, reference["held_out_pooled"], reference["held_out_labels"])
+    accuracies = {
+        f"{held_out}_accuracy": float(
+            recognized(probe, reference[f"{held_out}_pooled"], reference["held_out_labels"]).mean()
+        )
+        for held_out in ("held_out", "reconstructed_held_out")
+    }
     others = {path: sha256_of(path) for path in (reference_features, graph) if path}
     noise_seed = np.array(made["sampling"]["seed"])
-    write_npz(features, pooled=pooled, labels=labels, noise_seed=noise_seed)
+    write_npz(features, pooled=made_features["pooled"], labels=labels, noise_seed=noise_seed)
     write_json(
         quality,
         {
@@ -88,11 +85,8 @@ def evaluate(
             "extractor": extractor.describe(),
             "metrics": metrics,
             "jackknife": jackknives,  # for the errors of differences between rows
-            "probe": {
-                "held_out_accuracy": float(of_held_out.mean()),
-                "num_held_out": len(reference["held_out_labels"]),
-            },
-            "num_train": len(reference["train_pooled"]),
+            "probe": {**accuracies, "num_held_out": len(reference["held_out_labels"])},
+            "num_train": len(reference["reconstructed_train_pooled"]),
             "sampling": made["sampling"],
             "evaluation": evaluation,
             "origin": origin(

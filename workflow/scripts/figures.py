@@ -12,13 +12,29 @@ from slimdit.reporting.results import read_study
 
 
 def figures(
-    architecture, speed, quality, training, losses, prompts, rows, speed_batch_size, recipe, **paths
+    architecture,
+    speed,
+    quality,
+    reference_quality,
+    training,
+    losses,
+    prompts,
+    rows,
+    speed_batch_size,
+    recipe,
+    **paths,
 ):
     """Inputs are lists of files: `losses` goes with `training`, one losses.csv per training.json;
     `prompts` with `rows`, one prompts.npz per row, all of one seed. `rows` are the table's
     rows; the recipe's digest is kept in the files' metadata. paths: <figure>_png and <figure>_svg
     of each figure."""
-    files = {"architecture": architecture, "speed": speed, "quality": quality, "training": training}
+    files = {
+        "architecture": architecture,
+        "speed": speed,
+        "quality": quality,
+        "reference_quality": reference_quality,
+        "training": training,
+    }
     study = read_study(rows, speed_batch_size, **files)
     images, names = read_prompts(study, prompts)
     with styled():

@@ -3,8 +3,8 @@
 
 def held_out_loss(
     checkpoint,
+    held_out_latents,
     latents_manifest,
-    reference,
     loss,
     variant,
     seed,
@@ -12,31 +12,24 @@ def held_out_loss(
     num_draws,
     batch_size,
     precision,
-    encode_precision,
     groups_seed,
-    source,
-    revision,
     recipe,
-    weights=None,
-    model_config=None,
 ):
-    """Write `loss`: the mean over the held-out images of `reference` (.npz) of what
-    `held_out_losses` gives of each.
+    """Write `loss`: the mean over the held-out images of what `held_out_losses` gives of each.
 
-    precision: of the model, as `chosen_dtype` reads it; encode_precision: of the encoder.
-    groups_seed: of the groups of images that are left out for the error.
+    precision: of the model, as `chosen_dtype` reads it. groups_seed: of the groups of images that
+    are left out for the error.
     """
-    import numpy as np
     import torch
 
     from slimdit.compute.devices import device
     from slimdit.compute.precision import chosen_dtype, name_of
-    from slimdit.data.autoencoders import encode_dtype, load_autoencoder
+    from slimdit.data.latents import LatentCache
     from slimdit.evaluation.metrics.uncertainty import jackknife, jackknife_groups, resampled_mean
     from slimdit.jobs.provenance import conditions
     from slimdit.models.checkpoint import load_variant
     from slimdit.models.component import store_weights
-    from slimdit.storage.files import read_json, sha256_of, write_json
+    from slimdit.storage.files import sha256_of, write_json
     from slimdit.training.held_out_loss import held_out_losses
 
     on = device()
@@ -44,23 +37,10 @@ def held_out_loss(
     model = load_variant(checkpoint, on).eval()
     dtype = chosen_dtype(precision, model.hidden_size, on)
     store_weights(model, dtype)
-    with np.load(reference) as arrays:
-        images, labels = arrays["held_out_images"], arrays["held_out_labels"]
-    losses = held_out_losses(
-        model,
-        load_autoencoder(source, revision, on),
-        read_json(latents_manifest),
-        images,
-        labels,
-        num_draws,
-        num_timesteps,
-        batch_size,
-        dtype,
-        encode_dtype(encode_precision, on),
-        on,
-    )
-    means = resampled_mean(losses, jackknife_groups(len(losses), groups_seed, labels))
-    files = [checkpoint, latents_manifest, reference, *filter(None, [weights])]
+    cache = LatentCache(held_out_latents, latents_manifest, "held_out")
+    losses = held_out_losses(model, cache, num_draws, num_timesteps, batch_size, dtype, on)
+    means = resampled_mean(losses, jackknife_groups(len(losses), groups_seed, cache.labels))
+    files = (checkpoint, held_out_latents, latents_manifest)
     write_json(
         loss,
         {

@@ -14,6 +14,7 @@ def tables(
     quality,
     training,
     samples,
+    reference_quality,
     autoencoder,
     record_only,
     rows: list[dict],
@@ -37,6 +38,7 @@ def tables(
         "quality": quality,
         "training": training,
         "samples": samples,
+        "reference_quality": reference_quality,
     }
     study = read_study(rows, speed_batch_size, **made_from)
     texts = study_tables(study, paper, map(read_json, autoencoder))

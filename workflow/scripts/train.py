@@ -45,7 +45,7 @@ def train(
     hyper = Hyperparameters(**training)
     cache = LatentCache(latents, latents_manifest)
 
-    inputs = {latents: cache.manifest["sha256"]}
+    inputs = {latents: cache.sha256}
     if teacher:
         inputs[teacher] = sha256_of(teacher)
     on = device()

@@ -14,28 +14,32 @@ from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
 from slimdit.storage.files import read_json, sha256_of
 
+UNFLIPPED = 0  # of the two flips
 MEAN, STD = 0, 1
 GPU_SHARE = 0.5  # of the free memory, at most, for latents
 
 
 class LatentCache:
-    """Moments of every training image and its mirror image.
+    """Moments of every image of a split of the subset and its mirror image.
 
-    moments: (M, 2 flips, 2 moments, C, H, W) float16; labels: (M,). The manifest carries the
-    shift and scale per channel that latents are trained with.
+    moments: (M, 2 flips, 2 moments, C, H, W) float16; labels: (M,); sha256: of the file. The
+    manifest, which all splits share, carries the shift and scale per channel that latents are
+    trained with.
 
     Raises InputError when the array is not what its manifest says.
     """
 
-    def __init__(self, array: str | Path, manifest: str | Path):
+    def __init__(self, array: str | Path, manifest: str | Path, split: str = "train"):
         self.manifest = read_json(manifest)
-        if sha256_of(array) != self.manifest["sha256"]:
+        of_split = self.manifest["splits"][split]
+        self.sha256 = of_split["sha256"]
+        if sha256_of(array) != self.sha256:
             raise InputError(
                 f"{array} is not what {manifest} is about (its sha256 differs); "
                 "delete both to encode anew."
             )
         self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
-        self.labels = np.array(self.manifest["labels"], dtype=np.int64)
+        self.labels = np.array(of_split["labels"], dtype=np.int64)
 
 
 class Units:

@@ -100,10 +100,10 @@ def evaluate(
         of_samples["probabilities"] = built.class_probabilities(of_samples["pooled"])
         of_reference = _features(built, real, batch_size, "reference", cache_dir)
         metrics, _ = quality(of_reference, of_samples, **measures)
-    for name, kind in DISTANCES.items():
-        if kind in real.statistics:
+    for name, (of_real, of_made) in DISTANCES.items():
+        if of_real in real.statistics:
             metrics[name] = frechet_distance_from_statistics(
-                *real.statistics[kind], *feature_statistics(of_samples[kind])
+                *real.statistics[of_real], *feature_statistics(of_samples[of_made])
             )
     columns = built.metric_names.quality_columns
     return {

@@ -16,6 +16,11 @@ METRICS = {
     "coverage": ("",),
     "classifier_score": ("", "_std", "_corrected"),
     "class_accuracy": ("",),
+    "reconstructed_fd": DISTANCE_PARTS,
+    "reconstructed_precision": ("",),
+    "reconstructed_recall": ("",),
+    "reconstructed_density": ("",),
+    "reconstructed_coverage": ("",),
     "nearest_train_distance_ratio": ("",),
     "fraction_closer_than_held_out": ("",),
 }
@@ -56,7 +61,12 @@ class MetricNames:
 
     def column(self, metric: str) -> str:
         """The column of a metric of quality.json."""
-        own = {"fd": self.fd_column, "sfd": self.sfd_column, "classifier_score": self.score_column}
+        own = {
+            "fd": self.fd_column,
+            "sfd": self.sfd_column,
+            "reconstructed_fd": f"reconstructed_{self.fd_column}",
+            "classifier_score": self.score_column,
+        }
         return own.get(metric, metric)
 
     @property

@@ -19,8 +19,8 @@ def read_samples(path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images, arrays["arr_1"], arrays.get("other_sets", ())
 
 
-def read_reference(path, extractor: dict, sample_size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Features that make_reference wrote; raises InputError for another extractor or image size."""
+def read_reference(path, extractor: dict) -> dict[str, np.ndarray]:
+    """Features that make_reference wrote; raises InputError for another extractor."""
     arrays = load_npz(path)
     if "meta" not in arrays:
         raise InputError(f"{path} has no meta; it should be made by the rule make_reference.")
@@ -30,13 +30,17 @@ def read_reference(path, extractor: dict, sample_size: tuple[int, int]) -> dict[
             f"{path} has features of {_named(meta['extractor'])} but samples are to be evaluated "
             f"by {_named(extractor)}; make the reference anew."
         )
-    size = meta["image_size"]
-    if sample_size != (size, size):
+    return arrays
+
+
+def check_image_size(reference: dict[str, np.ndarray], samples: np.ndarray, path) -> None:
+    """Raise InputError for samples (N, H, W, 3) of another size than the reference of `path`."""
+    (height, width), size = samples.shape[1:3], json.loads(str(reference["meta"]))["image_size"]
+    if (height, width) != (size, size):
         raise InputError(
-            f"samples are of {sample_size[0]}x{sample_size[1]} pixels and the reference of {path} "
+            f"samples are of {height}x{width} pixels and the reference of {path} "
             f"is of {size}x{size}; both should have the study's image size."
         )
-    return arrays
 
 
 def _named(extractor: dict) -> str:

@@ -38,21 +38,27 @@ def work_of(study: Study, job: Job) -> JobWork:
             return JobWork(training["steps"], units={"encode": passes, "decode": passes})
         case "encode_latents":
             # Two flips, two moments, float16.
-            num_bytes = (
-                num_train * 2 * 2 * autoencoder["latent_channels"] * study.latent_size**2 * 2
-            )
-            files = {outputs["latents"]: num_bytes, state: num_bytes}
-            return JobWork(num_train, files, {"encode": 2 * num_train})
+            of_image = 2 * 2 * autoencoder["latent_channels"] * study.latent_size**2 * 2
+            count = num_train + num_held_out
+            files = {
+                outputs["latents"]: num_train * of_image,
+                outputs["held_out_latents"]: num_held_out * of_image,
+                state: count * of_image,
+            }
+            return JobWork(count, files, {"encode": 2 * count})
+        case "reconstruct":
+            count = num_searched(study) + num_held_out
+            files = {outputs["reconstructions"]: count * image_bytes}
+            return JobWork(count, files, {"decode": count})
         case "make_reference":
             pooled, spatial = feature_bytes(study)
-            reference = data["num_classes"] * data["reference_per_class"]
-            # Training images that samples are compared with one by one, the reference among them.
-            wanted = data["num_classes"] * study.evaluation["memorization_per_class"]
-            searched = max(reference, min(wanted, num_train))
-            stored, count = reference + num_held_out, searched + num_held_out
+            reference, searched = num_reference(study), num_searched(study)
+            # Real ones and reconstructed ones.
+            stored = 2 * (reference + num_held_out)
+            count = stored + searched - reference
             files = {
-                outputs["reference"]: stored * image_bytes,
-                outputs["features"]: (stored + searched) * pooled + reference * spatial,
+                outputs["reference"]: reference * image_bytes,
+                outputs["features"]: (stored + searched) * pooled + stored * spatial,
                 state: count * (pooled + spatial),
             }
             return JobWork(count, files, {"features": count})
@@ -92,6 +98,16 @@ def num_images(study: Study) -> tuple[int, int]:
     if photos := data["photos"]:
         most = min(most, photos["crops_per_photo"] - held_out)
     return data["num_classes"] * most, data["num_classes"] * held_out
+
+
+def num_reference(study: Study) -> int:
+    return study.config["data"]["num_classes"] * study.config["data"]["reference_per_class"]
+
+
+def num_searched(study: Study) -> int:
+    """Training images among which copies are looked for, the reference among them."""
+    wanted = study.config["data"]["num_classes"] * study.evaluation["memorization_per_class"]
+    return max(num_reference(study), min(wanted, num_images(study)[0]))
 
 
 def feature_bytes(study: Study) -> tuple[int, int]:

@@ -14,7 +14,8 @@ STD_OVER_SEEDS = "_std_over_seeds"
 CHANGE = "_change_percent"
 
 LOWER, HIGHER = "↓", "↑"
-QUALITY, SPEED = "More of quality", "More of speed"
+QUALITY, RECONSTRUCTED, SPEED = "More of quality", "Against reconstructions", "More of speed"
+REFERENCE = "Reference"  # the group of real images in place of samples
 Unit = tuple[str, float]
 MILLIONS = (("M", 1e6),)
 MEGABYTES = (("MB", 1e6),)
@@ -26,7 +27,7 @@ PERCENT = (("%", 0.01),)
 # What stands where there is no value, and why.
 NOT_MEASURED = "not measured"
 NOT_REPORTED = "not reported"  # by the paper
-NONE = "none"  # there is no parent, or no such term of the loss
+NONE = "none"  # there is no parent, no such term of the loss, or no model
 UNDEFINED = "undefined"  # a change from zero
 NOISE = "~"  # behind a change within the noise
 # Behind a difference in quality beyond the noise, by the kind of difference.
@@ -47,7 +48,7 @@ class Column:
     needs_parent: whether a row without a parent cannot have a value.
     needs_seeds: whether a row that was trained once, on its own, cannot have one either.
     beside: name of the column that is printed in square brackets where its value differs.
-    part: of the Markdown file, QUALITY or SPEED; empty for its first table.
+    part: of the Markdown file, QUALITY, RECONSTRUCTED or SPEED; empty for its first table.
 
     Where the DataFrame has the columns <name>_std_over_seeds or <name>_q25 and <name>_q75, they
     are printed with the value; <name>_significant is false where a change is within the noise.
@@ -79,6 +80,8 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
     params = ("Params (M) [active]", LOWER, MILLIONS, "total_params_million")
     memory = ("Peak memory ({unit})", LOWER, BYTES, "peak_memory_gb")
     fd, sfd = (with_count(label, num_samples) for label in (names.fd_label, names.sfd_label))
+    reconstructed_fd = names.column("reconstructed_fd"), f"{fd} to reconstructions", LOWER
+    copies = "Nearest training image / held-out images'", "Closer than held-out images (%)"
     printed = [
         Column("held_out_loss", "Held-out loss (10⁻³)", LOWER, THOUSANDTHS, differs=True),
         Column(names.fd_column, fd, LOWER, paper="fid", differs=True),
@@ -89,6 +92,13 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         Column("density", "Density", HIGHER, part=QUALITY),
         Column("coverage", "Coverage", HIGHER, part=QUALITY),
         Column("class_accuracy", "Class accuracy (%)", HIGHER, PERCENT, differs=True),
+        Column(*reconstructed_fd, differs=True, part=RECONSTRUCTED),
+        Column("reconstructed_precision", "Precision", HIGHER, part=RECONSTRUCTED),
+        Column("reconstructed_recall", "Recall", HIGHER, part=RECONSTRUCTED),
+        Column("reconstructed_density", "Density", HIGHER, part=RECONSTRUCTED),
+        Column("reconstructed_coverage", "Coverage", HIGHER, part=RECONSTRUCTED),
+        Column("nearest_train_distance_ratio", copies[0], part=RECONSTRUCTED),
+        Column("fraction_closer_than_held_out", copies[1], "", PERCENT, part=RECONSTRUCTED),
     ]
     quality = {name: Column(name) for name in names.quality_columns}  # every one is in the CSV
     quality |= {column.name: column for column in printed}

@@ -81,8 +81,10 @@ def _quality(study: StudyResults) -> Iterator[str]:
     if probe := first.get("probe"):
         yield (
             "Class accuracy: fraction of the samples that a linear probe on these features puts "
-            "into the class they were asked for; it is right on "
-            f"{100 * probe['held_out_accuracy']:.1f}% of {probe['num_held_out']} held-out images."
+            "into the class they were asked for; the probe is right on "
+            f"{100 * probe['held_out_accuracy']:.1f}% of {probe['num_held_out']} real held-out "
+            f"images and on {100 * probe['reconstructed_held_out_accuracy']:.1f}% of them through "
+            "the autoencoder, the most that a perfect model reaches."
         )
     yield f"Sampling: {_grouped((run['variant'], _settings(run)) for run in study.quality)}."
 

@@ -12,6 +12,7 @@ from slimdit.reporting.columns import (
     NONE,
     NOT_MEASURED,
     QUALITY,
+    RECONSTRUCTED,
     SPEED,
     STD_OVER_SEEDS,
     Column,
@@ -24,26 +25,28 @@ from slimdit.reporting.results import StudyResults
 
 
 def table1_markdown(study: StudyResults, autoencoders: Iterable[dict] = ()) -> str:
-    """Table 1 in three parts, with group headings; what can be concluded of each group; and the
+    """Table 1 in four parts, with group headings; what can be concluded of each group; and the
     conditions under which all was measured."""
     texts = [_table_of(study, ""), *conclusions(study)]
-    for part in (QUALITY, SPEED):
+    for part in (QUALITY, RECONSTRUCTED, SPEED):
         texts += [f"## {part}", _table_of(study, part)]
     return "\n\n".join([*texts, "## How to read it", conditions(study, autoencoders)]) + "\n"
 
 
 def _table_of(study: StudyResults, part: str) -> str:
-    """The columns of a part of table 1."""
+    """The columns of a part of table 1; real images, which have no speed, have their number."""
+    table = study.table if part == SPEED else study.rows
     headings, units = ["Model"], {}
     for column in study.columns:
         if column.heading and column.part == part:
-            unit, units[column] = column.unit(study.table[column.name].max())
-            headings.append(f"{column.heading.format(unit=unit)} {column.better}")
+            unit, units[column] = column.unit(table[column.name].max())
+            headings.append(f"{column.heading.format(unit=unit)} {column.better}".rstrip())
     lines = []
-    for group, rows in study.table.groupby("group", sort=False):
+    for group, rows in table.groupby("group", sort=False):
         lines.append([f"**{group}**", *[""] * (len(headings) - 1)])
         for variant, row in rows.iterrows():
-            lines.append([variant, *(_cell(row, *each) for each in units.items())])
+            name = f"{variant} ({row['num_images']:.0f})" if row["is_reference"] else variant
+            lines.append([name, *(_cell(row, *each) for each in units.items())])
     return markdown_table(headings, lines)
 
 
@@ -57,7 +60,8 @@ def _cell(row: pd.Series, column: Column, unit: float) -> str:
     """As in `21.0 ± 0.4 (+1.2 ~)`, `1.24 [1.19, 1.32 ~]` and `2.81 [1.03] (+284.5%)`."""
     name, value = column.name, row[column.name]
     if pd.isna(value):
-        return NONE if column.needs_parent and pd.isna(row["parent"]) else NOT_MEASURED
+        is_none = row["is_reference"] or (column.needs_parent and pd.isna(row["parent"]))
+        return NONE if is_none else NOT_MEASURED
     text = number(value / unit)
     if pd.notna(std := row.get(f"{name}{STD_OVER_SEEDS}")):
         text += f" ± {number(std / unit, like=value / unit)}"

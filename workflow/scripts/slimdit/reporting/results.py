@@ -1,5 +1,7 @@
-"""What was measured of each variant, from a study's JSON files, as a table of one row a variant."""
+"""What was measured of each variant, and of real images in place of samples, from a study's JSON
+files, as a table."""
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ from slimdit.reporting.columns import (
     MODES,
     OVER_BASE,
     QUARTILES,
+    REFERENCE,
     STD_OVER_SEEDS,
     Column,
     table_columns,
@@ -26,6 +29,7 @@ SPEEDS = ["latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", 
 SPEEDS += ["fraction_of_peak", "bound"]
 PEAK_MEMORY = ["peak_memory_bytes", "peak_memory_kind"]
 FILES = ("architecture", "speed", "quality", "training", "samples")
+REFERENCE_FILE = "reference_quality"
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
     "cpu_weights_and_allocated": "weights and what a pass allocates on the CPU",
@@ -36,20 +40,25 @@ PEAK_MEMORY_KINDS = {
 class StudyResults:
     """A study's results, and the contents of the files that they are made of.
 
-    table: one row a variant, by its name, in table order; its columns are group, parent (against
-    which changes are given), derived_from (the trained variant whose weights this one is made of),
-    num_seeds, those of `columns` (means over seeds; NaN: not measured), of some
-    ..._std_over_seeds and ..._change_percent (inf: the parent's value is zero), and
-    diffusion_loss.
+    rows: by their names sets of real images, then the variants, in table order; its columns are
+    group, is_reference (of real images), parent (against which changes are given), derived_from
+    (the trained variant whose weights this one is made of), num_seeds, num_images, those of
+    `columns` (means over seeds; NaN: not measured), of some ..._std_over_seeds and
+    ..._change_percent (inf: the parent's value is zero), and diffusion_loss.
     """
 
-    table: pd.DataFrame
+    rows: pd.DataFrame
     columns: list[Column]
     names: MetricNames
     speed_batch_size: int
     speed: list[dict]
     quality: list[dict]
     training: list[dict]
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a variant."""
+        return self.rows[~self.rows["is_reference"]]
 
     @property
     def peak_memory_kinds(self) -> list[str]:
@@ -59,42 +68,56 @@ class StudyResults:
 
 
 def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> StudyResults:
-    """Read every JSON file of a study; `paths` has lists of them by FILES, none where it has none.
+    """Read every JSON file of a study; `paths` has lists of them by FILES and REFERENCE_FILE, none
+    where it has none.
 
     rows: as `Study.rows` gives them. Raises InputError for quality files that cannot be compared.
     """
-    about = pd.DataFrame(rows).set_index("variant")
+    reference = [row for path in paths.get(REFERENCE_FILE, []) for row in read_json(path)["rows"]]
+    order = [row["variant"] for row in rows]
     costs, speeds, qualities, trainings, sampled = (
-        _read_files(paths.get(name, []), list(about.index)) for name in FILES
+        _read_files(paths.get(name, []), order) for name in FILES
     )
     names, num_samples = metric_names(qualities)
     columns = table_columns(names, num_samples)
     metrics = names.quality_columns
     differing = {each.name: metrics[each.name] for each in columns if each.differs}
     losses = over_seeds(trainings, ["final_mse", "final_vb"])
+    about = _about(rows, reference, num_samples)
     found = [
         about,
         pd.DataFrame(costs, columns=["variant", *COSTS]).set_index("variant"),
         *_speeds(speeds, speed_batch_size),
-        _qualities(qualities, metrics),
+        _qualities([*reference, *qualities], metrics),
         pd.Series([run["variant"] for run in qualities]).value_counts().rename("num_seeds"),
         differences(qualities, about, differing),
         over_seeds(sampled, ["images_per_s"]).add_prefix("sampler_"),
         (losses["final_mse"] + losses["final_vb"]).rename(DIFFUSION_LOSS.name),
     ]
-    wanted = ["group", "parent", "derived_from", "num_seeds", *(column.name for column in columns)]
+    wanted = [*about, "num_seeds", *(column.name for column in columns)]
     wanted += [f"{names.column(metric)}{STD_OVER_SEEDS}" for metric in METRICS]
     wanted.append(DIFFUSION_LOSS.name)
     table = pd.concat(found, axis=1).reindex(about.index, columns=wanted)
     table = table.astype(object).where(table.notna(), np.nan).infer_objects()
     table["num_seeds"] = table["num_seeds"].fillna(0).astype(int)
-    table["speed_batch_size"] = speed_batch_size
+    table["speed_batch_size"] = np.where(table["is_reference"], np.nan, speed_batch_size)
     costs = [column.name for column in columns if column.changes]
     now = table[costs].astype(float)
     before = now.reindex(table["parent"]).set_axis(table.index)
     changes = (100 * (now - before) / before).mask(before == 0, np.inf).add_suffix(CHANGE)
     table = pd.concat([table, changes], axis=1)
     return StudyResults(table, columns, names, speed_batch_size, speeds, qualities, trainings)
+
+
+def _about(rows: list[dict], reference: list[dict], num_samples: int) -> pd.DataFrame:
+    """What is known of each row before it is measured, those of real images first."""
+    of_images = [
+        {"variant": row["variant"], "group": REFERENCE, "num_images": row["num_samples"]}
+        for row in reference
+    ]
+    about = pd.DataFrame([*of_images, *(row | {"num_images": num_samples} for row in rows)])
+    about["is_reference"] = np.arange(len(about)) < len(of_images)
+    return about.set_index("variant")
 
 
 def _read_files(paths: Sequence[str], order: list[str]) -> list[dict]:

@@ -12,7 +12,14 @@ from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, STD_OVER_SEEDS
 from slimdit.reporting.differences import ONE_TRAINING
 from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
-from slimdit.reporting.results import COSTS, FILES, StudyResults, over_seeds, read_study
+from slimdit.reporting.results import (
+    COSTS,
+    FILES,
+    REFERENCE_FILE,
+    StudyResults,
+    over_seeds,
+    read_study,
+)
 from slimdit.storage.files import read_json
 from slimdit.study.paper_values import PaperValues
 
@@ -47,7 +54,9 @@ def architecture_tables(
 def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
     """The tables' texts by name, made from the JSON files that they were made from."""
     rows, paper = record["rows"], record["paper"]
-    paths = {name: [path for path in files if path.stem == name] for name in FILES}
+    paths = {
+        name: [path for path in files if path.stem == name] for name in (*FILES, REFERENCE_FILE)
+    }
     study = read_study(rows, record["speed_batch_size"], **paths)
     autoencoders = [read_json(path) for path in files if path.name == "autoencoder.json"]
     texts = study_tables(study, paper, autoencoders)
@@ -55,14 +64,15 @@ def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
 
 
 def table1_csv(study: StudyResults) -> str:
-    """One record per variant. Peak memory is that of the eager mode; a spread, over seeds or over
-    sets of samples, has a column where some row has one."""
-    table, no_parent = study.table, study.table["parent"].isna()
+    """One record per set of real images and per variant. Peak memory is that of the eager mode; a
+    spread, over seeds or over sets of samples, has a column where some row has one."""
+    table, no_parent = study.rows, study.rows["parent"].isna()
     text = {
         "group": table["group"],
         "variant": table.index,
         "parent": table["parent"].fillna(NONE),
         "num_seeds": table["num_seeds"],
+        "num_images": table["num_images"].map(_cell),
     }
     for column in study.columns:
         name, spread, change = (f"{column.name}{part}" for part in ("", STD_OVER_SEEDS, CHANGE))
@@ -77,7 +87,9 @@ def table1_csv(study: StudyResults) -> str:
             text[spread] = table[spread].map(_cell)
         if column.changes:
             text[change] = table[change].map(_percent).mask(no_parent, NONE)
-    return _csv(text)
+    records = pd.DataFrame(text)
+    is_none = records.eq(NOT_MEASURED).mul(table["is_reference"], axis=0)
+    return _csv(records.mask(is_none, NONE))
 
 
 def table2_csv(study: StudyResults) -> str:

@@ -52,6 +52,7 @@ LIMITS = {  # of numbers by others of the config
     "evaluation.neighbours": [
         AtMost("sampling.num_samples - 1"),
         AtMost("data.num_classes * data.reference_per_class - 1"),
+        AtMost("data.num_classes * data.held_out_per_class - 1"),
     ],
     "speed.table_batch_size": [OneOf("speed.eager_batch_sizes")],
 }

@@ -185,7 +185,12 @@ STEPS: dict[str, Step] = {
         takes_cores=True,
     ),
     "encode_latents": Step(
-        outputs=files(Layout.data, latents="latents.npy", manifest="latents.json"),
+        outputs=files(
+            Layout.data,
+            latents="latents.npy",
+            held_out_latents="held_out_latents.npy",
+            manifest="latents.json",
+        ),
         settings={
             **IMAGES,
             **of_autoencoder("latent_channels", "downsample_factor", "source", "revision"),
@@ -195,6 +200,16 @@ STEPS: dict[str, Step] = {
         record="manifest",
         takes_gpu=True,
         takes_cores=True,
+    ),
+    "reconstruct": Step(
+        outputs=files(Layout.data, reconstructions="reconstructions.npz"),
+        settings={
+            "memorization_per_class": config_value("evaluation", "memorization_per_class"),
+            **of_autoencoder("source", "revision"),
+            **{key: config_value("sampling", key) for key in ("precision", "batch_size")},
+        },
+        state="reconstructions",
+        record="reconstructions",
     ),
     "fetch_inception_graph": Step(
         outputs=lambda study: {"graph": study.evaluation["extractor"]["graph"]},
@@ -208,13 +223,21 @@ STEPS: dict[str, Step] = {
         settings={
             **IMAGES,
             "evaluation": lambda study, _: {
-                key: study.evaluation[key]
-                for key in ("extractor", "batch_size", "memorization_per_class")
+                key: study.evaluation[key] for key in ("extractor", "batch_size")
             },
         },
         components=of_extractor,
         state="reference",
         record="features",
+    ),
+    "evaluate_reference": Step(
+        outputs=files(Layout.data, quality="reference_quality.json"),
+        settings={
+            "evaluation": evaluation,
+            "num_samples": config_value("sampling", "num_samples"),
+        },
+        components=of_extractor,
+        record="quality",
     ),
     "train": Step(
         outputs=files(
@@ -256,7 +279,6 @@ STEPS: dict[str, Step] = {
             "batch_size": config_value("evaluation", "batch_size"),
             "precision": lambda study, variant: study.sampling(variant)["precision"],
             "groups_seed": config_value("evaluation", "seed"),
-            **of_autoencoder("source", "revision", "encode_precision"),
         },
         components=of_models,
         rows=every_row,

@@ -7,45 +7,39 @@ from torch import Tensor
 from slimdit.compute.devices import to_device
 from slimdit.compute.precision import autocast
 from slimdit.core.randomness import stream
-from slimdit.data.autoencoders import encode_moments, to_model_range
-from slimdit.data.latents import Units
+from slimdit.data.latents import UNFLIPPED, LatentCache, Units
 from slimdit.diffusion.process import Diffusion
 
 
 @torch.inference_mode()
 def held_out_losses(
     model,
-    autoencoder,
-    manifest: dict,
-    images: np.ndarray,
-    labels: np.ndarray,
+    cache: LatentCache,
     num_draws: int,
     num_timesteps: int,
     batch_size: int,
     dtype: torch.dtype,
-    encode_dtype: torch.dtype,
     device: torch.device,
 ) -> np.ndarray:
-    """Mean squared error of the predicted noise, of each image: (N,) float64.
+    """Mean squared error of the predicted noise, of each image of `cache`: (N,) float64.
 
-    Each of the images, uint8 (N, H, W, 3), is noised `num_draws` times, at a random timestep of
-    each of as many equal parts of the `num_timesteps`, and the model is told its class, labels
-    (N,). Image i is drawn alike for every model, so that models form pairs. manifest: of the
-    latents that the model was trained on. batch_size: of noised images.
+    Each is noised `num_draws` times, at a random timestep of each of as many equal parts of the
+    `num_timesteps`, and the model is told its class. Image i is drawn alike for every model, so
+    that models form pairs. batch_size: of noised images.
     """
-    diffusion, units = Diffusion(num_timesteps).to(device), Units(manifest, device)
-    losses = np.empty(len(images))
+    diffusion, units = Diffusion(num_timesteps).to(device), Units(cache.manifest, device)
+    losses = np.empty(len(cache.labels))
     num_images = max(batch_size // num_draws, 1)
-    for start in range(0, len(images), num_images):
-        rows = np.arange(start, min(start + num_images, len(images)))
-        moments = encode_moments(autoencoder, to_model_range(images[rows], device), encode_dtype)
+    for start in range(0, len(losses), num_images):
+        rows = np.arange(start, min(start + num_images, len(losses)))
+        moments = to_device(cache.moments[rows, UNFLIPPED], device).float()
         moments = moments.repeat_interleave(num_draws, 0)  # (B, 2, C, h, w)
         k, posterior, noise = (
             to_device(array, device)
             for array in drawn(rows, num_draws, num_timesteps, moments.shape[2:])
         )
         x0 = units.sample(moments, posterior)
-        y = to_device(labels[rows].repeat(num_draws), device)
+        y = to_device(cache.labels[rows].repeat(num_draws), device)
         error = squared_error(model, diffusion.add_noise(x0, k, noise), k, y, noise, dtype)
         losses[rows] = error.double().view(-1, num_draws).mean(1).cpu().numpy()
     return losses

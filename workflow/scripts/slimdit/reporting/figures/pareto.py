@@ -7,10 +7,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from slimdit.evaluation.reference_rows import HELD_OUT_RECONSTRUCTED
 from slimdit.reporting.columns import STD_OVER_SEEDS
 from slimdit.reporting.figures.labels import place_labels
 from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
 from slimdit.reporting.results import StudyResults
+
+FLOOR_LINE = {"color": GREY, "linestyle": ":", "linewidth": 0.9}
 
 
 def draw_pareto(study: StudyResults) -> Figure:
@@ -29,11 +32,15 @@ def draw_pareto(study: StudyResults) -> Figure:
     }
     points = table[["group"]].assign(distance=table[fd], std=table[f"{fd}{STD_OVER_SEEDS}"])
     planes = {label: points.assign(cost=cost) for label, cost in costs.items()}
-    return pareto_figure(planes, study.names.fd_label)
+    floor = study.rows[fd].get(HELD_OUT_RECONSTRUCTED, np.nan)
+    return pareto_figure(planes, study.names.fd_label, floor)
 
 
-def pareto_figure(planes: dict[str, pd.DataFrame], distance_label: str) -> Figure:
-    """A panel for each label of a cost.
+def pareto_figure(
+    planes: dict[str, pd.DataFrame], distance_label: str, floor: float = np.nan
+) -> Figure:
+    """A panel for each label of a cost, with a line at `floor`: the distance of real images through
+    the autoencoder, where it is known.
 
     planes: label -> points: by variant its group, cost, distance and the distance's std over seeds,
     cost and distance better when smaller and NaN where they were not measured.
@@ -46,9 +53,11 @@ def pareto_figure(planes: dict[str, pd.DataFrame], distance_label: str) -> Figur
     panels = figure.subplots(len(planes), squeeze=False)[:, 0]
     for axes, (cost_label, points) in zip(panels, planes.items(), strict=True):
         axes.set(xlabel=cost_label, ylabel=distance_label)
-        _draw_points(axes, points, styles)
+        _draw_points(axes, points, styles, floor)
     handles = [Line2D([], [], linestyle="", label=group, **styles[group]) for group in groups]
     handles.append(Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front"))
+    if not np.isnan(floor):
+        handles.append(Line2D([], [], **FLOOR_LINE, label=HELD_OUT_RECONSTRUCTED))
     spacing = {"handletextpad": 0.2, "columnspacing": 1.0}
     figure.legend(handles=handles, loc="outside upper center", ncols=7, **spacing)
     figure.draw_without_rendering()
@@ -67,14 +76,17 @@ def pareto_front(cost: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return np.array(front, dtype=int)
 
 
-def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict]) -> None:
+def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict], floor: float) -> None:
     drawn = points.dropna(subset=["cost", "distance"])
     if missing := [variant for variant in points.index if variant not in drawn.index]:
         text = f"not measured: {', '.join(missing)}" if len(drawn) else "nothing was measured"
         axes.set_title(text, loc="right", fontsize=SMALL_PT, color=GREY, wrap=True)
-    for axis, values in ((axes.xaxis, drawn["cost"]), (axes.yaxis, drawn["distance"])):
+    heights = pd.Series([*drawn["distance"], floor], dtype=float)
+    for axis, values in ((axes.xaxis, drawn["cost"]), (axes.yaxis, heights)):
         if values.min() > 0 and values.max() > 2 * values.min():
             logarithmic(axis, values.min(), values.max())
+    if not np.isnan(floor):
+        axes.axhline(floor, **FLOOR_LINE, zorder=1)
     axes.margins(0.12)  # room for labels
     axes.grid(True)
     dots = {"linestyle": "", "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.4}
