@@ -61,7 +61,7 @@ def teacher_checkpoint(wildcards):
 
 def base_checkpoint(wildcards):
     """Of the variant that this one's latency is compared with, if there is one."""
-    base = STUDY.parent(wildcards.variant)
+    base = STUDY.timed_against(wildcards.variant)
     return {"base_checkpoint": runs("checkpoint.safetensors", [base])[0]} if base else {}
 
 

@@ -37,7 +37,6 @@ rule tables:
         speed=variants("speed.json"),
         quality=runs("quality.json"),
         training=runs("training.json", STUDY.trained),
-        samples=runs("samples.json"),
         autoencoder=[output_of("train_autoencoder")["report"]] if AUTOENCODER["train"] else [],
         # No table has it, the record of the study does.
         record_only=LAYOUT.data("latents.json"),

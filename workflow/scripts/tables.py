@@ -13,7 +13,6 @@ def tables(
     speed,
     quality,
     training,
-    samples,
     autoencoder,
     record_only,
     rows: list[dict],
@@ -36,7 +35,6 @@ def tables(
         "speed": speed,
         "quality": quality,
         "training": training,
-        "samples": samples,
     }
     study = read_study(rows, speed_batch_size, **made_from)
     texts = study_tables(study, paper, map(read_json, autoencoder))

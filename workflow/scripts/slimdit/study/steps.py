@@ -13,6 +13,9 @@ from slimdit.study.paper_values import paper_values
 from slimdit.study.study import HOW, Study, identity
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
+# Of `sampling`: on what the time of a sampling depends.
+TIMED_SAMPLING = ("sampler", "steps", "options", "guidance_scale", "guided_channels")
+TIMED_SAMPLING += ("precision", "compile")
 NO_SUBSET = ("images", "photos", "image_size")  # of `data`: they do not say which images are drawn
 
 Setting = Callable[[Study, str | None], object]  # of a row; None for a step of the whole study
@@ -83,6 +86,23 @@ def of_autoencoder(*keys: str) -> dict[str, Setting]:
 def num_timesteps(study: Study, variant: str) -> int:
     """Of the training of the row's weights."""
     return study.training(study.trained_ancestor(variant))["num_timesteps"]
+
+
+def timed_samplings(study: Study, variant: str) -> list[dict]:
+    """How the row and the one that it is timed against are sampled, as far as that takes time."""
+    shared = {"seed": 0, "batch_size": study.config["speed"]["table_batch_size"]}
+    return [
+        {
+            "sampling": {key: study.sampling(row)[key] for key in TIMED_SAMPLING} | shared,
+            "num_timesteps": num_timesteps(study, row),
+        }
+        for row in timed_rows(study, variant)
+    ]
+
+
+def timed_rows(study: Study, variant: str) -> list[str]:
+    """Those that one job times: the row, and the one that it is timed against if there is one."""
+    return list(filter(None, (variant, study.timed_against(variant))))
 
 
 def every_row(study: Study) -> list[str]:
@@ -292,14 +312,14 @@ STEPS: dict[str, Step] = {
     "measure_speed": Step(
         outputs=files(Layout.variant, speed="speed.json"),
         settings={
-            "base": Study.parent,
-            "measurement": lambda study, _: {
-                key: value
-                for key, value in study.config["speed"].items()
-                if key != "table_batch_size"
-            },
+            "base": Study.timed_against,
+            "measurement": config_value("speed"),
+            "samplings": timed_samplings,
         },
-        components=lambda study, variant: of_models(study, variant, study.parent(variant)),
+        components=lambda study, variant: (
+            of_models(study, *timed_rows(study, variant))
+            | {"sampler": {study.sampling(row)["sampler"] for row in timed_rows(study, variant)}}
+        ),
         rows=every_row,
         record="speed",
     ),

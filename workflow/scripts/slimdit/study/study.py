@@ -126,6 +126,15 @@ class Study:
                 return name
         return None
 
+    def timed_against(self, variant: str) -> str | None:
+        """The row that this one's latency is compared with, both timed interleaved: its parent, or
+        the first row without one; None for that row.
+
+        So the latency of every row is that of one row times ratios.
+        """
+        anchor = next(row["variant"] for row in self.rows() if row["parent"] is None)
+        return self.parent(variant) or (anchor if variant != anchor else None)
+
     def rows(self) -> list[dict]:
         """The rows of the results table in order, grouped as declared."""
         groups = list(dict.fromkeys(block["group"] for block in self.variants.values()))
