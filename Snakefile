@@ -26,12 +26,9 @@ onerror:
         print(f"Logs that end with an error:\n{errors}", file=sys.stderr)
 
 
-localrules:
-    all,
-
-
 rule all:
     default_target: True
     input:
         table1=LAYOUT.table("table1.csv"),
         figures=LAYOUT.figure("samples.png"),
+    localrule: True

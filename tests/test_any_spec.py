@@ -84,9 +84,11 @@ def attention_params(structure: dict, heads: int) -> int:
     dim = hidden // structure["num_heads"]
     if options["name"] == "focused":
         key_value = 2 * dim * structure["num_heads"] // options["group_size"]
-        return 2 * linear(hidden, hidden) + linear(hidden, key_value)
+        convolution = linear(25, dim) if options.get("local", False) else 0
+        return 2 * linear(hidden, hidden) + linear(hidden, key_value) + convolution
     dim = dim // 2 if options["name"] == "shallow" else options.get("head_dim", dim)
-    convolution = linear(9, hidden) if options["name"] == "mediated" else 0
+    has_convolution = {"mediated": options.get("local", True), "full_local": True}
+    convolution = linear(9, hidden) if has_convolution.get(options["name"]) else 0
     return linear(hidden, 3 * heads * dim) + linear(heads * dim, hidden) + convolution
 
 

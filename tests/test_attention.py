@@ -17,6 +17,7 @@ OPTIONS = {
     "shallow": {},
     "mediated": {"num_mediators": 4},
     "focused": {"group_size": 3},
+    "full_local": {},
 }
 
 
@@ -42,16 +43,29 @@ def softmax_weights(q, k):
     return scores / scores.sum(-1, keepdim=True)
 
 
-def full_reference(module, x):
+def softmax_reference(module, x, weights_of=softmax_weights):
+    """weights_of: (q, k), both (N, d) -> (N, N). With the module's convolution, if it has one."""
     project = slices(module.qkv, 3, NUM_HEADS)
     images = []
     for one in x:
-        heads = []
+        heads, values = [], []
         for head in range(NUM_HEADS):
             q, k, v = (project(one, part, head) for part in range(3))
-            heads.append(softmax_weights(q, k) @ v)
-        images.append(torch.cat(heads, dim=-1) @ module.proj.weight.T + module.proj.bias)
+            heads.append(weights_of(q, k) @ v)
+            values.append(v)
+        attended = torch.cat(heads, dim=-1)
+        if getattr(module, "local", None):
+            attended = attended + depthwise(torch.cat(values, -1), module.local)
+        images.append(attended @ module.proj.weight.T + module.proj.bias)
     return torch.stack(images)
+
+
+def mediated_weights(side):
+    def weights(q, k):
+        t = pooled(q, side)
+        return softmax_weights(q, t) @ softmax_weights(t, k)
+
+    return weights
 
 
 def pooled(tokens, side):
@@ -67,29 +81,16 @@ def pooled(tokens, side):
     )
 
 
-def depthwise(tokens, weight, bias):
-    """3 x 3 convolution with zero padding, one filter a channel, as a sum over shifts."""
-    padded = F.pad(tokens.reshape(GRID, GRID, -1), (0, 0, 1, 1, 1, 1))
+def depthwise(tokens, layer):
+    """Convolution with zero padding, one filter a channel, as a sum over shifts: (N, C)."""
+    size = layer.weight.shape[-1]
+    padded = F.pad(tokens.reshape(GRID, GRID, -1), (0, 0, *4 * [size // 2]))
     shifted = sum(
-        padded[r : r + GRID, c : c + GRID] * weight[:, 0, r, c] for r in range(3) for c in range(3)
+        padded[r : r + GRID, c : c + GRID] * layer.weight[:, 0, r, c]
+        for r in range(size)
+        for c in range(size)
     )
-    return (shifted + bias).reshape(TOKENS, -1)
-
-
-def mediated_reference(module, x, side):
-    project = slices(module.qkv, 3, NUM_HEADS)
-    images = []
-    for one in x:
-        heads, values = [], []
-        for head in range(NUM_HEADS):
-            q, k, v = (project(one, part, head) for part in range(3))
-            t = pooled(q, side)
-            heads.append(softmax_weights(q, t) @ softmax_weights(t, k) @ v)
-            values.append(v)
-        local = depthwise(torch.cat(values, -1), module.local.weight, module.local.bias)
-        attended = torch.cat(heads, -1) + local
-        images.append(attended @ module.proj.weight.T + module.proj.bias)
-    return torch.stack(images)
+    return (shifted + layer.bias).reshape(TOKENS, -1)
 
 
 def focused_reference(module, x):
@@ -103,32 +104,51 @@ def focused_reference(module, x):
             group = head // module.group_size
             weights = focus(query(one, 0, head)) @ focus(key_value(one, 0, group)).T  # (N, N)
             weights = weights / weights.sum(-1, keepdim=True)
-            heads.append(weights @ key_value(one, 1, group))
+            value = key_value(one, 1, group)
+            heads.append(weights @ value)
+            if module.local is not None:
+                heads[-1] = heads[-1] + depthwise(value, module.local)
         images.append(torch.cat(heads, -1) @ module.proj.weight.T + module.proj.bias)
     return torch.stack(images)
 
 
-@pytest.mark.parametrize("name", ["full", "shallow"])
+@pytest.mark.parametrize("name", ["full", "shallow", "full_local"])
 def test_softmax_attention_equals_its_formula(name, x):
     module = make(name)
-    torch.testing.assert_close(module(x), full_reference(module, x))
+    torch.testing.assert_close(module(x), softmax_reference(module, x))
 
 
+@pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize("side", [1, 2])
-def test_mediated_attention_equals_its_formula(side, x):
-    module = make("mediated", num_mediators=side**2)
-    torch.testing.assert_close(module(x), mediated_reference(module, x, side))
+def test_mediated_attention_equals_its_formula(side, local, x):
+    module = make("mediated", num_mediators=side**2, local=local)
+    torch.testing.assert_close(module(x), softmax_reference(module, x, mediated_weights(side)))
 
 
 def test_mediators_as_many_as_tokens_are_the_queries(x):
     module = make("mediated", num_mediators=TOKENS)
-    torch.testing.assert_close(module(x), mediated_reference(module, x, GRID))
+    torch.testing.assert_close(module(x), softmax_reference(module, x, mediated_weights(GRID)))
 
 
+@pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize("group_size", [1, 2, 3, 6])
-def test_focused_attention_equals_its_formula(group_size, x):
-    module = make("focused", group_size=group_size)
+def test_focused_attention_equals_its_formula(group_size, local, x):
+    module = make("focused", group_size=group_size, local=local)
     torch.testing.assert_close(module(x), focused_reference(module, x))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("full_local", {}),
+        ("mediated", {"num_mediators": 4}),
+        ("mediated", {"num_mediators": 4, "local": False}),
+        ("focused", {"group_size": 3, "local": True}),
+    ],
+)
+def test_tokens_of_no_square_grid_are_refused(name, options, x):
+    with pytest.raises(RuntimeError, match="is invalid for input of size"):
+        make(name, **options)(x[:, 1:])
 
 
 def test_group_size_one_is_no_grouping(x):
@@ -190,6 +210,8 @@ def test_shape_dtype_and_gradients_of_every_attention(name, dtype):
     [
         ({"name": "full"}, 5, "hidden_size 24 is not a multiple of num_heads 5"),
         ({"name": "full", "head_dim": 0}, 6, "head_dim is 0; it should be a whole number >= 1"),
+        ({"name": "full_local"}, 5, "hidden_size 24 is not a multiple of num_heads 5"),
+        ({"name": "mediated", "num_mediators": 4, "local": 1}, 6, "should be true or false"),
         ({"name": "shallow"}, 24, r"hidden_size 24 is not a multiple of 2 \* num_heads, 48"),
         ({"name": "mediated", "num_mediators": 5}, 6, "num_mediators 5 is not a square"),
         ({"name": "mediated", "num_mediators": 25}, 6, "num_mediators 25 is more than num_tokens"),

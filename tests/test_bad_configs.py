@@ -459,11 +459,16 @@ def test_what_yaml_is_told_to_be_written_is_a_number_to_yaml():
 
 def test_options_are_those_of_the_constructors():
     mediated, prune_heads = components("attention")["mediated"], components("compression")
-    assert mediated.schema["properties"] == {"num_mediators": {"type": "integer"}}
+    assert mediated.schema["properties"] == {
+        "num_mediators": {"type": "integer"},
+        "local": {"type": "boolean"},
+    }
     assert mediated.schema["required"] == ["num_mediators"]
     assert prune_heads["prune_heads"].schema["properties"] == {
         "keep_heads": {"type": "integer", "minimum": 1},
         "mode": {"enum": ["structural", "masked"]},
+        "criterion": {"enum": ["norm", "random", "least_damage"]},
+        "seed": {"type": "integer", "minimum": 0},
     }
     assert default_of("compression", "prune_heads", "mode") == "structural"
 

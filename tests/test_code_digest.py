@@ -123,7 +123,7 @@ def test_a_change_reaches_the_steps_that_use_it(library):
         ("evaluation/features/inception_2015.py", {"evaluate", "make_reference"}),
         ("evaluation/features/extractor.py", {"evaluate", "make_reference"}),
         ("diffusion/samplers/ddim.py", {"sample", "sample_shard"}),
-        ("diffusion/process.py", {"train", "held_out_loss", "sample", "sample_shard"}),
+        ("diffusion/process.py", {"train", "compress", "held_out_loss", "sample", "sample_shard"}),
     ],
 )
 def test_other_arithmetic_changes_the_steps_that_do_it(library, name, steps):
@@ -150,7 +150,9 @@ def test_registrations_belong_to_the_operator_and_constants_to_their_users(libra
     assert "train" in changed(before, all_of(library, moe))
     before = all_of(library)
     edit(library / "slimdit/data/latents.py", ("MEAN, STD = 0, 1", "MEAN, STD = 1, 0"))
-    assert {"train", "held_out_loss", "encode_latents"} == changed(before, all_of(library))
+    assert {"train", "compress", "held_out_loss", "encode_latents"} == changed(
+        before, all_of(library)
+    )
 
 
 def test_what_is_taken_from_outside_counts_by_its_name(library):

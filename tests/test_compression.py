@@ -4,18 +4,22 @@ import copy
 
 import pytest
 import torch
+from latent_cache import write_latent_cache
 from subjects import PHOTOS, random_tensor, randomized, tiny
 from torch._inductor import config as inductor_config
 
 import compress as script
 from slimdit.core.errors import InputError
+from slimdit.data.latents import LatentCache
 from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import flat_tensors, load_variant, read_metadata, save_variant
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.compression.prune_heads import head_scores
-from slimdit.storage.files import sha256_of
+from slimdit.storage.files import read_json, sha256_of
+from slimdit.training.calibration import calibration_loss
 
 NUM_HEADS, HEAD_DIM = 6, 4
+CPU = torch.device("cpu")
 
 
 def trained(variant="S2-base"):
@@ -29,9 +33,9 @@ def outputs(model):
         return model(x, torch.tensor([3, 700]), torch.tensor([0, 2])).output
 
 
-def prune(model, keep_heads, mode="structural"):
-    operation = {"name": "prune_heads", "keep_heads": keep_heads, "mode": mode}
-    return compress(copy.deepcopy(model), [operation])
+def prune(model, keep_heads, mode="structural", loss=None, **options):
+    operation = {"name": "prune_heads", "keep_heads": keep_heads, "mode": mode, **options}
+    return compress(copy.deepcopy(model), [operation], loss)
 
 
 @pytest.mark.parametrize("variant", ["S2-base", "S2-shallow"])
@@ -74,6 +78,72 @@ def test_the_heads_with_the_highest_scores_are_kept_in_order():
         assert linear.weight.shape == (linear.out_features, linear.in_features)
 
 
+def distance_to(model):
+    """The loss whose least is the model itself."""
+    whole = outputs(model)
+    return lambda other: (outputs(other) - whole).square().mean().item()
+
+
+@pytest.mark.parametrize("mode", ["structural", "masked"])
+def test_least_damage_finds_dead_heads_that_their_norms_hide(mode):
+    _, model = trained()
+    with torch.no_grad():
+        for dead, block in zip((4, 1), model.blocks, strict=True):
+            head = slice(HEAD_DIM * dead, HEAD_DIM * (dead + 1))
+            block.attention.qkv.weight.view(3, -1, HEAD_DIM * NUM_HEADS)[:, head] *= 10
+            block.attention.proj.weight[:, head] = 0
+    loss = distance_to(model)
+    damaged = prune(model, NUM_HEADS - 1, mode, loss, criterion="least_damage")
+    assert loss(damaged) < 1e-10 < loss(prune(model, NUM_HEADS - 1, mode))
+
+
+def test_least_damage_is_the_least_of_all_heads_block_by_block(tmp_path):
+    _, model = trained()
+    loss = calibration_loss(LatentCache(*write_latent_cache(tmp_path, 7)), 1000, CPU)
+    pruned = prune(model, NUM_HEADS - 1, loss=loss, criterion="least_damage")
+    singles = [prune(model, NUM_HEADS - 1, criterion="random", seed=seed) for seed in range(40)]
+    for layer, before in enumerate((model, pruned)):  # the second without a head of the first
+
+        def loss_with(other, layer=layer, before=before):
+            blocks = [*before.blocks[:layer], other.blocks[layer], *model.blocks[layer + 1 :]]
+            candidate = copy.deepcopy(model)
+            candidate.blocks = torch.nn.ModuleList(blocks)
+            return loss(candidate)
+
+        losses = set(map(loss_with, singles))
+        assert len(losses) == NUM_HEADS
+        assert loss_with(pruned) == min(losses)
+
+
+def test_random_heads_depend_on_the_seed_and_the_block_alone():
+    _, model = trained()
+
+    def kept(seed):
+        pruned = prune(model, 1, criterion="random", seed=seed)
+        pairs = zip(pruned.blocks, model.blocks, strict=True)
+        rows = ((one.attention.qkv.weight[0], of.attention.qkv.weight) for one, of in pairs)
+        return tuple(int((of == row).all(1).nonzero()) // HEAD_DIM for row, of in rows)
+
+    draws = [kept(seed) for seed in range(20)]
+    assert draws == [kept(seed) for seed in range(20)]
+    assert len(set(draws)) > 10
+    assert any(first != second for first, second in draws)
+
+
+def test_the_calibration_loss_is_that_of_noise_told_with_its_class(tmp_path):
+    structure, model = trained()
+    cache = LatentCache(*write_latent_cache(tmp_path, 300))
+    loss = calibration_loss(cache, 1000, CPU)
+    assert loss(model) == loss(model) == calibration_loss(cache, 1000, CPU)(model)
+    assert loss(build_model(structure, 0)) == pytest.approx(1.0, abs=0.02)  # it predicts no noise
+    before = loss(model)
+    with torch.no_grad():
+        model.label_embedder.weight[model.null_class] += 1
+        assert loss(model) == before
+        model.label_embedder.weight[0] += 1
+    assert loss(model) != before
+
+
 def test_masking_keeps_every_shape():
     _, model = trained()
     shapes = {name: t.shape for name, t in model.state_dict().items()}
@@ -86,6 +156,8 @@ def test_masking_keeps_every_shape():
         ({"keep_heads": 0}, r"keep_heads is 0; it should be a whole number >= 1"),
         ({"keep_heads": 7}, r"keep_heads 7 is more than num_heads 6"),
         ({"keep_heads": 2, "mode": "soft"}, r"is 'soft'; it should be structural or masked"),
+        ({"keep_heads": 2, "criterion": "best"}, r"should be norm, random or least_damage"),
+        ({"keep_heads": 2, "seed": -1}, r"seed is -1; it should be a whole number >= 0"),
         ({}, r"compression 'prune_heads': .*keep_heads"),
         ({"keep_heads": 2, "keep": 1}, r"compression 'prune_heads': .*'keep'"),
     ],
@@ -102,7 +174,13 @@ def test_unknown_compression_is_an_input_error_with_the_known_ones():
 
 
 @pytest.mark.parametrize(
-    ("variant", "name"), [("S2-med-4", "MediatedAttention"), ("S2-fg-3", "FocusedAttention")]
+    ("variant", "name"),
+    [
+        ("S2-med-4", "MediatedAttention"),
+        ("S2-med-4-no-local", "MediatedAttention"),
+        ("S2-fg-3", "FocusedAttention"),
+        ("S2-full-local", "FullLocalAttention"),
+    ],
 )
 def test_attention_without_separable_heads_cannot_be_pruned(variant, name):
     _, model = trained(variant)
@@ -144,6 +222,7 @@ OPERATIONS = [
     [],
     [{"name": "prune_heads", "keep_heads": 2, "mode": "structural"}],
     [{"name": "prune_heads", "keep_heads": 2, "mode": "masked"}],
+    [{"name": "prune_heads", "keep_heads": 2, "criterion": "random", "seed": 3}],
     [{"name": "int8_weight_only"}],
     [{"name": "prune_heads", "keep_heads": 3}, {"name": "int8_weight_only"}],
 ]
@@ -168,9 +247,24 @@ def test_compressing_a_compressed_parent_stacks_the_operations(tmp_path):
         (*paths[:2], pruning),
         (*paths[1:], {"name": "int8_weight_only"}),
     ):
-        script.compress(parent, child, "child", 0, [operation], {})
+        script.compress(parent, child, "child", 0, [operation], 1000, {})
     metadata = read_metadata(paths[2])
     assert metadata["operations"] == [pruning, {"name": "int8_weight_only"}]
     assert list(metadata["origin"]["inputs"].values()) == [sha256_of(paths[1])]
     expected = compress(model, metadata["operations"])
     assert torch.equal(outputs(load_variant(paths[2])), outputs(expected))
+
+
+def test_calibrated_heads_come_from_the_latents_and_are_loaded_without(tmp_path):
+    structure, model = trained()
+    parent, child = (tmp_path / f"{name}.safetensors" for name in ("parent", "child"))
+    array, manifest = write_latent_cache(tmp_path, 7)
+    pruning = {"name": "prune_heads", "keep_heads": 3, "criterion": "least_damage"}
+    save_variant(parent, model, structure, [], {})
+    script.compress(parent, child, "child", 0, [pruning], 1000, {}, array, manifest)
+    inputs = read_metadata(child)["origin"]["inputs"]
+    assert set(inputs.values()) == {sha256_of(parent), read_json(manifest)["sha256"]}
+    loss = calibration_loss(LatentCache(array, manifest), 1000, CPU)
+    array.unlink()
+    expected = compress(model, [pruning], loss)
+    assert torch.equal(outputs(load_variant(child)), outputs(expected))

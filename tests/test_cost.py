@@ -1,14 +1,17 @@
 """Costs of the paper's study, digit by digit."""
 
+import functools
+
 import pytest
 import torch
-from subjects import IMAGENET200, PHOTOS
+from subjects import IMAGENET200, PHOTOS, load_config
 
 from count_cost import count_cost
 from slimdit.models import ops
 from slimdit.models.build import compress, empty_model
 from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
 from slimdit.storage.files import read_json
+from slimdit.study.study import Study
 
 # total_params, GMACs: derived from the architecture by hand, batch 1, 200 classes.
 COSTS = {
@@ -35,7 +38,18 @@ COSTS = {
     "S2-prune-4": (30_292_256, 5.260),
     "S2-prune-3": (29_110_304, 4.858),
     "S2-prune-2": (27_928_352, 4.455),
+    "S2-full-local": (32_702_240, 6.0761),
+    "S2-med-4-no-local": (32_656_160, 5.4816),
+    "S2-fg-6-local": (29_719_328, 4.80),
+    "S2-dense-shallow": (26_384_792, 4.9204),
+    "S2-dense-fg-6": (25_042_112, 4.7116),
+    "S2-dense-med-4": (29_996_192, 5.5605),
+    "S2-prune-3-random": (29_110_304, 4.8575),
+    "S2-prune-3-damage": (29_110_304, 4.8575),
+    "S2-long-8E2A": (32_656_160, 6.0655),
+    "XS2-long-8E2A": (7_493_664, 1.4185),
 }
+STUDIES = [PHOTOS, IMAGENET200, Study(load_config("configs/imagenette.yaml"))]
 ACTIVE_MILLIONS = {"MoE-S2-8E2A": 46.87, "MoE-S2-4E1A": 32.67, "MoE-XS2-8E2A": 10.66}
 INT8_MEGABYTES = {"Q-S2": 33.86, "Q-S4": 33.67, "Q-XS2": 8.10, "Q-XS4": 7.98}
 
@@ -57,6 +71,41 @@ def test_paper_study_costs_what_the_architecture_says(variant):
     assert round(count_macs(model) / 1e9, decimals) == gigamacs
     active_millions = round(active_params(model) / 1e6, 2)
     assert active_millions == ACTIVE_MILLIONS.get(variant, round(params / 1e6, 2))
+
+
+@functools.cache
+def macs(study, variant):
+    return count_macs(cost_model(study, variant))
+
+
+def controls(study):
+    """The trained rows of group Control that name another, each with that."""
+    return [
+        (name, study.parent(name))
+        for name in study.trained
+        if study.block(name)["group"] == "Control" and "compare_with" in study.block(name)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("study", "control", "row"), [(study, *pair) for study in STUDIES for pair in controls(study)]
+)
+def test_a_control_has_the_arithmetic_of_its_row(study, control, row):
+    """With another backbone that of a pass, else that of the training."""
+    ours, its = macs(study, control), macs(study, row)
+    if study.block(control)["backbone"] != study.block(row)["backbone"]:
+        assert ours == pytest.approx(its, rel=0.02)
+    else:
+        steps = [study.training(name)["steps"] for name in (control, row)]
+        assert steps[0] * ours == pytest.approx(steps[1] * its, rel=0.001)
+
+
+def test_every_cheaper_row_of_the_paper_has_a_control_of_its_macs():
+    controlled = [macs(IMAGENET200, name) for name, _ in controls(IMAGENET200)]
+    for row in IMAGENET200.trained:
+        if IMAGENET200.block(row)["group"] == "Attention":
+            its = macs(IMAGENET200, row)
+            assert any(ours == pytest.approx(its, rel=0.02) for ours in controlled), row
 
 
 @pytest.mark.parametrize("variant", INT8_MEGABYTES)

@@ -13,10 +13,10 @@ from slimdit.data.latents import MEAN, LatentBatches, LatentCache
 from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.models.build import build_model
+from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 from slimdit.study.study import identity
 from slimdit.training.loop import Run, fit
 from slimdit.training.objective import Hyperparameters, Objective
-from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
 CPU = torch.device("cpu")
 SEED = 0

@@ -28,7 +28,7 @@ snakemake = SimpleNamespace(
     rule="compress", threads=1, log=[log], resources={}, config={"deterministic": False}
 )
 with job(snakemake):
-    compress(parent, checkpoint, "Q-S2", 0, json.loads(operations), "recipe")
+    compress(parent, checkpoint, "Q-S2", 0, json.loads(operations), 1000, "recipe")
     load_autoencoder(autoencoder, None, "cpu")
 """
 

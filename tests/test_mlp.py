@@ -233,3 +233,25 @@ def test_segment_operators_are_sound_for_autograd_and_compilation(segments):
     outer = (x.detach(), random_tensor("grad", 7, 2), ends)
     library.opcheck(ops.segment_outer, outer)
     assert torch.autograd.gradcheck(lambda a, b: ops.segment_matmul(a, b, ends), (x, weight))
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_gradients_have_the_same_bits_however_threads_take_turns(two_threads):
+    module = randomized(MixtureOfExperts(96, num_experts=8, top_k=2), torch.float32)
+    x = random_tensor("x", 32, 64, 96).float()
+
+    def gradients():
+        module.zero_grad()
+        module(x)[0].square().sum().backward()
+        return [parameter.grad.clone() for parameter in module.parameters()]
+
+    first = gradients()
+    for _ in range(15):
+        assert all(map(torch.equal, gradients(), first))

@@ -137,8 +137,8 @@ def test_a_docstring_reruns_nothing(project):
 
 def test_a_change_in_mediated_attention_reruns_the_mediated_variants(project):
     path = project / "workflow/scripts/slimdit/models/attention/mediated.py"
-    edit(path, "KERNEL_SIZE = 3", "KERNEL_SIZE = 5")
-    mediated = ["S2-med-4", "S2-med-16"]
+    edit(path, "math.isqrt(num_mediators)", "1 * math.isqrt(num_mediators)")
+    mediated = ["S2-med-4", "S2-med-16", "S2-med-4-no-local"]
     expected = RESULTS.union(*(made(v) | {f"count_cost:{v}"} for v in mediated))
     assert set(plan(project)) == expected
 
@@ -150,6 +150,20 @@ def test_other_weights_of_a_base_time_the_rows_measured_against_it_anew(project)
     assert set(plan(project)) == expected
     of_child = {job for job in expected if job.endswith(":MoE-XS2-8E2A")}
     assert of_child == {"measure_speed:MoE-XS2-8E2A"}
+
+
+def test_another_criterion_of_pruning_reruns_its_row(project):
+    def change(config):
+        config["variants"]["S2-prune-3"]["apply"][0]["criterion"] = "least_damage"
+
+    edit_config(project, change)
+    assert set(plan(project)) == made("S2-prune-3") | {"count_cost:S2-prune-3"} | RESULTS
+
+
+def test_how_damage_is_measured_reruns_compressed_rows(project):
+    edit(project / "workflow/scripts/slimdit/training/calibration.py", "= 256", "= 512")
+    expected = {f"compress:{name}" for name in DERIVED}.union(*(row(name) for name in DERIVED))
+    assert set(plan(project)) == expected | RESULTS
 
 
 def test_a_new_attention_reruns_nothing(project):
@@ -257,9 +271,9 @@ def test_other_images_rerun_everything_but_the_counts(project):
 
 
 def test_the_papers_study_has_all_its_jobs(tmp_path):
-    """13 trained and 10 derived variants, all sampled, evaluated, counted, timed."""
+    """21 trained and 12 derived variants, all sampled, evaluated, counted, timed."""
     project = tmp_path / "fresh"
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "results", "__pycache__"))
     jobs = plan(project, (project / "config.yaml", project / "configs/imagenet200.yaml"))
-    assert len([job for job in jobs if job.startswith("train:")]) == 13
-    assert len(jobs) == 4 + 13 + 10 + 5 * 23 + 2
+    assert len([job for job in jobs if job.startswith("train:")]) == 21
+    assert len(jobs) == 4 + 21 + 12 + 5 * 33 + 2

@@ -278,18 +278,18 @@ def test_the_command_shows_a_line_for_each_job_and_writes_nothing(folder, capsys
 
 def test_parts_of_a_job_are_shown_while_it_is_not_done(folder):
     state = Path("results/photos/state/sample/S4-base-seed-0")
-    logs = Path("results/photos/logs/sample")
+    logs = Path("results/photos/logs/sample/S4-base-seed-0")
     logs.mkdir(parents=True)
     for name in ("10-of-12", "3-of-12", "2-of-12", "1-of-12", "5-of-12"):
-        (logs / f"S4-base-seed-0-{name}.log").touch()
-    (logs / "S4-base-seed-0-3-of-12.log").write_text(SENTENCE)
+        (logs / f"{name}.log").touch()
+    (logs / "3-of-12.log").write_text(SENTENCE)
     for name in ("10-of-12", "3-of-12", "2-of-12"):
         BEAT.write(state / name)
     dataclasses.replace(BEAT, state="finished").write(state / "2-of-12")
     for name in ("1-of-12", "2-of-12"):  # the folder of the first is gone
         for suffix in (".npy", ".json"):
             (state / f"{name}{suffix}").touch()
-    os.utime(logs / "S4-base-seed-0-5-of-12.log", (0, 0))  # of another run, long ago
+    os.utime(logs / "5-of-12.log", (0, 0))  # of another run, long ago
     found = status.statuses_of(configured_study([]), time.time())
     parts = [each for each in found if each.name.startswith("sample S4-base, seed 0, part")]
     assert [(each.name.rsplit(" ", 1)[1], each.state) for each in parts] == [

@@ -20,7 +20,10 @@ BASE = {"backbone": "S", "patch_size": 2}
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        (BASE | {"backbone": "XL"}, r"variants\.new\.backbone: 'XL' is unknown; known: S, XS"),
+        (
+            BASE | {"backbone": "XL"},
+            r"variants\.new\.backbone: 'XL' is unknown; known: S, S-dense",
+        ),
         ({"backbone": "S"}, r"variants\.new\.patch_size is missing"),
         ({"patch_size": 2}, r"variants\.new\.backbone is missing"),
         (
@@ -50,6 +53,14 @@ BASE = {"backbone": "S", "patch_size": 2}
         (
             BASE | {"apply": [{"name": "int8_weight_only"}]},
             r"it should be left out without from, the variant that it is done to",
+        ),
+        (
+            BASE | {"compare_with": "S2-bas"},
+            r"variants\.new\.compare_with: 'S2-bas' is unknown; did you mean S2-base\?",
+        ),
+        (
+            BASE | {"compare_with": "new"},
+            r"variants\.new\.compare_with closes a cycle \(new -> new\); name another\.",
         ),
         ({"from": "S2-base"}, r"variants\.new\.apply is missing"),
         ({"from": "S2-base", "apply": []}, r"variants\.new\.apply is \[\]; it should be a list"),
@@ -81,6 +92,19 @@ def test_teachers_that_teach_each_other_are_told(config):
     assert config_problems(config) == [
         "variants.a.distill.teacher closes a cycle (a -> b -> a); name another.",
         "variants.b.distill.teacher closes a cycle (b -> a -> b); name another.",
+    ]
+
+
+def test_rows_that_are_compared_with_each_other_are_told(config):
+    """Also where one of them names no other, but is compared with its plain twin."""
+    config["variants"]["S2-base"]["compare_with"] = "S2-med-4"
+    with_variant(config, BASE | {"compare_with": "b"}, "a")
+    with_variant(config, BASE | {"compare_with": "a"}, "b")
+    assert config_problems(config) == [
+        "variants.S2-base.compare_with closes a cycle (S2-base -> S2-med-4 -> S2-base); "
+        "name another.",
+        "variants.a.compare_with closes a cycle (a -> b -> a); name another.",
+        "variants.b.compare_with closes a cycle (b -> a -> b); name another.",
     ]
 
 
@@ -127,10 +151,31 @@ def test_rows_of_a_late_variant_join_their_group(config):
         ("KD-XS2", "XS2-base"),
         ("MoE-XS2-8E2A", "XS2-base"),
         ("S2-prune-3", "S2-base"),
+        ("S2-full-local", "S2-base"),
+        ("S2-dense-shallow", "S2-shallow"),
+        ("S2-prune-3-random", "S2-prune-3"),
     ],
 )
-def test_row_is_measured_against_its_plain_twin(variant, parent):
+def test_row_is_measured_against_what_it_names_or_its_plain_twin(variant, parent):
     assert PHOTOS.parent(variant) == parent
+
+
+def test_only_rows_of_the_same_weights_are_compared_as_derived(config):
+    quantized = {"from": "XS2-base", "apply": [{"name": "int8_weight_only"}]}
+    with_variant(config, quantized | {"compare_with": "S2-base"})
+    rows = {row["variant"]: row for row in Study(config).rows()}
+    expected = {
+        "new": ("S2-base", None),
+        "Q-XS2": ("XS2-base", "XS2-base"),
+        "S2-prune-3-random": ("S2-prune-3", "S2-base"),
+        "S2-dense-shallow": ("S2-shallow", None),
+    }
+    for variant, pair in expected.items():
+        assert (rows[variant]["parent"], rows[variant]["derived_from"]) == pair
+
+
+def test_only_the_damage_of_heads_is_measured_on_latents():
+    assert [name for name in PHOTOS.variants if PHOTOS.calibrates(name)] == ["S2-prune-3-damage"]
 
 
 def test_variant_without_a_plain_twin_has_no_parent(config):
@@ -200,7 +245,7 @@ def test_components_are_those_that_a_model_is_built_from(variant, components):
 
 
 def test_overlay_keeps_the_variants_and_changes_the_scale():
-    assert IMAGENET200.variants == PHOTOS.variants | {"Qfp8-S2": IMAGENET200.block("Qfp8-S2")}
+    assert PHOTOS.variants.items() <= IMAGENET200.variants.items()
     assert IMAGENET200.name == "imagenet200"
     assert IMAGENET200.config["data"]["num_classes"] == 200
     assert IMAGENET200.config["data"]["reference_per_class"] == 50

@@ -19,10 +19,10 @@ from slimdit.diffusion.loss_terms import TERMS
 from slimdit.models.build import build_model
 from slimdit.models.checkpoint import load_variant
 from slimdit.storage.files import read_csv, read_json
+from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 from slimdit.study.study import identity
 from slimdit.training import loop
 from slimdit.training.objective import Hyperparameters, Objective
-from slimdit.training.resume_checkpoints import ResumeCheckpoints
 from train import train
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from slimdit.study.study import Study
 
 CONFIG = load_config()
 IMAGE_SIZES = (32, 48)  # latents of 8 and 12, which config.yaml's own patches and mediators fit
-ATTENTIONS = ("full", "shallow", "mediated", "focused")
+ATTENTIONS = ("full", "shallow", "mediated", "focused", "full_local")
 PRUNABLE = {"full", "shallow"}
 
 TRAINING = {
@@ -79,11 +79,17 @@ def samplings(channels: int) -> st.SearchStrategy[dict]:
 def attentions(kind: str, num_heads: int, grid_size: int) -> st.SearchStrategy[dict | None]:
     """`attention` of a kind; None: the block leaves it out."""
     squares = [side**2 for side in range(1, grid_size + 1)]
+    local = {"local": st.booleans()}
     options = {
         "full": st.just({}) | st.builds(dict, head_dim=st.integers(1, 12)),
         "shallow": st.just({}),
-        "mediated": st.builds(dict, num_mediators=st.sampled_from(squares)),
-        "focused": st.builds(dict, group_size=st.sampled_from(divisors(num_heads))),
+        "mediated": st.fixed_dictionaries(
+            {"num_mediators": st.sampled_from(squares)}, optional=local
+        ),
+        "focused": st.fixed_dictionaries(
+            {"group_size": st.sampled_from(divisors(num_heads))}, optional=local
+        ),
+        "full_local": st.just({}),
     }
     named = st.builds(lambda own: {"name": kind, **own}, options[kind])
     return st.none() | named if kind == "full" else named
@@ -112,6 +118,9 @@ def compressions(draw, heads: int, quantizations: list[str]) -> list[dict]:
     for _ in range(draw(st.integers(0, 3)) if heads else 0):
         pruning = {"name": "prune_heads", "keep_heads": draw(st.integers(1, heads))}
         pruning |= draw(st.sampled_from([{}, {"mode": "structural"}, {"mode": "masked"}]))
+        pruning |= draw(
+            st.sampled_from([{}, {"criterion": "random"}, {"criterion": "least_damage"}])
+        )
         chain.append(pruning)
         heads = pruning["keep_heads"]
     return chain + draw(st.sampled_from([[], *([{"name": name}] for name in quantizations)]))

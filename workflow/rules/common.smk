@@ -17,7 +17,7 @@ from slimdit.jobs.preflight import check_gpus, check_image_folder
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.shards import shard_names
-from slimdit.study.jobs import log_of, recipe, settings, state_of
+from slimdit.study.jobs import Job
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
@@ -49,24 +49,37 @@ wildcard_constraints:
     seed=one_of(STUDY.seeds),
 
 
-def all_cores():
-    """Threads of a job that should have the machine to itself; SLURM profiles set their own."""
+def threads_of(step):
+    """All cores, of a step that should have the machine to itself; SLURM profiles set their own."""
+    if not STEPS[step].takes_cores:
+        return 1
     try:
         return workflow.cores
     except WorkflowError:  # not every command of Snakemake's is given --cores
         return os.cpu_count()
 
 
+def resources_of(step, mem_mb):
+    return {"gpu": 1, "mem_mb": mem_mb} if STEPS[step].takes_gpu else {"mem_mb": mem_mb}
+
+
 def output_of(step):
-    return STEPS[step].outputs(STUDY)
+    return Job(STUDY, step).outputs
+
+
+def log_of(step):
+    return Job(STUDY, step).log
 
 
 def params_of(step):
     """Of a step's script: settings and the recipe, each a reason to rerun, where it keeps what is
     half done, and options, which are no reason: a param that is told the output is none."""
 
+    def job_of(wildcards):
+        return Job(STUDY, step, wildcards.get("variant"))
+
     def setting(name):
-        return lambda wildcards: settings(STUDY, step, wildcards.get("variant"))[name]
+        return lambda wildcards: job_of(wildcards).settings[name]
 
     def option(of):
         return lambda wildcards, output: of(STUDY, wildcards.get("variant"))
@@ -74,8 +87,8 @@ def params_of(step):
     return {
         **{name: setting(name) for name in STEPS[step].settings},
         **{name: option(of) for name, of in STEPS[step].options.items()},
-        **({"state": state_of(STUDY, step)} if STEPS[step].state else {}),
-        "recipe": lambda wildcards: recipe(STUDY, step, wildcards.get("variant")),
+        **({"state": state} if (state := Job(STUDY, step).state) else {}),
+        "recipe": lambda wildcards: job_of(wildcards).recipe,
     }
 
 

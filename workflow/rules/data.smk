@@ -8,13 +8,13 @@ if STEPS["cut_photos"].needed(STUDY):
             images=directory(output_of("cut_photos")["images"]),
             cut=output_of("cut_photos")["cut"],
         log:
-            log_of(STUDY, "cut_photos"),
+            log_of("cut_photos"),
         localrule: True
         conda:
             "../../envs/slimdit.yaml"
-        threads: 1
+        threads: threads_of("cut_photos")
         resources:
-            mem_mb=1000,
+            **resources_of("cut_photos", mem_mb=1000),
         params:
             **params_of("cut_photos"),
         message:
@@ -29,12 +29,12 @@ rule select_subset:
     output:
         **output_of("select_subset"),
     log:
-        log_of(STUDY, "select_subset"),
+        log_of("select_subset"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: all_cores()
+    threads: threads_of("select_subset")
     resources:
-        mem_mb=2000,
+        **resources_of("select_subset", mem_mb=2000),
     params:
         **params_of("select_subset"),
     message:
@@ -52,13 +52,12 @@ if STEPS["train_autoencoder"].needed(STUDY):
         output:
             **output_of("train_autoencoder"),
         log:
-            log_of(STUDY, "train_autoencoder"),
+            log_of("train_autoencoder"),
         conda:
             "../../envs/slimdit.yaml"
-        threads: all_cores()
+        threads: threads_of("train_autoencoder")
         resources:
-            gpu=1,
-            mem_mb=4000,
+            **resources_of("train_autoencoder", mem_mb=4000),
         params:
             **params_of("train_autoencoder"),
         message:
@@ -75,13 +74,12 @@ rule encode_latents:
     output:
         **output_of("encode_latents"),
     log:
-        log_of(STUDY, "encode_latents"),
+        log_of("encode_latents"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: all_cores()
+    threads: threads_of("encode_latents")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("encode_latents", mem_mb=4000),
     params:
         **params_of("encode_latents"),
     message:
@@ -96,13 +94,13 @@ if STEPS["fetch_inception_graph"].needed(STUDY):
         output:
             **output_of("fetch_inception_graph"),
         log:
-            log_of(STUDY, "fetch_inception_graph"),
+            log_of("fetch_inception_graph"),
         localrule: True  # nodes may have no network
         conda:
             "../../envs/inception.yaml"
-        threads: 1
+        threads: threads_of("fetch_inception_graph")
         resources:
-            mem_mb=500,
+            **resources_of("fetch_inception_graph", mem_mb=500),
         params:
             **params_of("fetch_inception_graph"),
         message:
@@ -119,12 +117,12 @@ rule make_reference:
     output:
         **output_of("make_reference"),
     log:
-        log_of(STUDY, "make_reference"),
+        log_of("make_reference"),
     conda:
         EXTRACTOR_ENV
-    threads: 1
+    threads: threads_of("make_reference")
     resources:
-        mem_mb=4000,
+        **resources_of("make_reference", mem_mb=4000),
     params:
         **params_of("make_reference"),
     message:

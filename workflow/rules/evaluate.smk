@@ -9,17 +9,15 @@ rule sample_shard:
     output:
         **{name: temp(path) for name, path in output_of("sample_shard").items()},
     log:
-        log_of(STUDY, "sample").replace(".log", "-{scatteritem}.log"),
+        log_of("sample_shard"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("sample_shard")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("sample_shard", mem_mb=4000),
     params:
         **run_params("sample_shard"),
         shard="{scatteritem}",
-        state=f"{state_of(STUDY, 'sample')}/{{scatteritem}}",
     message:
         "Sampling {wildcards.variant}, seed {wildcards.seed}, part {wildcards.scatteritem}"
     script:
@@ -35,13 +33,12 @@ rule sample:
     output:
         **output_of("sample"),
     log:
-        log_of(STUDY, "sample"),
+        log_of("sample"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("sample")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("sample", mem_mb=4000),
     params:
         **run_params("sample"),
     message:
@@ -59,13 +56,12 @@ rule held_out_loss:
     output:
         **output_of("held_out_loss"),
     log:
-        log_of(STUDY, "held_out_loss"),
+        log_of("held_out_loss"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("held_out_loss")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("held_out_loss", mem_mb=4000),
     params:
         **run_params("held_out_loss"),
     message:
@@ -85,12 +81,12 @@ rule evaluate:
     output:
         **output_of("evaluate"),
     log:
-        log_of(STUDY, "evaluate"),
+        log_of("evaluate"),
     conda:
         EXTRACTOR_ENV
-    threads: 1
+    threads: threads_of("evaluate")
     resources:
-        mem_mb=4000,
+        **resources_of("evaluate", mem_mb=4000),
     params:
         **run_params("evaluate"),
     message:
@@ -103,13 +99,13 @@ rule count_cost:
     output:
         **output_of("count_cost"),
     log:
-        log_of(STUDY, "count_cost"),
+        log_of("count_cost"),
     localrule: True
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("count_cost")
     resources:
-        mem_mb=2000,
+        **resources_of("count_cost", mem_mb=2000),
     params:
         **params_of("count_cost"),
         variant="{variant}",
@@ -127,13 +123,12 @@ rule measure_speed:
     output:
         **output_of("measure_speed"),
     log:
-        log_of(STUDY, "measure_speed"),
+        log_of("measure_speed"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: all_cores()
+    threads: threads_of("measure_speed")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("measure_speed", mem_mb=4000),
     params:
         **params_of("measure_speed"),
         variant="{variant}",

@@ -59,10 +59,24 @@ def teacher_checkpoint(wildcards):
     return {"teacher": checkpoint_of(STUDY.teacher)(wildcards)} if has_teacher else {}
 
 
+def calibrates(wildcards):
+    return int(STUDY.calibrates(wildcards.variant))
+
+
+def calibration_latents(wildcards):
+    """Training latents, where the row's compressions measure the loss on them."""
+    if not calibrates(wildcards):
+        return {}
+    # What the array holds is in its manifest, by digest.
+    files = output_of("encode_latents")
+    return {"latents": ancient(files["latents"]), "latents_manifest": files["manifest"]}
+
+
 def base_checkpoint(wildcards):
     """Of the variant that this one's latency is compared with, if there is one."""
     base = STUDY.timed_against(wildcards.variant)
-    return {"base_checkpoint": runs("checkpoint.safetensors", [base])[0]} if base else {}
+    weights = LAYOUT.run("checkpoint.safetensors", base, STUDY.seeds[0])
+    return {"base_checkpoint": weights} if base else {}
 
 
 def shards(wildcards):
@@ -71,9 +85,9 @@ def shards(wildcards):
         names = shard_names(STUDY, wildcards.variant, wildcards.seed, wanted)
     except InputError as error:
         raise WorkflowError(str(error)) from None
-    files = output_of("sample_shard")
+    jobs = [Job(STUDY, "sample_shard", wildcards.variant, wildcards.seed, part) for part in names]
     return {
-        name: [files[output].format(**wildcards, scatteritem=shard) for shard in names]
+        name: [job.outputs[output] for job in jobs]
         for name, output in (("shards", "images"), ("shard_reports", "report"))
-        if names
+        if jobs
     }

@@ -1,12 +1,6 @@
 # JSON files to tables, figures and the report.
 
 
-localrules:
-    architecture_table,
-    tables,
-    figures,
-
-
 rule architecture_table:
     input:
         architecture=variants("architecture.json"),
@@ -17,12 +11,13 @@ rule architecture_table:
             {"architecture_csv": "architecture", "architecture_paper_md": "paper"},
         ),
     log:
-        log_of(STUDY, "architecture_table"),
+        log_of("architecture_table"),
+    localrule: True
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("architecture_table")
     resources:
-        mem_mb=500,
+        **resources_of("architecture_table", mem_mb=500),
     params:
         **params_of("architecture_table"),
     message:
@@ -45,17 +40,20 @@ rule tables:
             "tables",
             "Tables",
             {
-                **{"table1_csv": "table1", "table2_csv": "table2"},
-                **{"paper_csv": "paper", "paper_md": "paper"},
+                "table1_csv": "table1",
+                "table2_csv": "table2",
+                "paper_csv": "paper",
+                "paper_md": "paper",
             },
         ),
     log:
-        log_of(STUDY, "tables"),
+        log_of("tables"),
+    localrule: True
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("tables")
     resources:
-        mem_mb=500,
+        **resources_of("tables", mem_mb=500),
     params:
         **params_of("tables"),
     message:
@@ -75,12 +73,13 @@ rule figures:
     output:
         **shown("figures", "Figures", {f"{name}_png": name for name in FIGURES}),
     log:
-        log_of(STUDY, "figures"),
+        log_of("figures"),
+    localrule: True
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("figures")
     resources:
-        mem_mb=1000,
+        **resources_of("figures", mem_mb=1000),
     params:
         **params_of("figures"),
     message:

@@ -10,15 +10,14 @@ rule train:
     output:
         **output_of("train"),
     log:
-        log_of(STUDY, "train"),
+        log_of("train"),
     wildcard_constraints:
         variant=one_of(STUDY.trained),
     conda:
         "../../envs/slimdit.yaml"
-    threads: all_cores()
+    threads: threads_of("train")
     resources:
-        gpu=1,
-        mem_mb=6000,
+        **resources_of("train", mem_mb=6000),
     params:
         **run_params("train"),
         events=LAYOUT.tensorboard("{variant}-seed-{seed}"),
@@ -30,19 +29,20 @@ rule train:
 
 rule compress:
     input:
+        unpack(calibration_latents),
         parent=checkpoint_of(lambda variant: STUDY.block(variant)["from"]),
     output:
         **output_of("compress"),
     log:
-        log_of(STUDY, "compress"),
+        log_of("compress"),
     wildcard_constraints:
         variant=one_of(STUDY.derived),
-    localrule: True
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("compress")
     resources:
-        mem_mb=4000,
+        **resources_of("compress", mem_mb=4000),
+        gpu=calibrates,
     params:
         **run_params("compress"),
     message:

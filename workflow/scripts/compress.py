@@ -1,18 +1,37 @@
 """Apply compressions (pruning, quantization) to a trained parent's weights."""
 
 
-def compress(parent, checkpoint, variant, seed, operations, recipe):
+def compress(
+    parent,
+    checkpoint,
+    variant,
+    seed,
+    operations,
+    num_timesteps,
+    recipe,
+    latents=None,
+    latents_manifest=None,
+):
+    """The latents are given where an operation measures the loss on them."""
+    from slimdit.compute.devices import device
+    from slimdit.data.latents import LatentCache
     from slimdit.jobs.provenance import conditions
     from slimdit.models import build
     from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
     from slimdit.storage.files import sha256_of
+    from slimdit.training.calibration import calibration_loss
 
-    metadata = read_metadata(parent)
-    model = build.compress(load_variant(parent), operations)
+    metadata, inputs = read_metadata(parent), {parent: sha256_of(parent)}
+    on, loss = None, None
+    if latents:
+        on, cache = device(), LatentCache(latents, latents_manifest)
+        inputs[latents] = cache.manifest["sha256"]
+        loss = calibration_loss(cache, num_timesteps, on)
+    model = build.compress(load_variant(parent, on), operations, loss)
     where_from = conditions(
         at=checkpoint,
         recipe=recipe,
-        inputs={parent: sha256_of(parent)},
+        inputs=inputs,
         variant=variant,
         seed=seed,
     )

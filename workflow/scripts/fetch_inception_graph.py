@@ -1,12 +1,11 @@
 """The frozen Inception-2015 graph, downloaded once and checked."""
 
-import hashlib
 import http.client
 import logging
 import urllib.request
 
 from slimdit.core.errors import InputError
-from slimdit.evaluation.features.published_graph import GRAPH_MD5, GRAPH_SIZE_BYTES
+from slimdit.evaluation.features.published_graph import GRAPH_MD5, GRAPH_SIZE_BYTES, md5_of
 from slimdit.jobs.failures import explain
 from slimdit.storage.files import atomic_path
 
@@ -25,14 +24,14 @@ def fetch_inception_graph(graph, url, recipe, md5=GRAPH_MD5, size=GRAPH_SIZE_BYT
         if explain(error):
             raise
         raise InputError(f"{url} cannot be downloaded ({error}): {INSTEAD}.") from None
-    found_md5 = hashlib.md5(content).hexdigest()
-    if (found_md5, len(content)) != (md5, size):
-        raise InputError(
-            f"{url} gave {len(content)} bytes with the md5 {found_md5}; it should give "
-            f"{size} bytes with the md5 {md5}: {INSTEAD}."
-        )
     with atomic_path(graph) as temporary:
         temporary.write_bytes(content)
+        found_md5 = md5_of(temporary)
+        if (found_md5, len(content)) != (md5, size):
+            raise InputError(
+                f"{url} gave {len(content)} bytes with the md5 {found_md5}; it should give "
+                f"{size} bytes with the md5 {md5}: {INSTEAD}."
+            )
     log.info("%s has the md5 %s", graph, md5)
 
 

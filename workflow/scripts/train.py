@@ -37,9 +37,9 @@ def train(
     from slimdit.models.build import build_model
     from slimdit.models.checkpoint import load_variant, save_variant
     from slimdit.storage.files import sha256_of, write_csv, write_json
+    from slimdit.storage.resume_checkpoints import ResumeCheckpoints
     from slimdit.training.loop import Run, expert_load, final_terms, fit
     from slimdit.training.objective import Hyperparameters, Objective
-    from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
     started_s = time.monotonic()
     hyper = Hyperparameters(**training)

@@ -39,6 +39,7 @@ def train_autoencoder(
     from slimdit.data.autoencoders import to_model_range
     from slimdit.jobs.provenance import arithmetic, origin
     from slimdit.storage.files import atomic_path, sha256_of
+    from slimdit.storage.resume_checkpoints import ResumeCheckpoints
     from slimdit.training.autoencoder import (
         TERMS,
         build_autoencoder,
@@ -47,7 +48,6 @@ def train_autoencoder(
         peak_signal_to_noise,
     )
     from slimdit.training.loop import Run, fit
-    from slimdit.training.resume_checkpoints import ResumeCheckpoints
 
     options = training
     key = fingerprint([recipe, arithmetic(), sha256_of(subset)])
@@ -98,12 +98,9 @@ def train_autoencoder(
     psnr_db = peak_signal_to_noise(model, held_out_pictures, on)
     with tempfile.TemporaryDirectory(dir=state) as folder:
         model.save_pretrained(folder)
-        for name, target in (
-            ("diffusion_pytorch_model.safetensors", weights),
-            ("config.json", model_config),
-        ):
+        for target in map(Path, (weights, model_config)):
             with atomic_path(target) as temporary:
-                temporary.write_bytes((Path(folder) / name).read_bytes())
+                temporary.write_bytes(Path(folder, target.name).read_bytes())
     write_json(
         report,
         {

@@ -19,8 +19,9 @@ from slimdit.core.text import aligned, duration
 from slimdit.jobs.heartbeat import FAILED, NAME, RUNNING, TERMINATED, Heartbeat
 from slimdit.jobs.job_log import last_error
 from slimdit.storage.files import read_json
+from slimdit.storage.resume_checkpoints import states_in, step_of
 from slimdit.study.jobs import Job, jobs_of
-from slimdit.study.load import configured_study
+from slimdit.study.load import configured_study, run_command
 from slimdit.study.study import Study
 
 HEADER = ("job", "state", "done", "loss", "per s", "left", "where", "")
@@ -64,38 +65,31 @@ class JobStatus:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code is 1, with a sentence on stderr, for a bad config."""
     parser = argparse.ArgumentParser(
         prog="python -m slimdit.status",
         description="State, progress and time left of a study's jobs, from its files alone.",
     )
-    parser.add_argument("--configfile", nargs="+", default=[], help="as given to Snakemake")
-    try:
-        study = configured_study(parser.parse_args(arguments).configfile)
-        print(report(study, time.time()))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return run_command(parser, report, arguments)
 
 
-def report(study: Study, now_s: float) -> str:
-    """A line for each job under a line of totals; now_s: seconds since 1970."""
+def report(configfile: list[str]) -> Iterator[str]:
+    """A line for each job under a line of totals."""
+    study, now_s = configured_study(configfile), time.time()
     statuses = list(statuses_of(study, now_s))
     states = Counter(status.state for status in statuses)
     totals = ", ".join(f"{count} {state}" for state, count in states.items())
-    at = time.strftime("%H:%M:%S", time.localtime(now_s))
-    lines = aligned([HEADER, *map(cells, statuses)])
-    return "\n".join([f"{study.name} at {at}: {totals}", "", *lines])
+    yield f"{study.name} at {time.strftime('%H:%M:%S', time.localtime(now_s))}: {totals}"
+    yield ""
+    yield from aligned([HEADER, *map(cells, statuses)])
 
 
 def statuses_of(study: Study, now_s: float) -> Iterator[JobStatus]:
     """Each job's, and until it is done those of its parts that have begun."""
-    for job in map(watched, jobs_of(study)):
-        status = job_status(job, now_s)
+    for job in jobs_of(study):
+        status = job_status(watched(job), now_s)
         yield status
         if status.state != DONE:
-            parts = (job_status(part, now_s) for part in parts_begun(job))
+            parts = (job_status(watched(part), now_s) for part in job.parts_begun())
             yield from (part for part in parts if part.state != WAITING)
 
 
@@ -121,15 +115,6 @@ def watched(job: Job) -> WatchedJob:
         job.record and Path(job.record),
         is_training="training" in job.settings,
     )
-
-
-def parts_begun(job: WatchedJob) -> Iterator[WatchedJob]:
-    """The jobs that share its work, as far as each has a log."""
-    logs = job.log.parent.glob(f"{job.log.stem}-*-of-*.log")
-    for log in sorted(logs, key=lambda path: (len(path.name), path)):
-        part = log.stem.removeprefix(f"{job.log.stem}-")
-        outputs = (job.state / f"{part}.npy", job.state / f"{part}.json")
-        yield WatchedJob(f"{job.name}, part {part}", job.state / part, log, outputs, outputs[1])
 
 
 def job_status(job: WatchedJob, now_s: float) -> JobStatus:
@@ -181,9 +166,9 @@ def _done(job: WatchedJob) -> JobStatus:
 
 
 def _saved_step(state: Path) -> int:
-    """What a training goes on from: its states are named <key>-<step>-<checksum>."""
-    newest = max(state.glob("*-*-*.safetensors"), key=_modified_s, default=None)
-    return int(newest.name.split("-")[1]) if newest else 0
+    """What a training goes on from."""
+    newest = max(states_in(state), key=_modified_s, default=None)
+    return step_of(newest) if newest else 0
 
 
 def _is_dead(beat: Heartbeat) -> bool:

@@ -13,40 +13,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from slimdit.core.errors import InputError
+from slimdit.core.text import shortened
 from slimdit.jobs.provenance import read_origin
 from slimdit.storage.files import sha256_of
 from slimdit.study.jobs import Job, jobs_of
-from slimdit.study.load import configured_study
+from slimdit.study.load import configured_study, run_command
 from slimdit.study.study import Study
-
-LONGEST_SHOWN = 60  # characters of a setting
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code is 1, with one sentence on stderr, for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m slimdit.why",
         description="Which setting, definition or input of a result differs from today's.",
     )
     parser.add_argument("file", nargs="*", help="results, such as .../S2-base/speed.json")
     parser.add_argument("--row", help="a variant: all that is made for it")
-    parser.add_argument(
-        "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        study = configured_study(options.configfile)
-        jobs = chosen(study, options.row, options.file)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return run_command(parser, why, arguments)
+
+
+def why(configfile: list[str], row: str | None, file: list[str]) -> Iterator[str]:
+    """Lines on each of the chosen jobs."""
     digest = functools.cache(sha256_of)  # of files that many rows are made from
-    for job in jobs:
-        found = list(differences(job, digest))
-        print(f"{job.name}:" if found else f"{job.name}: as it would be made today.")
-        for sentence in found:
-            print(f"  {sentence}")
-    return 0
+    for job in chosen(configured_study(configfile), row, file):
+        found = [f"  {sentence}" for sentence in differences(job, digest)]
+        yield f"{job.name}:" if found else f"{job.name}: as it would be made today."
+        yield from found
 
 
 def chosen(study: Study, row: str | None, files: list[str]) -> list[Job]:
@@ -124,8 +115,7 @@ def _flat(value, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _shown(value, before: str) -> str:
-    text = repr(value)
-    return before + (text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
+    return before + shortened(value)
 
 
 if __name__ == "__main__":

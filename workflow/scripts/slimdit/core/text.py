@@ -1,6 +1,8 @@
-"""Times and tables as people read them on a terminal."""
+"""Times, tables and values as people read them on a terminal."""
 
 from collections.abc import Sequence
+
+LONGEST_SHOWN = 60  # characters of a value
 
 
 def duration(seconds: float) -> str:
@@ -20,3 +22,9 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of columns of equal width, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def shortened(value) -> str:
+    """A value as Python writes it, or as much of it as fits a line."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

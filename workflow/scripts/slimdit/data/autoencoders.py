@@ -57,7 +57,7 @@ def load_autoencoder(source: str | Path, revision: str | None, device: torch.dev
             raise
         raise InputError(
             f"{source} is not an autoencoder in diffusers' layout; it needs a config.json with "
-            "_class_name and a diffusion_pytorch_model.safetensors."
+            f"_class_name and a {WEIGHTS}."
         ) from None
     if name not in CLASSES:
         raise InputError(f"autoencoder {source} is a {name}; known: {', '.join(CLASSES)}.")

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from slimdit.core.errors import InputError
-from slimdit.storage.files import load_npz, read_json
+from slimdit.storage.files import load_npz, read_header, read_json
 
 COMPUTE = ("torch", "torchao", "diffusers", "numpy", "tensorflow", "tensorflow-cpu")
 PACKAGES = (*COMPUTE, "fvcore", "scikit-learn", "snakemake")
@@ -79,8 +79,7 @@ def read_origin(path: str | Path) -> dict:
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, "np") as file:
-                content = json.loads(file.metadata()["slimdit"])
+            content = read_header(path)
         elif path.suffix == ".npz":
             content = json.loads(str(load_npz(path)["meta"]))
         else:

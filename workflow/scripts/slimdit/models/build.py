@@ -4,6 +4,7 @@ import torch
 
 from slimdit.models.attention import ATTENTION
 from slimdit.models.compression import COMPRESSION
+from slimdit.models.compression.base import Loss
 from slimdit.models.dit import DiT
 from slimdit.models.initialization import initialize
 from slimdit.models.mlp import MLP, mlp_of_layer
@@ -43,12 +44,15 @@ def empty_model(structure: dict) -> DiT:
     return model
 
 
-def compress(model: DiT, operations: list[dict]) -> DiT:
+def compress(model: DiT, operations: list[dict], loss: Loss | None = None) -> DiT:
     """Apply each compression to the model's weights, in order.
 
+    loss: for those that calibrate; without it they give the shapes alone, for weights to load.
     Raises InputError for options, or sizes of the model, that do not fit.
     """
     for options in operations:
         num_heads = model.blocks[0].attention.num_heads
-        model = COMPRESSION.build(options, num_heads=num_heads)(model)
+        compression = COMPRESSION.build(options, num_heads=num_heads)
+        compression.loss = loss
+        model = compression(model)
     return model

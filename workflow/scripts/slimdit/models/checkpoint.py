@@ -1,7 +1,6 @@
 """Models to checkpoints and back."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import torch
@@ -14,9 +13,8 @@ from slimdit.core.errors import InputError
 from slimdit.models.build import compress, empty_model
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.dit import DiT
-from slimdit.storage.files import atomic_path
+from slimdit.storage.files import HEADER, atomic_path, read_header
 
-METADATA = "slimdit"
 KEYS = ("structure", "operations", "origin", "tensors_sha256")
 
 
@@ -45,16 +43,14 @@ def save_variant(
     metadata = {"structure": structure, "operations": operations, "origin": origin}
     metadata["tensors_sha256"] = digest_of(tensors)
     with atomic_path(path) as temporary:
-        # One entry: safetensors writes several in no fixed order.
-        save_file(tensors, temporary, {METADATA: canonical_json(metadata)})
+        save_file(tensors, temporary, {HEADER: canonical_json(metadata)})
 
 
 def read_metadata(path: str | Path) -> dict:
     """{"structure", "operations", "origin", "tensors_sha256"} of a checkpoint; raises InputError if
     it is none."""
     try:
-        with safe_open(path, "pt") as file:
-            metadata = json.loads((file.metadata() or {})[METADATA])
+        metadata = read_header(path)
         return {key: metadata[key] for key in KEYS}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; it should be a checkpoint.") from None

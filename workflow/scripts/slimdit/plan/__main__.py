@@ -4,17 +4,18 @@ import argparse
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import pandas as pd
 
-from slimdit.core.errors import InputError
 from slimdit.core.text import duration
 from slimdit.plan.jobs import pending_jobs
 from slimdit.plan.rates import Rates, measured, recorded
 from slimdit.plan.work import work_of
 from slimdit.storage.files import write_json
-from slimdit.study.load import configured_study
+from slimdit.study.load import configured_study, run_command
+from slimdit.study.steps import STEPS
 
 DEVICES = (1, 4, 8)
 DIGITS = 7  # of a commit
@@ -28,26 +29,19 @@ ASSUMED = f"""\
   a batch that is slow on a CPU takes in proportion to a smaller one; a step of the autoencoder's
   training is three of its passes.
 - not counted: small files; reading images, compiling what trains and samples, images of prompts,
-  passes and samplings whose speed is measured, metrics, cutting photographs, encoding what is held out, counts,
-  compression, tables and figures."""
+  passes and samplings whose speed is measured, metrics, cutting photographs, encoding what is held
+  out, counts, compression, tables and figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code is 1, with one sentence on stderr, for bad input."""
     parser = argparse.ArgumentParser(prog="python -m slimdit.plan", description=__doc__)
-    parser.add_argument("--configfile", nargs="+", default=[], help="overlays on config.yaml")
     rates = parser.add_mutually_exclusive_group()
     rates.add_argument("--measurements", metavar="FILE", help="plan with rates that --save wrote")
     rates.add_argument("--save", metavar="FILE", help="write the rates that are measured")
-    try:
-        print(plan(**vars(parser.parse_args(arguments))))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return run_command(parser, plan, arguments)
 
 
-def plan(configfile: list[str], measurements: str | None, save: str | None) -> str:
+def plan(configfile: list[str], measurements: str | None, save: str | None) -> Iterator[str]:
     """The jobs that a study has still to run in this folder, and what they cost, as text.
 
     Raises InputError for a study that cannot be planned and for measurements that lack a rate.
@@ -56,8 +50,10 @@ def plan(configfile: list[str], measurements: str | None, save: str | None) -> s
     rates = recorded(measurements) if measurements else None
     todo = [(job, work_of(study, job)) for job in pending_jobs(study, configfile)]
     if not todo:
-        return f"Study {study.name}: nothing to do, all of it is finished."
-    rates = rates or measured(study, dict.fromkeys(unit for _, work in todo for unit in work.units))
+        yield f"Study {study.name}: nothing to do, all of it is finished."
+        return
+    units = {unit: STEPS[job.step].takes_cores for job, work in todo for unit in work.units}
+    rates = rates or measured(study, units)
     if save:
         write_json(save, asdict(rates))
     costs = [
@@ -70,11 +66,11 @@ def plan(configfile: list[str], measurements: str | None, save: str | None) -> s
             "steps or images": work.amount,
             "GB": sum(work.files.values()) / 1e9,
             "hours": (START_S + rates.seconds_of(study, work.units)) / 3600,
-            "takes_gpu": work.takes_gpu,
+            "takes_gpu": STEPS[job.step].takes_gpu,
         }
         for job, work in todo
     ]
-    return report(study.name, pd.DataFrame(costs), rates)
+    yield report(study.name, pd.DataFrame(costs), rates)
 
 
 def report(name: str, costs: pd.DataFrame, rates: Rates) -> str:

@@ -1,7 +1,7 @@
 """Seconds that a machine takes for a unit of work, measured here or recorded on another one."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snakemake.utils import available_cpu_count
@@ -13,7 +13,6 @@ from slimdit.storage.files import read_json
 from slimdit.study.study import Study
 
 DIGITS = 8  # of what a model is built from
-ONE_THREAD = {"denoise", "decode", "features"}  # of work that rules with one thread do
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ def rate_name(study: Study, unit: str) -> str:
     return f"{unit} {fingerprint(built)[:DIGITS]}"
 
 
-def measured(study: Study, units: Collection[str]) -> Rates:
-    """Time each of these units, with the threads of a job that does it."""
+def measured(study: Study, units: Mapping[str, bool]) -> Rates:
+    """Time each of these units, on all cores or on one: whether its job takes them is told."""
     import torch
 
     from slimdit.compute.devices import device
@@ -63,9 +62,9 @@ def measured(study: Study, units: Collection[str]) -> Rates:
 
     torch.set_float32_matmul_precision("high")
     seconds: dict[str, float | str] = {}
-    for unit in tqdm(units, "measure", disable=None):  # on a terminal
+    for unit, takes_cores in tqdm(units.items(), "measure", disable=None):  # on a terminal
         what, *variant = unit.split(" ", 1)
-        torch.set_num_threads(1 if what in ONE_THREAD else available_cpu_count())
+        torch.set_num_threads(available_cpu_count() if takes_cores else 1)
         try:
             found = TIMERS[what](study, device(), *variant)
         except (InputError, ImportError, OSError, torch.OutOfMemoryError) as error:

@@ -110,8 +110,7 @@ def time_denoise(study: Study, device, variant: str) -> float:
     options = sampling | {"steps": NUM_STEPS}
     if device.type == "cpu":
         options["batch_size"] = 1  # a smaller batch than the sampler's is not padded
-    num_timesteps = study.training(study.trained_ancestor(variant))["num_timesteps"]
-    sampler = LatentSampler(model, options, num_timesteps, device)
+    sampler = LatentSampler(model, options, study.num_timesteps(variant), device)
 
     def sample(size: int) -> torch.Tensor:
         return sampler.latents(np.arange(size), np.arange(size) % model.num_classes)

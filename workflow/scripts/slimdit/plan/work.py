@@ -21,11 +21,6 @@ class JobWork:
     files: dict[str, int] = field(default_factory=dict)
     units: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def takes_gpu(self) -> bool:
-        """Whether the rule asks for a GPU: metrics and their features are computed without."""
-        return bool(self.units.keys() - {"features"})
-
 
 def work_of(study: Study, job: Job) -> JobWork:
     """Of a step that is not listed here a job only starts."""

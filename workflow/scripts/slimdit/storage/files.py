@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from slimdit.core.errors import InputError
 
 TEMPORARY = ".tmp"
+HEADER = "slimdit"  # of a checkpoint: its key, the only one, since several come in no fixed order
 
 
 @contextlib.contextmanager
@@ -111,6 +113,15 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
         raise InputError(
             f"{path} is not an .npz file of plain arrays ({error}); make or download it again."
         ) from None
+
+
+def read_header(path: str | Path):
+    """The JSON value that a checkpoint holds beside its tensors.
+
+    Raises SafetensorError, OSError, KeyError or ValueError where the file is none.
+    """
+    with safe_open(path, "np") as file:
+        return json.loads((file.metadata() or {})[HEADER])
 
 
 def sha256_of(path: str | Path) -> str:

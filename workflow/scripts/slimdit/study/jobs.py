@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from slimdit.core.canonical import canonical, fingerprint
 from slimdit.core.code_digest import definition_digests
-from slimdit.study.layout import SEED, VARIANT
+from slimdit.study.layout import SEED, SHARD, VARIANT
 from slimdit.study.steps import STEPS
 from slimdit.study.study import Study
 
@@ -27,12 +28,17 @@ class Recipe(dict):
 
 @dataclass(frozen=True)
 class Job:
-    """A step's job for one variant and one seed, where it has them."""
+    """A step's job for one variant and one seed, where it has them; a step's rule without.
+
+    part: of a step whose jobs are parts of another's, such as "2-of-8". Paths have Snakemake's
+    wildcards for what is not given.
+    """
 
     study: Study
     step: str
     variant: str | None = None
     seed: int | None = None
+    part: str | None = None
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -47,29 +53,47 @@ class Job:
 
     @property
     def state(self) -> str | None:
-        pattern = state_of(self.study, self.step)
+        """The folder of what is half done; None for a step that keeps nothing."""
+        pattern = STEPS[self.step].state_folder(self.study)
         return pattern and self._filled(pattern)
 
     @property
     def log(self) -> str:
-        return self._filled(log_of(self.study, self.step))
+        step = STEPS[self.step]
+        return self._filled(self.study.layout.log((step.part_of or self.step) + step.place))
 
     @property
     def settings(self) -> dict:
-        return settings(self.study, self.step, self.variant)
+        """The params that its result depends on, by name."""
+        return _settings(self.study, self.step, self.variant)
 
     @property
     def recipe(self) -> Recipe:
-        return recipe(self.study, self.step, self.variant)
+        used = STEPS[self.step].components(self.study, self.variant)
+        used = frozenset((kind, frozenset(names)) for kind, names in used.items())
+        definitions = _definitions(self.step, used)
+        return Recipe(definitions=definitions, settings=self.settings, step=self.step)
 
     @property
     def name(self) -> str:
         """As people read it: "train S2-base, seed 0"."""
-        words = f"{self.step.replace('_', ' ')} {self.variant or ''}".strip()
-        return words if self.seed is None else f"{words}, seed {self.seed}"
+        step = STEPS[self.step].part_of or self.step
+        words = f"{step.replace('_', ' ')} {self.variant or ''}".strip()
+        words += "" if self.seed is None else f", seed {self.seed}"
+        return words if self.part is None else f"{words}, part {self.part}"
 
     def _filled(self, pattern: str) -> str:
-        return pattern.replace(VARIANT, str(self.variant)).replace(SEED, str(self.seed))
+        for wildcard, value in ((VARIANT, self.variant), (SEED, self.seed), (SHARD, self.part)):
+            pattern = pattern if value is None else pattern.replace(wildcard, str(value))
+        return pattern
+
+    def parts_begun(self) -> Iterator["Job"]:
+        """The jobs that share its work, as far as each has a log."""
+        for name, step in STEPS.items():
+            if step.part_of == self.step:
+                logs = Path(replace(self, step=name, part="").log).parent.glob("*.log")
+                for log in sorted(logs, key=lambda path: (len(path.name), path)):
+                    yield replace(self, step=name, part=log.stem)
 
 
 def jobs_of(study: Study) -> Iterator[Job]:
@@ -83,29 +107,8 @@ def jobs_of(study: Study) -> Iterator[Job]:
 
 
 @functools.cache
-def settings(study: Study, step: str, variant: str | None) -> dict:
-    """The params of a step that its result depends on, by name."""
+def _settings(study: Study, step: str, variant: str | None) -> dict:
     return canonical({name: of(study, variant) for name, of in STEPS[step].settings.items()})
-
-
-def recipe(study: Study, step: str, variant: str | None) -> Recipe:
-    used = STEPS[step].components(study, variant)
-    return Recipe(
-        definitions=_definitions(step, frozenset((k, frozenset(v)) for k, v in used.items())),
-        settings=settings(study, step, variant),
-        step=step,
-    )
-
-
-def state_of(study: Study, step: str) -> str | None:
-    """The folder of a job's state, with wildcards; None for a step that keeps none."""
-    state = STEPS[step].state
-    return state and study.layout.state(state + STEPS[step].place)
-
-
-def log_of(study: Study, step: str) -> str:
-    """The log of a job, with wildcards."""
-    return study.layout.log(step + STEPS[step].place)
 
 
 @functools.cache

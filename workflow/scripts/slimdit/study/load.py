@@ -1,5 +1,8 @@
 """The study that a command line names by its config files, without Snakemake."""
 
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -29,3 +32,22 @@ def configured_study(overlays: list[str | Path]) -> Study:
     if problems := config_problems(config):
         raise InputError(listed(problems))
     return Study(config)
+
+
+def run_command(
+    parser: ArgumentParser, answer: Callable[..., Iterable[str]], arguments: list[str] | None
+) -> int:
+    """Print the lines that `answer` gives of a command line's options, with --configfile added.
+
+    The exit code is 1, with one sentence on stderr, for bad input.
+    """
+    parser.add_argument(
+        "--configfile", nargs="+", default=[], metavar="FILE", help="as given to Snakemake"
+    )
+    try:
+        for line in answer(**vars(parser.parse_args(arguments))):
+            print(line)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
 
 from slimdit.core.options import RENAMED, wanted
+from slimdit.core.text import shortened
 
-LONGEST_SHOWN = 60  # characters of a value
 MOST_LISTED = 20  # known names
 
 
@@ -138,5 +138,4 @@ def _shown(value) -> str:
         return "a mapping"
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return shortened(value)

@@ -1,6 +1,6 @@
 """What each rule makes, for which rows, from which settings and by which code: once, here.
 
-A rule's file says what it is made from and what it needs to run; its script says how.
+A rule's file says what it is made from and how much memory it needs; its script says how.
 """
 
 import functools
@@ -31,8 +31,9 @@ class Step:
     components: those in use. rows: the variants that have a job, None where there is one for all;
     seeds: whether each of their seeds has its own. state: name of the folder of what is half done.
     record: the output that holds where the result comes from. needed: whether the study has it.
-    is_optional: whether a finished study may be without it: counts before anything is trained, and
-    parts of samples.
+    part_of: the step of whose job one of this step does a part. takes_gpu: whether it computes on a
+    GPU where there is one; takes_cores: whether it should have the machine to itself. is_optional:
+    whether a finished study may be without it: counts before anything is trained, and parts.
     """
 
     outputs: Callable[[Study], dict[str, str]]
@@ -44,13 +45,21 @@ class Step:
     state: str | None = None
     record: str | None = None
     needed: Callable[[Study], bool] = lambda study: True
+    part_of: str | None = None
+    takes_gpu: bool = False
+    takes_cores: bool = False
     is_optional: bool = False
 
     @property
     def place(self) -> str:
         """What a job's state and log have behind the step's name, with wildcards."""
         seed = f"-seed-{SEED}" if self.seeds else ""
-        return f"/{VARIANT}{seed}" if self.rows else ""
+        part = f"/{SHARD}" if self.part_of else ""
+        return f"/{VARIANT}{seed}{part}" if self.rows else ""
+
+    def state_folder(self, study: Study) -> str | None:
+        """Of a job, with wildcards; None for a step that keeps none."""
+        return self.state and study.layout.state(self.state + self.place)
 
 
 # Components in use.
@@ -83,18 +92,13 @@ def of_autoencoder(*keys: str) -> dict[str, Setting]:
     return {key: config_value("autoencoder", key) for key in keys}
 
 
-def num_timesteps(study: Study, variant: str) -> int:
-    """Of the training of the row's weights."""
-    return study.training(study.trained_ancestor(variant))["num_timesteps"]
-
-
 def timed_samplings(study: Study, variant: str) -> list[dict]:
     """How the row and the one that it is timed against are sampled, as far as that takes time."""
     shared = {"seed": 0, "batch_size": study.config["speed"]["table_batch_size"]}
     return [
         {
             "sampling": {key: study.sampling(row)[key] for key in TIMED_SAMPLING} | shared,
-            "num_timesteps": num_timesteps(study, row),
+            "num_timesteps": study.num_timesteps(row),
         }
         for row in timed_rows(study, variant)
     ]
@@ -128,7 +132,7 @@ IMAGES = {
 }
 SAMPLING = {
     "sampling": Study.sampling,
-    "num_timesteps": num_timesteps,
+    "num_timesteps": Study.num_timesteps,
     **of_autoencoder("source", "revision"),
 }
 TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
@@ -177,6 +181,7 @@ STEPS: dict[str, Step] = {
             )
         },
         state="subset",
+        takes_cores=True,
     ),
     "train_autoencoder": Step(
         outputs=lambda study: {  # in diffusers' layout, and what its training says
@@ -196,6 +201,8 @@ STEPS: dict[str, Step] = {
         state="autoencoder",
         record="report",
         needed=lambda study: bool(study.config["autoencoder"]["train"]),
+        takes_gpu=True,
+        takes_cores=True,
     ),
     "encode_latents": Step(
         outputs=files(Layout.data, latents="latents.npy", manifest="latents.json"),
@@ -206,6 +213,8 @@ STEPS: dict[str, Step] = {
         },
         state="latents",
         record="manifest",
+        takes_gpu=True,
+        takes_cores=True,
     ),
     "fetch_inception_graph": Step(
         outputs=lambda study: {"graph": study.evaluation["extractor"]["graph"]},
@@ -245,10 +254,15 @@ STEPS: dict[str, Step] = {
         seeds=True,
         state="train",
         record="report",
+        takes_gpu=True,
+        takes_cores=True,
     ),
     "compress": Step(
         outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),
-        settings={"operations": lambda study, variant: study.block(variant)["apply"]},
+        settings={
+            "operations": lambda study, variant: study.block(variant)["apply"],
+            "num_timesteps": Study.num_timesteps,
+        },
         components=of_models,
         rows=lambda study: study.derived,
         seeds=True,
@@ -257,7 +271,7 @@ STEPS: dict[str, Step] = {
     "held_out_loss": Step(
         outputs=files(Layout.run, loss="held_out_loss.json"),
         settings={
-            "num_timesteps": num_timesteps,
+            "num_timesteps": Study.num_timesteps,
             "num_draws": config_value("evaluation", "loss_draws"),
             "batch_size": config_value("evaluation", "batch_size"),
             "precision": lambda study, variant: study.sampling(variant)["precision"],
@@ -268,6 +282,7 @@ STEPS: dict[str, Step] = {
         rows=every_row,
         seeds=True,
         record="loss",
+        takes_gpu=True,
     ),
     "sample": Step(
         outputs=files(
@@ -283,14 +298,21 @@ STEPS: dict[str, Step] = {
         seeds=True,
         state="sample",
         record="report",
+        takes_gpu=True,
     ),
     "sample_shard": Step(
         outputs=lambda study: {
-            "images": study.layout.state(f"sample/{VARIANT}-seed-{SEED}/{SHARD}.npy"),
-            "report": study.layout.state(f"sample/{VARIANT}-seed-{SEED}/{SHARD}.json"),
+            "images": f"{STEPS['sample_shard'].state_folder(study)}.npy",
+            "report": f"{STEPS['sample_shard'].state_folder(study)}.json",
         },
         settings=SAMPLING,
         components=of_sampler,
+        rows=every_row,
+        seeds=True,
+        state="sample",
+        record="report",
+        part_of="sample",
+        takes_gpu=True,
         is_optional=True,
     ),
     "evaluate": Step(
@@ -322,6 +344,8 @@ STEPS: dict[str, Step] = {
         ),
         rows=every_row,
         record="speed",
+        takes_gpu=True,
+        takes_cores=True,
     ),
     "architecture_table": Step(
         outputs=table_files("architecture.csv", beside_paper=("architecture_paper.md",)),

@@ -6,6 +6,7 @@ study's.
 """
 
 from slimdit.models import attention, mlp
+from slimdit.study.component_options import components
 from slimdit.study.layout import Layout
 
 BASE_COMPONENTS = {"attention": attention.BASE, "mlp": mlp.BASE}
@@ -72,6 +73,15 @@ class Study:
             return []
         return self.operations(block["from"]) + block["apply"]
 
+    def calibrates(self, variant: str) -> bool:
+        """Whether a compression of the row's own measures the loss on training latents."""
+        known = components("compression")
+        return any(
+            options.get(key) == value
+            for options in self.block(variant).get("apply", ())
+            for key, value in known[options["name"]].outline.calibrates.items()
+        )
+
     def structure(self, variant: str) -> dict:
         """The architecture that is trained: what a model is built from."""
         block = self.block(self.trained_ancestor(variant))
@@ -87,6 +97,10 @@ class Study:
 
     def training(self, variant: str) -> dict:
         return self.config["training"] | self.block(variant).get("training", {})
+
+    def num_timesteps(self, variant: str) -> int:
+        """Of the training of the row's weights."""
+        return self.training(self.trained_ancestor(variant))["num_timesteps"]
 
     def sampling(self, variant: str) -> dict:
         return self.config["sampling"] | self.block(variant).get("sampling", {})
@@ -110,10 +124,11 @@ class Study:
         return evaluation | {"extractor": {"name": name, **self.config["extractors"][name]}}
 
     def parent(self, variant: str) -> str | None:
-        """The row that this one's changes are measured against; None for a base row."""
+        """The row that this one's changes are measured against: the one that it names, or what it
+        is made from, or the plain row of its size; None for a base row."""
         block = self.block(variant)
-        if "from" in block:
-            return block["from"]
+        if named := block.get("compare_with") or block.get("from"):
+            return named
         for name in self.trained:
             other = self.block(name)
             if (
@@ -135,15 +150,23 @@ class Study:
         anchor = next(row["variant"] for row in self.rows() if row["parent"] is None)
         return self.parent(variant) or (anchor if variant != anchor else None)
 
+    def shares_weights(self, variant: str) -> bool:
+        """Whether the row and the one that it is measured against come from the same training."""
+        parent = self.parent(variant)
+        return parent is not None and (
+            self.trained_ancestor(variant) == self.trained_ancestor(parent)
+        )
+
     def rows(self) -> list[dict]:
-        """The rows of the results table in order, grouped as declared."""
+        """The rows of the results table in order, grouped as declared; `derived_from` is what a
+        row is made from, where it is measured against a row of the same weights."""
         groups = list(dict.fromkeys(block["group"] for block in self.variants.values()))
         return [
             {
                 "variant": name,
                 "group": block["group"],
                 "parent": self.parent(name),
-                "derived_from": block.get("from"),
+                "derived_from": block.get("from") if self.shares_weights(name) else None,
             }
             for group in groups
             for name, block in self.variants.items()

@@ -5,7 +5,7 @@ the config, and a check ends in silence at a key that is missing: that is said e
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from slimdit.core.options import AtLeast, AtMost, Divides, MultipleOf, either, limit_problems
 from slimdit.study.component_options import ComponentSource, components
@@ -35,21 +35,21 @@ def variant_problems(config: dict) -> Iterator[str]:
             del backbones[name]
     whole = Study(config)
     for variant, block in config["variants"].items():
-        if cycle := _cycle(whole, variant):
+        if cycle := _cycle(whole.depends_on, variant, whole.variants):
             key = "from" if "from" in block else "distill.teacher"
             yield f"variants.{variant}.{key} closes a cycle ({' -> '.join(cycle)}); name another."
             del variants[variant]
     study = Study(config | {"backbones": backbones, "variants": variants})
     for variant, block in variants.items():
         own = _compression_problems if "from" in block else _training_problems
-        for check in (own, _sampling_problems):
+        for check in (own, _sampling_problems, _comparison_problems):
             yield from until_missing(check(study, variant))
 
 
-def _cycle(study: Study, variant: str) -> list[str]:
-    """From the variant back to it, each made from the next; empty if it does not lead there."""
+def _cycle(next_of: Callable[[str], str | None], variant: str, known: dict) -> list[str]:
+    """From the variant back to it, each one's next behind it; empty if it does not lead there."""
     chain = [variant]
-    while (target := study.depends_on(chain[-1])) in study.variants and target not in chain:
+    while (target := next_of(chain[-1])) in known and target not in chain:
         chain.append(target)
     return [*chain, target] if target == variant else []
 
@@ -64,10 +64,7 @@ def _training_problems(study: Study, variant: str) -> Iterator[str]:
         component = components(kind)[structure[kind]["name"]]
         yield from _limit_problems(component, structure[kind], sizes, f"{where}.{kind}")
     if teacher := study.teacher(variant):
-        own, its = (
-            study.training(study.trained_ancestor(name))["num_timesteps"]
-            for name in (variant, teacher)
-        )
+        own, its = map(study.num_timesteps, (variant, teacher))
         if own != its:
             yield (
                 f"{where}.distill.teacher {teacher} was trained with {its} timesteps and its "
@@ -138,3 +135,11 @@ def _sampling_problems(study: Study, variant: str) -> Iterator[str]:
     schema = components("sampler")[sampling["sampler"]].schema
     for fault in faults(sampling["options"], schema, (*path, "options")):
         yield fault.sentence
+
+
+def _comparison_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of the row that it names for its comparison, by chains in which others name none."""
+    is_named = "compare_with" in study.block(variant)
+    if is_named and (cycle := _cycle(study.parent, variant, study.variants)):
+        chain = " -> ".join(cycle)
+        yield f"variants.{variant}.compare_with closes a cycle ({chain}); name another."

@@ -17,7 +17,7 @@ from slimdit.compute.out_of_memory import is_out_of_memory
 from slimdit.compute.process_group import Processes
 from slimdit.core.errors import InputError
 from slimdit.jobs.progress import Progress
-from slimdit.training.resume_checkpoints import ResumeCheckpoints
+from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 
 log = logging.getLogger(__name__)
 

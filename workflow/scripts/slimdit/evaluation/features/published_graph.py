@@ -18,11 +18,15 @@ def check_graph(path: str | Path, md5: str = GRAPH_MD5) -> None:
             f"{path} does not exist; the extractor's option graph should be your {GRAPH_NAME}, "
             "or set inception_graph_url, and the rule fetch_inception_graph downloads it."
         )
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
+    found = md5_of(path)
     if found != md5:
         size_bytes = f" and {GRAPH_SIZE_BYTES} bytes" if md5 == GRAPH_MD5 else ""
         raise InputError(
             f"{path} has the md5 {found} and {path.stat().st_size} bytes; "
             f"{GRAPH_NAME} should have the md5 {md5}{size_bytes}."
         )
+
+
+def md5_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

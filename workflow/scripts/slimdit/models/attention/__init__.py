@@ -10,6 +10,7 @@ ATTENTION = Registry(
         "shallow": "shallow.ShallowAttention",
         "mediated": "mediated.MediatedAttention",
         "focused": "focused.FocusedAttention",
+        "full_local": "full_local.FullLocalAttention",
     },
     given=("hidden_size", "num_heads"),
 )

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimdit.core.options import Divides, MultipleOf
+from slimdit.models.attention.local import convolved, local_convolution
 from slimdit.models.component import Attention
 from slimdit.models.initialization import packed_projection
 
 POWER = 3
+KERNEL_SIZE = 5
 EPSILON = 1e-6
 
 
@@ -32,6 +34,10 @@ class FocusedAttention(Attention):
     The state is one d x d matrix a group: group_size query heads share one key-value head. phi is
     `focus`, its norms over the dimensions of a head. On the queries the norms cancel against the
     normaliser, and are left out.
+
+    Args:
+        local: whether FLatten's depthwise convolution of V is added, whose head_dim kernels all
+            heads share: a group's heads have its V, and get the same.
     """
 
     def __init__(
@@ -39,6 +45,7 @@ class FocusedAttention(Attention):
         hidden_size: Annotated[int, MultipleOf("num_heads")],
         num_heads: int,
         group_size: Annotated[int, Divides("num_heads")],
+        local: bool = False,
     ):
         super().__init__()
         self.num_heads, self.group_size = num_heads, group_size
@@ -48,6 +55,7 @@ class FocusedAttention(Attention):
         self.kv = nn.Linear(hidden_size, 2 * self.num_groups * self.head_dim)
         self.q.initial = self.kv.initial = {"weight": packed_projection(hidden_size)}
         self.proj = nn.Linear(hidden_size, hidden_size)
+        self.local = local_convolution(self.head_dim, KERNEL_SIZE) if local else None
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, N, C) -> (B, N, C)."""
@@ -60,9 +68,12 @@ class FocusedAttention(Attention):
         k = focus(k)  # (B, G, N, d)
         q = (F.relu(q.to(k.dtype)) + EPSILON) ** POWER  # (B, G, H/G * N, d)
         # A last column of ones makes the normaliser part of the same two multiplications.
-        v = torch.cat([v.to(k.dtype), v.new_ones(*v.shape[:-1], 1, dtype=k.dtype)], dim=-1)
-        state = k.transpose(-2, -1) @ v / tokens  # (B, G, d, d + 1)
-        attended = q @ state  # (B, G, H/G * N, d + 1)
+        ones = v.new_ones(*v.shape[:-1], 1, dtype=k.dtype)
+        state = k.transpose(-2, -1) @ torch.cat([v.to(k.dtype), ones], dim=-1) / tokens
+        attended = q @ state  # (B, G, H/G * N, d + 1), of a state (B, G, d, d + 1)
         attended = attended[..., :head_dim] / attended[..., head_dim:]
+        if self.local is not None:
+            local = convolved(self.local, v.flatten(0, 1)).unflatten(0, (batch, groups))
+            attended = attended + local.repeat(1, 1, per_group, 1)
         attended = attended.reshape(batch, groups * per_group, tokens, head_dim).transpose(1, 2)
         return self.proj(attended.reshape(batch, tokens, channels).to(x.dtype))

@@ -1,7 +1,11 @@
 """What every compression of a trained model says of itself."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
+
+Loss = Callable[[nn.Module], float]
 
 
 class Compression:
@@ -9,12 +13,17 @@ class Compression:
 
     What it does to shapes and storage must not depend on the weights: loading a checkpoint applies
     it to a model of the same structure and then fills in the tensors.
+
+    loss: of a model on training latents; where trained weights are compressed, it is given to a
+    compression that has an option of `calibrates` with the value there.
     """
 
     needs = ""  # the attribute of an attention that it rests on, where it does
     multiple_of = 1  # what hidden_size must be a multiple of
     is_last = False  # whether no other can follow
     leaves = {}  # noqa: RUF012  # sizes of the structure that become those of options, by name
+    calibrates = {}  # noqa: RUF012
+    loss: Loss | None = None
 
     def __call__(self, model: nn.Module) -> nn.Module:
         raise NotImplementedError

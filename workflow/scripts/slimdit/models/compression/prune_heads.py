@@ -1,12 +1,13 @@
-"""Attention heads removed by the norm of their weights.
+"""Attention heads removed by the norm of their weights, at random, or by what their loss does.
 
 Magnitude as importance: Han et al., "Learning both Weights and Connections for Efficient Neural
-Networks", arXiv:1506.02626; whole heads: Michel et al., "Are Sixteen Heads Really Better than
-One?", arXiv:1905.10650, who rank them by gradients.
+Networks", arXiv:1506.02626; whole heads, each by the damage of masking it: Michel et al., "Are
+Sixteen Heads Really Better than One?", arXiv:1905.10650, section 3.2.
 
 Letters in shapes: H heads, d head dimension, C hidden size, P projections packed in a layer.
 """
 
+import copy
 from typing import Annotated, Literal
 
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost
+from slimdit.core.randomness import stream
 from slimdit.models.component import Attention
-from slimdit.models.compression.base import Compression
+from slimdit.models.compression.base import Compression, Loss
 
 
 def head_scores(attention: Attention) -> Tensor:
@@ -27,8 +29,24 @@ def head_scores(attention: Attention) -> Tensor:
     return scores
 
 
+def losses_without(model: nn.Module, attention: Attention, loss: Loss) -> Tensor:
+    """The model's loss when one of its attentions is without each of its heads, (H,)."""
+    weights = copy.deepcopy(attention.state_dict())
+    heads = torch.arange(attention.num_heads)
+    losses = []
+    for head in heads:
+        _mask(attention, heads[heads != head])
+        losses.append(loss(model))
+        attention.load_state_dict(weights)
+    return torch.tensor(losses)
+
+
 class PruneHeads(Compression):
     """Keep the keep_heads heads of every block that score highest, in their order.
+
+    The score is, by `criterion`, `head_scores` (norm), a random number from `seed` (random), or
+    `losses_without` (least_damage), which is measured block by block: the heads of earlier blocks
+    are gone.
 
     `structural` removes the others' rows of the query, key and value projections and their
     columns of the output projection; `masked` sets the rows to zero and keeps the shapes. Both
@@ -37,30 +55,48 @@ class PruneHeads(Compression):
 
     needs = "head_outputs"
     leaves = {"num_heads": "keep_heads"}  # noqa: RUF012
+    calibrates = {"criterion": "least_damage"}  # noqa: RUF012
 
     def __init__(
         self,
         keep_heads: Annotated[int, AtLeast(1), AtMost("num_heads")],
         mode: Literal["structural", "masked"] = "structural",
+        criterion: Literal["norm", "random", "least_damage"] = "norm",
+        seed: Annotated[int, AtLeast(0)] = 0,
     ):
         self.keep_heads, self.mode = keep_heads, mode
+        self.criterion, self.seed = criterion, seed
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> nn.Module:
         """Raises InputError for an attention whose heads cannot be removed."""
-        for block in model.blocks:
+        for layer, block in enumerate(model.blocks):
             attention = block.attention
             if not attention.head_outputs:
                 raise InputError(
                     f"prune_heads cannot prune {type(attention).__name__}: "
                     "its heads cannot be removed one by one."
                 )
-            kept = head_scores(attention).topk(self.keep_heads).indices.sort().values
+            scores = self.scores(model, layer)
+            kept = scores.topk(self.keep_heads).indices.sort().values.cpu()
             if self.mode == "masked":
                 _mask(attention, kept)
             else:
                 _remove(attention, kept)
         return model
+
+    def scores(self, model: nn.Module, layer: int) -> Tensor:
+        """Of the heads of a block, (H,)."""
+        attention = model.blocks[layer].attention
+        match self.criterion, self.loss:
+            case "random", _:
+                random = stream(self.seed, "heads", layer)
+                return torch.from_numpy(random.random(attention.num_heads))
+            case "least_damage", None:  # any heads give the shapes
+                return torch.zeros(attention.num_heads)
+            case "least_damage", loss:
+                return losses_without(model, attention, loss)
+        return head_scores(attention)
 
 
 def _mask(attention: Attention, kept: Tensor) -> None:

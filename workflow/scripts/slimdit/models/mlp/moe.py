@@ -91,14 +91,17 @@ class MixtureOfExperts(Mlp):
         routing = Routing(counts.to(probabilities.dtype) / chosen.numel(), probabilities.mean(0))
 
         order = chosen.flatten().argsort(stable=True)  # rows sorted by expert, (R,)
-        expert = chosen.flatten()[order]  # (R,)
+        # The gradient of x[index] is summed by threads in the order of chance, of index_select not.
+        expert = chosen.flatten().index_select(0, order)  # (R,)
         token = order // self.top_k  # (R,)
         ends = counts.cumsum(0).to(torch.int32)  # (E,)
         dtype = ops.autocast_dtype(x)  # torch does not autocast grouped multiplications
-        rows = x[token].to(dtype)  # (R, C)
+        rows = x.index_select(0, token).to(dtype)  # (R, C)
         hidden = ops.grouped_matmul(rows, self.weight1, ends)  # (R, F)
-        hidden = ops.gelu(hidden + self.bias1.to(dtype)[expert])
+        hidden = ops.gelu(hidden + self.bias1.to(dtype).index_select(0, expert))
         rows = ops.grouped_matmul(hidden, self.weight2, ends)  # (R, C)
-        rows = (rows + self.bias2.to(dtype)[expert]) * gates.flatten()[order, None]
-        out = rows[order.argsort()].reshape(-1, self.top_k, shape[-1]).sum(1)  # (B N, C)
+        rows = rows + self.bias2.to(dtype).index_select(0, expert)
+        rows = rows * gates.flatten().index_select(0, order)[:, None]
+        rows = rows.index_select(0, order.argsort())
+        out = rows.reshape(-1, self.top_k, shape[-1]).sum(1)  # (B N, C)
         return out.reshape(shape).to(x.dtype), routing

@@ -1,4 +1,4 @@
-"""ResumeCheckpoints of a run on disk: the newest two, so that a damaged one costs little."""
+"""States of a training on disk: the newest two, so that a damaged one costs little."""
 
 import logging
 import re
@@ -9,6 +9,7 @@ from slimdit.storage.files import move_into_place, sha256_of, temporary_path
 
 KEPT = 2
 DIGITS = 16  # of the checksum
+NAME = re.compile(rf"(?P<key>.+)-(?P<step>\d{{8}})-(?P<checksum>[0-9a-f]{{{DIGITS}}})\.safetensors")
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +49,27 @@ class ResumeCheckpoints:
             older.unlink(missing_ok=True)
 
     def _paths(self) -> list[Path]:
-        name = re.compile(rf"{re.escape(self.key)}-\d{{8}}-[0-9a-f]{{{DIGITS}}}\.safetensors")
-        if not self.folder.is_dir():
-            return []
+        own = (path for path in states_in(self.folder) if _part(path, "key") == self.key)
         return sorted(
-            (path for path in self.folder.iterdir() if name.fullmatch(path.name)),
-            key=lambda path: (path.name.rsplit("-", 1)[0], path.stat().st_mtime_ns),
-            reverse=True,
+            own, key=lambda path: (_part(path, "step"), path.stat().st_mtime_ns), reverse=True
         )
+
+
+def states_in(folder: Path) -> list[Path]:
+    """Of whatever runs."""
+    return [path for path in folder.glob("*.safetensors") if NAME.fullmatch(path.name)]
+
+
+def step_of(state: Path) -> int:
+    return int(_part(state, "step"))
+
+
+def _part(state: Path, name: str) -> str:
+    return NAME.fullmatch(state.name)[name]
 
 
 def _is_whole(path: Path) -> bool:
     try:
-        return sha256_of(path).startswith(path.stem.rsplit("-", 1)[1])
+        return sha256_of(path).startswith(_part(path, "checksum"))
     except OSError:  # of the disk
         return False

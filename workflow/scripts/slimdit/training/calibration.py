@@ -1,0 +1,48 @@
+"""The loss on a few training latents, for compressions that measure what they change."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from slimdit.compute.devices import to_device
+from slimdit.core.randomness import stream
+from slimdit.data.latents import LatentCache, Units
+from slimdit.diffusion.process import Diffusion
+from slimdit.training.held_out_loss import squared_error
+
+NUM_IMAGES = 256
+
+
+def calibration_loss(
+    cache: LatentCache, num_timesteps: int, device: torch.device
+) -> Callable[[nn.Module], float]:
+    """The mean squared error of the noise that a model predicts, always on the same batch.
+
+    It has NUM_IMAGES random images (or all, of fewer) with their classes, each noised at a random
+    timestep of one of as many equal parts of the `num_timesteps`.
+    """
+    random = stream(0, "calibration")
+    rows = random.permutation(len(cache.labels))[:NUM_IMAGES]
+    places = np.arange(len(rows)) + random.random(len(rows))
+    shape = (len(rows), *cache.moments.shape[3:])
+    posterior, noise = (random.standard_normal(shape, np.float32) for _ in range(2))
+    moments, y, k, posterior, noise = (
+        to_device(array, device)
+        for array in (
+            cache.moments[rows, 0].astype(np.float32),  # (B, 2, C, H, W), not mirrored
+            cache.labels[rows],
+            (places * num_timesteps / len(rows)).astype(np.int64),
+            posterior,
+            noise,
+        )
+    )
+    x0 = Units(cache.manifest, device).sample(moments, posterior)  # (B, C, H, W)
+    xt = Diffusion(num_timesteps).to(device).add_noise(x0, k, noise)
+
+    @torch.inference_mode()
+    def loss(model: nn.Module) -> float:
+        return squared_error(model, xt, k, y, noise, torch.float32).double().mean().item()
+
+    return loss
