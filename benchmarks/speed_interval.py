@@ -39,7 +39,6 @@ from slimdit.jobs.provenance import origin
 from slimdit.profiling.latency import OUTSIDE, interval
 from slimdit.profiling.trials import TimedRow, share, time_rows
 from slimdit.storage.files import write_json
-from slimdit.study.steps import timed_samplings
 from slimdit.study.study import Study
 
 BASE = "S2-base"
@@ -81,7 +80,7 @@ def of_itself(study: Study, speed: dict, num_processes: int) -> dict[str, dict]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / BASE
         save_random(study, BASE, path)
-        row = TimedRow(str(path), partial(LatentSampler, **timed_samplings(study, BASE)[0]))
+        row = TimedRow(str(path), partial(LatentSampler, **study.timed_samplings(BASE)[0]))
         found = [in_own_process(time_rows, [row, row], speed) for _ in range(num_processes)]
     trials = {}
     for of_trial in zip(*found, strict=True):

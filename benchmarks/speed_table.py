@@ -25,7 +25,6 @@ from slimdit.jobs.launch import in_own_process
 from slimdit.jobs.provenance import conditions, origin
 from slimdit.models.checkpoint import save_variant
 from slimdit.storage.files import read_json, write_json
-from slimdit.study.steps import timed_samplings
 from slimdit.study.study import Study
 
 MODES = ("eager", "compiled")
@@ -60,7 +59,7 @@ def main() -> None:
 
 def measured(study: Study, variant: str, options: dict) -> dict:
     """What measure_speed says of the variant, without where it comes from."""
-    base, samplings = study.timed_against(variant), timed_samplings(study, variant)
+    base, samplings = study.timed_against(variant), study.timed_samplings(variant)
     with tempfile.TemporaryDirectory() as folder:
         speed, *checkpoints = (Path(folder) / name for name in ("speed.json", "own", "base"))
         for name, path in zip((variant, base), checkpoints, strict=True):

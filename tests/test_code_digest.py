@@ -115,6 +115,9 @@ def test_a_change_reaches_the_steps_that_use_it(library):
     assert changed(before, all_of(library)) == {"train", "train_autoencoder"}
 
 
+SAMPLING = {"sample", "sample_shard", "measure_speed"}
+
+
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
@@ -122,8 +125,8 @@ def test_a_change_reaches_the_steps_that_use_it(library):
         ("evaluation/quality.py", {"evaluate"}),
         ("evaluation/features/inception_2015.py", {"evaluate", "make_reference"}),
         ("evaluation/features/extractor.py", {"evaluate", "make_reference"}),
-        ("diffusion/samplers/ddim.py", {"sample", "sample_shard"}),
-        ("diffusion/process.py", {"train", "compress", "held_out_loss", "sample", "sample_shard"}),
+        ("diffusion/samplers/ddim.py", SAMPLING),
+        ("diffusion/process.py", {"train", "compress", "held_out_loss"} | SAMPLING),
     ],
 )
 def test_other_arithmetic_changes_the_steps_that_do_it(library, name, steps):

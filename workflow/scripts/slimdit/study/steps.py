@@ -13,9 +13,6 @@ from slimdit.study.paper_values import paper_values
 from slimdit.study.study import HOW, Study, identity
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
-# Of `sampling`: on what the time of a sampling depends.
-TIMED_SAMPLING = ("sampler", "steps", "options", "guidance_scale", "guided_channels")
-TIMED_SAMPLING += ("precision", "compile")
 NO_SUBSET = ("images", "photos", "image_size")  # of `data`: they do not say which images are drawn
 
 Setting = Callable[[Study, str | None], object]  # of a row; None for a step of the whole study
@@ -73,8 +70,9 @@ def of_models(study: Study, *variants: str | None) -> Used:
     return used
 
 
-def of_sampler(study: Study, variant: str) -> Used:
-    return of_models(study, variant) | {"sampler": {study.sampling(variant)["sampler"]}}
+def of_sampler(study: Study, *variants: str) -> Used:
+    samplers = {study.sampling(variant)["sampler"] for variant in variants}
+    return of_models(study, *variants) | {"sampler": samplers}
 
 
 def of_extractor(study: Study, variant: str | None) -> Used:
@@ -90,23 +88,6 @@ def config_value(*keys: str) -> Setting:
 
 def of_autoencoder(*keys: str) -> dict[str, Setting]:
     return {key: config_value("autoencoder", key) for key in keys}
-
-
-def timed_samplings(study: Study, variant: str) -> list[dict]:
-    """How the row and the one that it is timed against are sampled, as far as that takes time."""
-    shared = {"seed": 0, "batch_size": study.config["speed"]["table_batch_size"]}
-    return [
-        {
-            "sampling": {key: study.sampling(row)[key] for key in TIMED_SAMPLING} | shared,
-            "num_timesteps": study.num_timesteps(row),
-        }
-        for row in timed_rows(study, variant)
-    ]
-
-
-def timed_rows(study: Study, variant: str) -> list[str]:
-    """Those that one job times: the row, and the one that it is timed against if there is one."""
-    return list(filter(None, (variant, study.timed_against(variant))))
 
 
 def every_row(study: Study) -> list[str]:
@@ -336,12 +317,9 @@ STEPS: dict[str, Step] = {
         settings={
             "base": Study.timed_against,
             "measurement": config_value("speed"),
-            "samplings": timed_samplings,
+            "samplings": Study.timed_samplings,
         },
-        components=lambda study, variant: (
-            of_models(study, *timed_rows(study, variant))
-            | {"sampler": {study.sampling(row)["sampler"] for row in timed_rows(study, variant)}}
-        ),
+        components=lambda study, variant: of_sampler(study, *study.timed_rows(variant)),
         rows=every_row,
         record="speed",
         takes_gpu=True,
