@@ -27,10 +27,10 @@ from cases.startup import dry_run, job_start
 from cases.training import training_step
 from cases.variants import BASE, against_base
 from command_line import default_path, study_and_parser
-from sides import in_own_process
 
 from slimdit.compute.devices import device
 from slimdit.compute.precision import chosen_dtype, name_of
+from slimdit.jobs.launch import in_own_process
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import write_json
 from slimdit.study.study import Study

@@ -40,12 +40,6 @@ class Side:
         return self.process.submit(_seconds).result()
 
 
-def in_own_process(function: Callable, *arguments):
-    """function(*arguments), whatever others left in memory and in compilers' flags."""
-    with ProcessPoolExecutor(1, mp_context=SPAWN) as process:
-        return process.submit(function, *arguments).result()
-
-
 def _prepare(build: Callable, arguments: tuple) -> None:
     global _call
     _call = build(*arguments)

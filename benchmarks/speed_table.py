@@ -3,7 +3,7 @@
     python benchmarks/speed_table.py
     python benchmarks/speed_table.py --batch-sizes 8 --variant S2-base S2-shallow --out smoke.json
 
-Each variant is measured as the rule measure_speed does, in a process of its own, with random
+Each variant is measured as the rule measure_speed does, beside its base, with random
 weights: what a pass takes does not depend on them, but that random routers share tokens out nearly
 evenly. Prints a table and writes JSON. Run in the checkout.
 """
@@ -18,10 +18,10 @@ sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 import torch
 from command_line import default_path, study_and_parser
 from models import made_model
-from sides import in_own_process
 
 from measure_speed import measure_speed
 from slimdit.core.errors import InputError
+from slimdit.jobs.launch import in_own_process
 from slimdit.jobs.provenance import conditions, origin
 from slimdit.models.checkpoint import save_variant
 from slimdit.storage.files import read_json, write_json
@@ -58,15 +58,14 @@ def main() -> None:
 
 
 def measured(study: Study, variant: str, options: dict) -> dict:
-    """What measure_speed says of the variant and its parent, without where it comes from."""
-    parent = study.parent(variant)
+    """What measure_speed says of the variant, without where it comes from."""
+    base, samplings = study.timed_against(variant), study.timed_samplings(variant)
     with tempfile.TemporaryDirectory() as folder:
         speed, *checkpoints = (Path(folder) / name for name in ("speed.json", "own", "base"))
-        for name, path in zip((variant, parent), checkpoints, strict=True):
+        for name, path in zip((variant, base), checkpoints, strict=True):
             if name:
                 save_random(study, name, path)
-        own, base = checkpoints
-        measure_speed(own, speed, variant, parent, options, {}, base if parent else None)
+        measure_speed(checkpoints[0], speed, variant, base, options, samplings, {}, checkpoints[1])
         report = read_json(speed)
     return {key: value for key, value in report.items() if key != "origin"}
 
@@ -80,7 +79,7 @@ def save_random(study: Study, variant: str, path: Path) -> None:
 def line(variant: str, each: dict) -> str:
     ratio = "" if each["latency_over_base"] is None else f"{each['latency_over_base']:.3f}"
     numbers = f"{each['batch_size']:>6}{each['latency_ms']:>10.2f}{each['images_per_s']:>10.1f}"
-    return f"{variant:16}{each['mode']:9}{numbers}{ratio:>9}   {each['bound']}"
+    return f"{variant:16}{each['mode']:9}{numbers}{ratio:>9}   {each.get('bound', '')}"
 
 
 if __name__ == "__main__":

@@ -45,14 +45,17 @@ class Files:
     def __init__(self, folder):
         self.folder = folder
         self.paths = {"architecture": [], "speed": [], "quality": [], "training": []}
-        self.paths |= {"samples": [], "reference_quality": []}
+        self.paths |= {"reference_quality": []}
 
     def add(self, kind, name, content):
         path = self.folder / f"{kind}-{name}.json"
         write_json(path, {**content, "origin": ORIGIN})
         self.paths[kind].append(str(path))
 
-    def add_costs(self, variant, total_params=1000, active_params=None, latency_ms=10.0, **speed):
+    def add_costs(
+        self, variant, total_params=1000, active_params=None, latency_ms=10.0, base=None, **speed
+    ):
+        """base: the row that this one was timed against; speed: of the eager measurement."""
         cost = {"total_params": total_params, "active_params": active_params or total_params}
         cost |= {"macs": 2_000_000, "weight_bytes": 4 * total_params}
         self.add("architecture", variant, {"variant": variant, **cost})
@@ -61,17 +64,15 @@ class Files:
             "batch_size": 8,
             "dtype": "float32",
             "warmup_iterations": 10,
-            "timed_iterations": 50,
+            "timed_iterations": 54,
+            "processes": 3,
             "latency_ms": latency_ms,
-            "latency_ms_q25": latency_ms - 1,
-            "latency_ms_q75": latency_ms + 1,
-            "iterations_per_s": 1e3 / latency_ms,
-            "images_per_s": 8e3 / latency_ms,
             "peak_memory_bytes": 5_000_000,
             "peak_memory_kind": "cpu_weights_and_allocated",
         } | speed
         compiled = [{"mode": "compiled", "batch_size": 8, "reason": "no compiler"}]
-        content = {"variant": variant, "measurements": [measurement], "not_measured": compiled}
+        content = {"variant": variant, "base": base, "not_measured": compiled}
+        content["measurements"] = [measurement]
         self.add("speed", variant, content)
 
     def add_quality(
@@ -110,10 +111,6 @@ class Files:
             for name, fd in fds.items()
         ]
         self.add("reference_quality", "rows", {"rows": rows})
-
-    def add_samples(self, variant, images_per_s, seed=0):
-        content = {"variant": variant, "seed": seed, "images_per_s": images_per_s}
-        self.add("samples", f"{variant}-{seed}", content)
 
     def add_training(self, variant, loss, seed=0, **terms):
         final = {"final_mse": loss, "final_vb": 0.01, "final_distillation": None}

@@ -158,3 +158,15 @@ def test_speed_table(benchmark):
         "compiled",
     ]
     assert printed.count("S2-fg-3") == 2
+
+
+def test_speed_interval(benchmark):
+    options = ["--config", "tests/tiny.yaml", "--num-processes", "3"]
+    printed, written = benchmark("speed_interval.py", *options)
+    assert written["measured"].keys() == {"alone", "beside another"}
+    for trials in written["measured"].values():
+        assert [len(found["medians"]) for found in trials.values()] == [3, 3]
+    for found in written["simulated"].values():
+        assert 0.93 < found["held_by_processes"] < 0.97
+    assert written["simulated"]["1.0"]["held_by_rounds"] < 0.9
+    assert printed.count("simulated") == 5

@@ -116,6 +116,9 @@ def test_a_change_reaches_the_steps_that_use_it(library):
     assert changed(before, all_of(library)) == {"train", "train_autoencoder"}
 
 
+SAMPLING = {"sample", "sample_shard", "measure_speed"}
+
+
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
@@ -123,8 +126,8 @@ def test_a_change_reaches_the_steps_that_use_it(library):
         ("evaluation/quality.py", {"evaluate", "evaluate_reference"}),
         ("evaluation/features/inception_2015.py", FEATURES),
         ("evaluation/features/extractor.py", FEATURES),
-        ("diffusion/samplers/ddim.py", {"sample", "sample_shard"}),
-        ("diffusion/process.py", {"train", "compress", "held_out_loss", "sample", "sample_shard"}),
+        ("diffusion/samplers/ddim.py", SAMPLING),
+        ("diffusion/process.py", {"train", "compress", "held_out_loss"} | SAMPLING),
     ],
 )
 def test_other_arithmetic_changes_the_steps_that_do_it(library, name, steps):

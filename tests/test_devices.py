@@ -9,6 +9,7 @@ import pytest
 from subjects import ROOT
 
 from slimdit.jobs.gpu_lease import leased_gpus
+from slimdit.jobs.launch import in_own_process
 
 HOLDER = """
 import os, sys
@@ -96,6 +97,11 @@ def test_a_job_that_wants_all_does_not_hold_some_while_it_waits(start):
 def test_asking_for_more_than_there_are_takes_all(tmp_path):
     with leased_gpus(5, tmp_path) as devices:
         assert devices == ["0", "1"]
+
+
+def test_a_fresh_process_sees_the_devices_of_its_job(tmp_path):
+    with leased_gpus(1, tmp_path) as devices:
+        assert [in_own_process(os.getenv, "CUDA_VISIBLE_DEVICES")] == devices
 
 
 def test_devices_are_free_again_after_an_error(tmp_path):

@@ -35,19 +35,20 @@ def write_study(folder, variants, seeds=(0,)):
         write_json(path, {**content, "origin": {}})
         paths[kind].append(str(path))
 
-    for i, (variant, (kind, _)) in enumerate(variants.items()):
+    for i, (variant, (kind, parent)) in enumerate(variants.items()):
         here, cost = folder / variant, {"variant": variant, "total_params": 10 + i}
         cost |= {"active_params": 10 + i, "macs": 1e6 * (1 + i), "weight_bytes": 40 + i}
         add("architecture", here / "architecture.json", cost)
-        measured = {"latency_ms": 5.0 + i, "peak_memory_bytes": 1e6 * (1 + i)}
+        measured = {"latency_ms": 5.0, "peak_memory_bytes": 1e6 * (1 + i)}
         measured |= {
             "mode": "eager",
             "batch_size": 8,
             "peak_memory_kind": "cpu_weights_and_allocated",
         }
-        measured |= {"latency_over_base": 0.8 + i, "latency_over_base_q25": 0.7 + i}
-        measured |= {"latency_over_base_q75": 1.1 + i}
-        add("speed", here / "speed.json", {"variant": variant, "measurements": [measured]})
+        measured |= {"latency_over_base": 0.8 + i, "latency_over_base_low": 0.7 + i}
+        measured |= {"latency_over_base_high": 1.1 + i}
+        timed = {"variant": variant, "base": parent, "measurements": [measured]}
+        add("speed", here / "speed.json", timed)
         images = rng.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
         names = np.array([f"a_class_{n}" for n in range(8)])
         write_npz(here / "prompts.npz", arr_0=images, arr_1=np.arange(8), names=names)
@@ -190,7 +191,7 @@ def test_pareto_labels_overlap_neither_each_other_nor_the_frame():
 
 
 def test_savings_are_bars_of_their_lengths_and_what_is_cut_or_missing_is_said():
-    columns = ["group", "macs_percent", "time_percent", "time_percent_q25", "time_percent_q75"]
+    columns = ["group", "macs_percent", "time_percent", "time_percent_low", "time_percent_high"]
     savings = pd.DataFrame(
         [
             ("a", 20.0, 12.0, 8.0, 15.0),

@@ -1,6 +1,7 @@
 """A batch in parts and on several processes: the training is that of the whole, to rounding."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from slimdit.compute.process_group import Processes
 from slimdit.core.errors import InputError
+from slimdit.jobs.launch import in_own_process
 from slimdit.storage.files import read_csv, read_json
 from train import train
 
@@ -160,6 +162,40 @@ def test_processes_end_with_the_one_that_started_them(job, tmp_path, start):
     states = {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/state/*")}
     time.sleep(2)
     assert states == {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/state/*")}
+
+
+FRESH = """
+import os, sys, time
+from pathlib import Path
+from slimdit.jobs.launch import in_own_process
+
+def wait(path):
+    Path(path).write_text(str(os.getpid()))
+    Path(path).rename(f"{path}.whole")
+    time.sleep(600)
+
+if __name__ == "__main__":
+    in_own_process(wait, sys.argv[1])
+"""
+
+
+def test_a_fresh_process_ends_with_the_one_that_started_it(tmp_path):
+    script, pid = tmp_path / "script.py", tmp_path / "pid.whole"
+    script.write_text(FRESH)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, script, tmp_path / "pid"], env=environment)
+    while not pid.exists():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    child = psutil.Process(int(pid.read_text()))
+    parent.kill()
+    parent.wait()
+    child.wait(timeout=60)
+
+
+def test_an_error_of_a_fresh_process_is_raised_by_the_one_that_started_it():
+    with pytest.raises(ValueError, match="math domain error"):
+        in_own_process(math.sqrt, -1)
 
 
 def test_an_error_of_every_process_is_told_once(job, start):

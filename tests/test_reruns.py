@@ -30,7 +30,7 @@ YEAR_S = 365 * 24 * 3600
 
 def row(variant):
     """The jobs of one variant's row once it has weights, without their making."""
-    children = (child for child in VARIANTS if STUDY.parent(child) == variant)
+    children = (child for child in VARIANTS if STUDY.timed_against(child) == variant)
     own = {f"{rule}:{variant}" for rule in ("held_out_loss", "sample", "evaluate", "measure_speed")}
     return own | {f"measure_speed:{child}" for child in children}
 
@@ -240,7 +240,7 @@ def test_a_changed_teacher_retrains_its_student(project):
     edit_config(project, lambda c: c["variants"]["S2-base"].update(training={"steps": 7}))
     # Trained otherwise it is no longer the base that trained rows are measured against.
     now = Study(yaml.safe_load((project / "config.yaml").read_text()))
-    rows = [name for name in VARIANTS if STUDY.parent(name) != now.parent(name)]
+    rows = [name for name in VARIANTS if STUDY.timed_against(name) != now.timed_against(name)]
     timed = {f"measure_speed:{name}" for name in rows}
     assert set(plan(project)) == made("S2-base") | timed | RESULTS
     assert "train:KD-XS2" in made("S2-base")

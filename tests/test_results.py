@@ -36,26 +36,57 @@ def test_changes_are_percents_of_the_parents_values(files):
 
 
 @pytest.mark.parametrize(
-    ("quartiles", "significant", "cell"),
+    ("ends", "significant", "cell"),
     [
         ((0.75, 0.85), "yes", "| 0.800 [0.750, 0.850] |"),
         ((0.75, 1.05), "no", "| 0.800 [0.750, 1.050 ~] |"),
+        ((None, None), NOT_MEASURED, "| 0.800 |"),  # of one process
     ],
 )
-def test_latency_is_compared_with_the_parents_of_the_same_process(
-    files, quartiles, significant, cell
-):
-    over_base = dict(
-        zip(("latency_over_base_q25", "latency_over_base_q75"), quartiles, strict=True)
-    )
+def test_latency_is_compared_with_the_parents_of_the_same_processes(files, ends, significant, cell):
     files.add_costs("S2-base", latency_ms=10.0, latency_over_base=None)
-    files.add_costs("Q-S2", latency_ms=99.0, latency_over_base=0.8, **over_base)
+    files.add_costs("Q-S2", latency_ms=99.0, base="S2-base", **over_base(0.8, *ends))
     table1, _, text = files.tables()
     assert table1["Q-S2"]["latency_over_base_eager"] == "0.8"
     assert table1["Q-S2"]["latency_over_base_eager_significant"] == significant
-    assert table1["Q-S2"]["latency_over_base_compiled_q25"] == NOT_MEASURED
+    assert table1["Q-S2"]["latency_over_base_compiled_low"] == NOT_MEASURED
     assert table1["S2-base"]["latency_over_base_eager_significant"] == NONE
     assert cell in text
+
+
+def over_base(ratio, low, high):
+    names = ("latency_over_base", "latency_over_base_low", "latency_over_base_high")
+    return dict(zip(names, (ratio, low, high), strict=True))
+
+
+CHAIN = [ROWS[0], {**ROWS[0], "variant": "XS2-base"}, {**ROWS[1], "parent": "XS2-base"}]
+
+
+def test_every_latency_is_that_of_the_first_row_times_ratios(files):
+    """Of three jobs, the second on a machine that was ten times as busy."""
+    files.add_costs("S2-base", latency_ms=10.0)
+    files.add_costs("XS2-base", latency_ms=50.0, base="S2-base", **over_base(0.5, 0.4, 0.625))
+    files.add_costs("Q-S2", latency_ms=6.0, base="XS2-base", **over_base(1.2, 1.0, 1.44))
+    table1, _, text = files.tables(rows=CHAIN)
+    found = {name: row["latency_ms_eager"] for name, row in table1.items()}
+    assert found == {"S2-base": "10", "XS2-base": "5", "Q-S2": "6"}
+    assert table1["Q-S2"]["iterations_per_s_eager"] == "166.667"
+    assert table1["Q-S2"]["images_per_s_eager"] == "1333.33"
+    error = math.hypot(math.log(1.25), math.log(1.2))
+    for end, side in (("low", -1), ("high", 1)):
+        expected = 6 * math.exp(side * error)
+        assert float(table1["Q-S2"][f"latency_ms_eager_{end}"]) == pytest.approx(expected, 1e-5)
+        assert table1["S2-base"][f"latency_ms_eager_{end}"] == "10"
+    assert table1["XS2-base"]["latency_over_base_eager"] == NONE
+    assert "Throughputs are that of S2-base, times the ratios" in text
+
+
+def test_without_a_ratio_on_the_way_there_is_no_latency(files):
+    files.add_costs("S2-base")
+    files.add_costs("Q-S2", base="XS2-base", **over_base(0.8, 0.7, 0.9))
+    table1, _, _ = files.tables(rows=CHAIN)
+    assert table1["Q-S2"]["latency_ms_eager"] == NOT_MEASURED
+    assert table1["Q-S2"]["latency_over_base_eager"] == "0.8"
 
 
 def test_energy_is_of_the_batch_size_that_it_was_measured_at(files):
@@ -67,14 +98,14 @@ def test_energy_is_of_the_batch_size_that_it_was_measured_at(files):
     assert table1["Q-S2"]["latency_ms_eager"] == NOT_MEASURED
 
 
-def test_the_samplers_speed_is_a_mean_over_seeds_where_all_were_timed(files):
-    for seed, images_per_s in enumerate((10.0, 14.0)):
-        files.add_samples("S2-base", images_per_s, seed)
-        files.add_samples("Q-S2", None if seed else 10.0, seed)
+def test_the_samplers_speed_is_that_of_the_first_row_by_a_ratio(files):
+    sampler = {"mode": "sampler", "latency_ms": 400.0}
+    files.add_costs("S2-base", **sampler)
+    files.add_costs("Q-S2", base="S2-base", **sampler, **over_base(0.5, 0.4, 0.6))
     table1, _, text = files.tables()
-    assert table1["S2-base"]["sampler_images_per_s"] == "12"
-    assert table1["Q-S2"]["sampler_images_per_s"] == NOT_MEASURED
-    assert "| 12.0 |" in text
+    assert table1["S2-base"]["images_per_s_sampler"] == "20"
+    assert table1["Q-S2"]["images_per_s_sampler"] == "40"
+    assert "| 0.500 [0.400, 0.600] | 40.0 |" in text
 
 
 @pytest.mark.parametrize(
@@ -251,7 +282,7 @@ def test_conditions_come_from_the_files(files):
     _, _, text = files.tables()
     for condition in (
         "Some CPU, 2 threads, torch 2.0",
-        "batch size 8, float32, 10 warm-up and 50 timed iterations",
+        "batch size 8, float32, 54 timed iterations in 3 processes, each after 10 to warm up",
         "in eager mode: weights and what a pass allocates on the CPU",
         "efficientnet-lite0 (weights sha256 0123456789ab), 650 samples",
         "guidance scale 2.0, sampler ddim, steps 20.",
@@ -289,10 +320,10 @@ def test_number_formats():
 
 def test_what_no_row_has_is_not_measured_everywhere(files):
     for variant in ("S2-base", "Q-S2"):
-        files.add_costs(variant, peak_memory_bytes=None, latency_ms_q25=None, bound=None)
+        files.add_costs(variant, peak_memory_bytes=None, latency_ms=None, bound=None)
         files.add_quality(variant, 10.0)
     table1, _, text = files.tables()
-    for column in ("peak_memory_bytes", "latency_ms_q25_eager", "bound_eager"):
+    for column in ("peak_memory_bytes", "latency_ms_eager", "bound_eager"):
         assert {record[column] for record in table1.values()} == {NOT_MEASURED}
     assert table1["Q-S2"]["peak_memory_bytes_change_percent"] == NOT_MEASURED
     assert "| Peak memory (MB) ↓ |" in text

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import sys
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from torch import nn
 
 import slimdit.profiling.energy
 from measure_speed import measure_speed
+from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import save_variant
 from slimdit.profiling import trials as speed_trials
@@ -21,18 +23,21 @@ from slimdit.profiling.latency import (
     compiled,
     forward,
     interleaved_times_s,
+    interval,
     latency,
     latency_over_base,
     random_inputs,
 )
 from slimdit.profiling.peak_memory import peak_memory
 from slimdit.profiling.roofline import Peaks, least_bytes, measured_peaks, roofline
-from slimdit.profiling.trials import SpeedTrials
+from slimdit.profiling.trials import TimedRow, Trials, share, together
 
 CPU = torch.device("cpu")
 PEAKS = Peaks(macs_per_s=1e9, bytes_per_s=1e9, dtype=torch.float32)
 OPTIONS = {"eager_batch_sizes": [1, 2], "compiled_batch_sizes": [1]}
-OPTIONS |= {"warmup_iterations": 1, "timed_iterations": 3}
+OPTIONS |= {"table_batch_size": 2, "precision": "auto"}
+OPTIONS |= {"processes": 2, "warmup_iterations": 1, "timed_iterations": 6}
+SAMPLING = PHOTOS.config["sampling"] | {"steps": 3, "batch_size": 2}
 
 
 class Clock:
@@ -73,23 +78,35 @@ def test_what_slows_the_machine_down_cancels_in_the_ratio():
     calls = [functools.partial(call, wall_s) for wall_s in (0.8, 1.0)]
     own_s, base_s = interleaved_times_s(calls, 0, 50, clock)
     assert max(own_s) > 3 * min(own_s)
-    ratio = latency_over_base(own_s, base_s)
+    ratio = latency_over_base([own_s], [base_s])
     assert ratio["latency_over_base"] == pytest.approx(0.8, rel=0.01)
-    assert 0.78 < ratio["latency_over_base_q25"] < 0.8 < ratio["latency_over_base_q75"] < 0.82
 
 
-def test_latency_and_ratio_are_those_of_the_medians():
-    own_s, base_s = [0.001, 0.002, 0.009], [0.004, 0.004, 0.003]
+def test_latency_and_ratio_are_medians_over_all_rounds():
+    own_s, base_s = [[0.001, 0.002], [0.009]], [[0.004, 0.004], [0.003]]
     result = latency(own_s, batch_size=4)
     assert result["latency_ms"] == pytest.approx(2) and result["timed_iterations"] == 3
-    assert result["latency_ms_q25"] == pytest.approx(1)
     assert result["images_per_s"] == pytest.approx(2000)
     ratio = latency_over_base(own_s, base_s)
     assert ratio["latency_over_base"] == pytest.approx(0.5)
-    assert ratio["latency_over_base_q25"] == pytest.approx(0.25)
-    assert ratio["latency_over_base_q75"] == pytest.approx(3)
     assert set(latency_over_base(own_s).values()) == {None}
     assert latency_over_base(own_s).keys() == ratio.keys()
+
+
+def test_the_interval_is_students_of_the_processes_medians():
+    """Of the logarithms -1, 0 and 1: mean 0, standard error 1 / sqrt(3), t of 2 degrees 4.3027."""
+    low, high = interval([[math.exp(log)] * 3 for log in (-1, 0, 1)])
+    assert math.log(high) == pytest.approx(4.3027 / math.sqrt(3), 1e-4)
+    assert math.log(low) == pytest.approx(-math.log(high))
+
+
+def test_one_process_tells_nothing_of_others():
+    assert interval([[1.0, 1.1, 1.2]]) == (None, None)
+
+
+@pytest.mark.parametrize(("count", "processes", "expected"), [(50, 3, 18), (3, 3, 2), (8, 2, 4)])
+def test_processes_share_the_rounds_as_many_forwards_as_backwards(count, processes, expected):
+    assert share(count, processes) == expected
 
 
 @pytest.mark.parametrize(
@@ -186,23 +203,50 @@ def test_energy_of_a_call_is_that_of_the_block_by_its_calls():
     assert joules_per_call(counter, lambda: clock.call(0.5), clock) == pytest.approx(25)
 
 
-def trials(structure, num_models=2, options=OPTIONS, counter=None):
-    models = [build_model(structure, seed=0).eval() for _ in range(num_models)]
-    return SpeedTrials(models, options, CPU, 1000, PEAKS, counter)
+@pytest.fixture
+def trials(tmp_path, structure):
+    """Of a row and itself."""
+    path = tmp_path / "checkpoint.safetensors"
+    save_variant(path, build_model(structure, seed=0), structure, [], {"seed": 0})
+    sampler = functools.partial(LatentSampler, sampling=SAMPLING, num_timesteps=1000)
+    return Trials([TimedRow(path, sampler)] * 2, OPTIONS, CPU)
 
 
-def test_what_does_not_fit_is_named_and_the_rest_measured(structure, monkeypatch):
+def test_what_does_not_fit_is_named_and_the_rest_measured(trials, monkeypatch):
     def pass_of(model, inputs, dtype):
         if len(inputs[0]) == 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(speed_trials, "forward", pass_of)
-    found = trials(structure)
-    for batch_size in (2, 1):
-        found.run("eager", batch_size)
-    assert [each["batch_size"] for each in found.measurements] == [1]
     reason = "does not fit in memory"
-    assert found.not_measured == [{"mode": "eager", "batch_size": 2, "reason": reason}]
+    missing = {"mode": "eager", "batch_size": 2, "reason": reason}
+    assert trials.run("eager", 2) == missing
+    fits = trials.run("eager", 1)
+    assert fits["reason"] is None and len(fits["times_s"]) == len(fits["base_times_s"]) == 4
+    assert together([{**fits, **missing}, fits]) == missing
+
+
+def test_the_sampler_is_timed_by_whole_samplings_with_all_their_steps(trials, monkeypatch):
+    """6 passes are 2 samplings of 3 steps; each process does at least 3, and an even number."""
+    steps, step = [], LatentSampler.step
+    monkeypatch.setattr(LatentSampler, "step", lambda *each: steps.append(each) or step(*each))
+    found = trials.run("sampler", 2)
+    assert len(found["times_s"]) == 4 and found["warmup_iterations"] == 1
+    assert len(steps) == (4 + 1) * 3 * 2
+    assert steps[0][1].shape[0] == 2 and not found["is_compiled"]
+
+
+def test_one_measurement_is_made_of_all_processes_rounds():
+    first = {"mode": "eager", "batch_size": 2, "reason": None, "energy_j_per_image": 1.0}
+    first |= {"times_s": [0.2, 0.4], "base_times_s": [0.1, 0.2]}
+    second = first | {"energy_j_per_image": 3.0, "times_s": [0.1, 0.3], "base_times_s": [0.1, 0.3]}
+    found = together([first, second])
+    assert found["times_s"] == [[0.2, 0.4], [0.1, 0.3]] and found["processes"] == 2
+    assert found["latency_over_base"] == pytest.approx(1.5)
+    assert found["latency_over_base_low"] < 1 < found["latency_over_base_high"]
+    assert found["energy_j_per_image"] == 2
+    alone = together([first | {"base_times_s": None}])
+    assert alone["base_times_s"] is None and alone["latency_over_base"] is None
 
 
 def test_peak_memory_of_what_does_not_fit_is_none():
@@ -249,25 +293,23 @@ def memory_of(model, x):
         return peak_memory(model, lambda: model(x), CPU)["peak_memory_bytes"]
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(structure, monkeypatch):
+def test_other_errors_are_not_taken_for_a_lack_of_memory(trials, monkeypatch):
     monkeypatch.setattr(speed_trials, "forward", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        trials(structure).run("eager", 1)
+        trials.run("eager", 1)
 
 
-def test_without_a_compiler_the_reason_is_recorded(structure, monkeypatch):
+def test_without_a_compiler_the_reason_is_recorded(trials, monkeypatch):
     monkeypatch.setattr(speed_trials, "cannot_compile", lambda device: "no compiler")
-    found = trials(structure)
-    found.run("compiled", 1)
-    assert found.not_measured == [{"mode": "compiled", "batch_size": 1, "reason": "no compiler"}]
+    found = trials.run("compiled", 1)
+    assert found == {"mode": "compiled", "batch_size": 1, "reason": "no compiler"}
 
 
-def test_energy_is_read_at_the_largest_batch(structure, monkeypatch):
+def test_energy_is_read_at_the_largest_batch(trials, monkeypatch):
     monkeypatch.setattr(speed_trials, "joules_per_call", lambda *_: 3.0)
-    found = trials(structure, 1, counter=EnergyCounter("test", list, []))
-    for batch_size in (2, 1):
-        found.run("eager", batch_size)
-    assert [each["energy_j_per_image"] for each in found.measurements] == [1.5, None]
+    trials.counter = EnergyCounter("test", list, [])
+    energies = [trials.run("eager", size)["energy_j_per_image"] for size in (2, 1)]
+    assert energies == [1.5, None]
 
 
 def test_compiled_models_have_graphs_of_their_own_which_end_with_the_context(
@@ -331,26 +373,32 @@ def test_the_report_names_the_base_the_conditions_and_the_peaks(
         paths[variant] = tmp_path / f"{variant}.safetensors"
         save_variant(paths[variant], build_model(structure, seed=0), structure, [], {"seed": 0})
     options = OPTIONS | {"compiled_batch_sizes": [], "precision": precision}
+    how = {"sampling": SAMPLING | {"precision": precision}, "num_timesteps": 1000}
     measure_speed(
         paths["S2-shallow"],
         tmp_path / "speed.json",
         "S2-shallow",
         "S2-base",
         options,
+        [how, how],
         {},
         paths["S2-base"],
     )
     report = json.loads((tmp_path / "speed.json").read_text())
     assert report["base"] == "S2-base" and report["peak_macs_per_s"] > 0
     assert len(report["origin"]["inputs"]) == 2 and report["origin"]["threads"]
-    assert [each["batch_size"] for each in report["measurements"]] == [1, 2]
+    *passes, sampled = report["measurements"]
+    assert [each["batch_size"] for each in passes] == [1, 2]
     for measured in report["measurements"]:
-        assert measured["dtype"] == dtype and measured["compile_mode"] is None
-        assert measured["latency_over_base"] == pytest.approx(
-            measured["latency_ms"] / measured["base_latency_ms"]
-        )
+        assert measured["dtype"] == dtype and measured["processes"] == 2
+        rounds = measured["times_s"], measured["base_times_s"]
+        again = latency_over_base(*rounds)
+        assert again == {name: measured[name] for name in again}
+    for measured in passes:
+        assert measured["compile_mode"] is None
         assert measured["bound"] in ("arithmetic", "memory", "overhead")
         assert measured["peak_memory_kind"] == "cpu_weights_and_allocated"
+    assert sampled["mode"] == "sampler" and sampled["batch_size"] == 2
 
 
 @pytest.mark.cuda

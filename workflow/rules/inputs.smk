@@ -74,7 +74,7 @@ def calibration_latents(wildcards):
 
 def base_checkpoint(wildcards):
     """Of the variant that this one's latency is compared with, if there is one."""
-    base = STUDY.parent(wildcards.variant)
+    base = STUDY.timed_against(wildcards.variant)
     weights = LAYOUT.run("checkpoint.safetensors", base, STUDY.seeds[0])
     return {"base_checkpoint": weights} if base else {}
 

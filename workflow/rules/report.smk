@@ -33,7 +33,6 @@ rule tables:
         quality=runs("quality.json"),
         reference_quality=[output_of("evaluate_reference")["quality"]],
         training=runs("training.json", STUDY.trained),
-        samples=runs("samples.json"),
         autoencoder=[output_of("train_autoencoder")["report"]] if AUTOENCODER["train"] else [],
         # No table has it, the record of the study does.
         record_only=LAYOUT.data("latents.json"),

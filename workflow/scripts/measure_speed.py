@@ -1,17 +1,23 @@
 """Measure a variant's latency, interleaved with its base's, its memory and its energy."""
 
 
-def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_checkpoint=None):
-    """measurement: {"eager_batch_sizes", "compiled_batch_sizes", "precision",
-    "warmup_iterations", "timed_iterations"}.
+def measure_speed(
+    checkpoint, speed, variant, base, measurement, samplings, recipe, base_checkpoint=None
+):
+    """measurement: the config's `speed`.
 
     base: the variant that this one's latency is compared with, and `base_checkpoint` its weights;
-    None where there is none. Memory is measured before they are loaded.
+    None where there is none. samplings: of the variant and of its base, what `LatentSampler` takes.
+    Processes of their own time both; nothing of this one is on the device meanwhile.
     """
+    from functools import partial
+
     import torch
 
     from slimdit.compute.devices import device
     from slimdit.compute.precision import chosen_dtype
+    from slimdit.diffusion.latent_sampler import LatentSampler
+    from slimdit.jobs.launch import in_own_process
     from slimdit.jobs.provenance import origin
     from slimdit.models.checkpoint import load_variant, read_metadata
     from slimdit.models.component import store_weights
@@ -19,35 +25,36 @@ def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_ch
     from slimdit.profiling.energy import energy_counter
     from slimdit.profiling.latency import forward, random_inputs
     from slimdit.profiling.peak_memory import peak_memory
-    from slimdit.profiling.roofline import measured_peaks
-    from slimdit.profiling.trials import SpeedTrials
+    from slimdit.profiling.roofline import least_bytes, measured_peaks, roofline
+    from slimdit.profiling.trials import EAGER, SAMPLER, TimedRow, time_rows, together
     from slimdit.storage.files import sha256_of, write_json
 
-    options, on = measurement, device()
-    torch.set_float32_matmul_precision("high")
-    metadata = read_metadata(checkpoint)
-    model = load_variant(checkpoint, on)
-    dtype = chosen_dtype(options["precision"], model.hidden_size, on)
-    store_weights(model, dtype)
-    memory = {}
-    for batch_size in options["eager_batch_sizes"]:
-        inputs = random_inputs(model, batch_size, on)
-        memory[batch_size] = peak_memory(
-            model, lambda inputs=inputs: forward(model, inputs, dtype), on
-        )
+    paths = [checkpoint, base_checkpoint] if base else [checkpoint]
+    rows = [
+        TimedRow(path, partial(LatentSampler, **how))
+        for path, how in zip(paths, samplings, strict=True)
+    ]
+    found = [in_own_process(time_rows, rows, measurement) for _ in range(measurement["processes"])]
 
-    models, inputs = [model], {checkpoint: sha256_of(checkpoint)}
-    if base_checkpoint:
-        models.append(load_variant(base_checkpoint, on))
-        store_weights(models[-1], dtype)
-        inputs[base_checkpoint] = sha256_of(base_checkpoint)
-    macs = count_macs(load_variant(checkpoint, on))  # of its plain weights
+    on = device()
+    torch.set_float32_matmul_precision("high")
+    macs, model = count_macs(load_variant(checkpoint, on)), load_variant(checkpoint, on)
+    dtype = chosen_dtype(measurement["precision"], model.hidden_size, on)
+    store_weights(model, dtype)
     peaks, counter = measured_peaks(on, dtype), energy_counter(on)
-    trials = SpeedTrials(models, options, on, macs, peaks, counter)
-    for batch_size in options["eager_batch_sizes"]:
-        trials.run("eager", batch_size, **memory[batch_size])
-    for batch_size in options["compiled_batch_sizes"]:
-        trials.run("compiled", batch_size)
+    measurements, not_measured = [], []
+    for each in map(together, zip(*found, strict=True)):
+        if each["reason"]:
+            not_measured.append(each)
+            continue
+        batch_size = each["batch_size"]
+        if each["mode"] == EAGER:
+            inputs = random_inputs(model, batch_size, on)
+            each |= peak_memory(model, partial(forward, model, inputs, dtype), on)
+        if each["mode"] != SAMPLER:
+            work = batch_size * macs, least_bytes(model, batch_size, dtype)
+            each |= roofline(*work, each["latency_ms"] / 1e3, peaks)
+        measurements.append(each)
     write_json(
         speed,
         {
@@ -57,10 +64,13 @@ def measure_speed(checkpoint, speed, variant, base, measurement, recipe, base_ch
             "peak_macs_per_s": peaks.macs_per_s,
             "peak_bytes_per_s": peaks.bytes_per_s,
             "energy_counter": counter and counter.kind,
-            "measurements": trials.measurements,
-            "not_measured": trials.not_measured,
+            "measurements": measurements,
+            "not_measured": not_measured,
             "origin": origin(
-                at=speed, recipe=recipe, inputs=inputs, seed=metadata["origin"]["seed"]
+                at=speed,
+                recipe=recipe,
+                inputs={path: sha256_of(path) for path in paths},
+                seed=read_metadata(checkpoint)["origin"]["seed"],
             ),
         },
     )

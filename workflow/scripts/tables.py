@@ -13,7 +13,6 @@ def tables(
     speed,
     quality,
     training,
-    samples,
     reference_quality,
     autoencoder,
     record_only,
@@ -37,7 +36,6 @@ def tables(
         "speed": speed,
         "quality": quality,
         "training": training,
-        "samples": samples,
         "reference_quality": reference_quality,
     }
     study = read_study(rows, speed_batch_size, **made_from)

@@ -1,8 +1,10 @@
-"""A rule's function in several processes of this machine, one a device, as torchrun starts them."""
+"""A rule's function in other processes of this machine: one a device, as torchrun starts them, or a
+fresh one."""
 
 import contextlib
 import ctypes
 import logging
+import multiprocessing
 import os
 import pickle
 import signal
@@ -10,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from slimdit.core.errors import InputError
@@ -67,13 +70,29 @@ def run_on(devices: list[str], function: Callable, arguments: dict, log_path: st
             raise SystemExit(f"{function.__name__}: its processes were killed.") from None
 
 
-def _run(function: Callable, arguments: dict, log_path: str, report: Path) -> None:
-    """What each of the processes does."""
-    from slimdit.compute.process_group import Processes, process_group
+def in_own_process(function: Callable, *arguments):
+    """function(*arguments) in a fresh process, which has this one's environment and devices and
+    ends with it, however this one ends.
 
+    Function, arguments and result are pickled; what the function raises is raised here.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin) as process:
+        return process.submit(function, *arguments).result()
+
+
+def _begin() -> None:
+    """What each process does first."""
     if sys.platform == "linux":  # what is left of a job would go on beside the next one's
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     hide_meaningless()
+
+
+def _run(function: Callable, arguments: dict, log_path: str, report: Path) -> None:
+    """What each of a job's processes does."""
+    from slimdit.compute.process_group import Processes, process_group
+
+    _begin()
     try:
         with process_group():
             is_first = Processes().is_first

@@ -25,11 +25,12 @@ ASSUMED = f"""\
   where that takes longer; jobs that wait for other rows, or for a CPU, end later.
 - assumed: nothing else ran while it was measured; every class has as many images as it may have;
   a job starts in {START_S:.0f} s, and one samples all images of a row and seed; a model compiles
-  in a minute for each batch size whose speed is measured; a batch that is slow on a CPU takes in
-  proportion to a smaller one; a step of the autoencoder's training is three of its passes.
+  in a minute for each batch size whose speed is measured, once for all processes that measure it;
+  a batch that is slow on a CPU takes in proportion to a smaller one; a step of the autoencoder's
+  training is three of its passes.
 - not counted: small files; reading images, compiling what trains and samples, images of prompts,
-  passes whose speed is measured, metrics, cutting photographs, encoding what is held out, counts,
-  compression, tables and figures."""
+  passes and samplings whose speed is measured, metrics, cutting photographs, encoding what is held
+  out, counts, compression, tables and figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:

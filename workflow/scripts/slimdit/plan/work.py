@@ -85,7 +85,7 @@ def work_of(study: Study, job: Job) -> JobWork:
             files = {outputs["features"]: kept * pooled, state: count * (pooled + spatial)}
             return JobWork(count, files, {"features": count})
         case "measure_speed":
-            num_models = 1 + bool(study.parent(variant))
+            num_models = len(study.timed_rows(variant))
             sizes = study.config["speed"]["compiled_batch_sizes"]
             return JobWork(units={"compile": num_models * len(sizes)})
     return JobWork()

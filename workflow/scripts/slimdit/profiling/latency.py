@@ -5,11 +5,14 @@ Models that are compared are timed interleaved, so that whatever slows the machi
 
 import contextlib
 import functools
+import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from scipy.special import stdtrit
 
 from slimdit.compute.devices import cxx_compiler
 from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
@@ -17,6 +20,7 @@ from slimdit.compute.precision import autocast
 from slimdit.core.randomness import stream
 from slimdit.models.dit import DiT, DiTBlock
 
+OUTSIDE = 0.05  # of an interval
 # Modes of torch.compile, where the kernels are no graph.
 AUTOTUNED = "max-autotune-no-cudagraphs"
 DEFAULT = "default"
@@ -56,34 +60,51 @@ def interleaved(
     return times_s
 
 
-def latency(times_s: list[float], batch_size: int) -> dict:
-    """Median and quartiles of one pass, and what the median makes in a second."""
-    q25, median, q75 = statistics.quantiles(times_s, n=4)
+def latency(times_s: list[list[float]], batch_size: int) -> dict:
+    """Median over all rounds, and what it makes in a second; times_s: of each process's rounds."""
+    rounds_s = list(itertools.chain(*times_s))
+    median_s = statistics.median(rounds_s)
     return {
-        "timed_iterations": len(times_s),
-        "latency_ms": 1e3 * median,
-        "latency_ms_q25": 1e3 * q25,
-        "latency_ms_q75": 1e3 * q75,
-        "iterations_per_s": 1 / median,
-        "images_per_s": batch_size / median,
+        "timed_iterations": len(rounds_s),
+        "latency_ms": 1e3 * median_s,
+        "iterations_per_s": 1 / median_s,
+        "images_per_s": batch_size / median_s,
     }
 
 
-def latency_over_base(times_s: list[float], base_times_s: list[float] | None = None) -> dict:
-    """The ratio of the medians, and the quartiles of the ratios round by round; None without a
-    base."""
+def latency_over_base(
+    times_s: list[list[float]], base_times_s: list[list[float]] | None = None
+) -> dict:
+    """The median of the ratios round by round, with its 95 % interval; None without a base.
+
+    times_s, base_times_s: of each process's rounds, as timed interleaved.
+    """
+    parts = ("latency_over_base", "latency_over_base_low", "latency_over_base_high")
     if base_times_s is None:
-        names = ("base_latency_ms", *(f"latency_over_base{part}" for part in ("", "_q25", "_q75")))
-        return dict.fromkeys(names)
-    base_median = statistics.median(base_times_s)
-    ratios = [own / base for own, base in zip(times_s, base_times_s, strict=True)]
-    q25, _, q75 = statistics.quantiles(ratios, n=4)
-    return {
-        "base_latency_ms": 1e3 * base_median,
-        "latency_over_base": statistics.median(times_s) / base_median,
-        "latency_over_base_q25": q25,
-        "latency_over_base_q75": q75,
-    }
+        return dict.fromkeys(parts)
+    ratios = [
+        [own / base for own, base in zip(*rounds, strict=True)]
+        for rounds in zip(times_s, base_times_s, strict=True)
+    ]
+    median = statistics.median(itertools.chain(*ratios))
+    return dict(zip(parts, (median, *interval(ratios)), strict=True))
+
+
+def interval(ratios: list[list[float]]) -> tuple[float, float] | tuple[None, None]:
+    """95 % interval for the median ratio, of rounds in several processes: Student's t of the logs
+    of the processes' medians; None of one process, which tells nothing of others.
+
+    Processes differ by more than their rounds do, since where memory lies is chance for each. An
+    interval over all rounds at once (order statistics) is therefore too short: it holds the truth
+    in 60 % of measurements where processes spread as far as rounds do, this one in 95 %
+    (benchmarks/speed_interval.py).
+    """
+    if len(ratios) == 1:
+        return None, None
+    medians = [math.log(statistics.median(each)) for each in ratios]
+    error = statistics.stdev(medians) / math.sqrt(len(medians))
+    margin = stdtrit(len(medians) - 1, 1 - OUTSIDE / 2) * error
+    return tuple(math.exp(statistics.mean(medians) + side * margin) for side in (-1, 1))
 
 
 def clock_s(device: torch.device) -> float:

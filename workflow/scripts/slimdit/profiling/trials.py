@@ -1,18 +1,25 @@
-"""The speed of a model at every batch size of a study, beside that of its base."""
+"""The speed of a row at every batch size of a study, beside that of the row it is compared with.
+
+Fresh processes time it, one after the other (`time_rows`); `together` makes one measurement of
+what they find.
+"""
 
 import contextlib
 import functools
-import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from slimdit.compute.devices import device
 from slimdit.compute.out_of_memory import is_out_of_memory
-from slimdit.compute.precision import name_of
-from slimdit.models.dit import DiT
-from slimdit.profiling.energy import EnergyCounter, joules_per_call
+from slimdit.compute.precision import chosen_dtype, name_of
+from slimdit.models.checkpoint import load_variant
+from slimdit.models.component import store_weights
+from slimdit.profiling.energy import energy_counter, joules_per_call
 from slimdit.profiling.latency import (
     cannot_compile,
     clock_s,
@@ -23,74 +30,126 @@ from slimdit.profiling.latency import (
     latency_over_base,
     random_inputs,
 )
-from slimdit.profiling.roofline import Peaks, least_bytes, roofline
 
-log = logging.getLogger(__name__)
+EAGER, COMPILED, SAMPLER = "eager", "compiled", "sampler"
+FEWEST_SAMPLINGS = 3  # in a process
 
 
-@dataclass
-class SpeedTrials:
-    """What is measured of the first of one or two models; the second is its base.
+class TimedRow(NamedTuple):
+    """checkpoint: the path of its weights. sampler: makes of the model and a `device` the
+    `LatentSampler` by which the row is sampled."""
 
-    options: {"<mode>_batch_sizes" for each mode, "warmup_iterations", "timed_iterations"}.
-    measurements: a dictionary for each mode and batch size; not_measured: those that could not
-    be, and why.
+    checkpoint: str
+    sampler: Callable
+
+
+def time_rows(rows: list[TimedRow], options: dict) -> list[dict]:
+    """What this process finds of the first of one or two rows; the second is what it is compared
+    with.
+
+    options: the config's `speed`. A dictionary for each mode and batch size: these, and "reason"
+    why it could not be measured, or "times_s" of the rounds, "base_times_s" (None without a second
+    row), and how it was measured.
     """
+    trials = Trials(rows, options, device())
+    found = [
+        trials.run(mode, batch_size)
+        for mode in (EAGER, COMPILED)
+        for batch_size in options[f"{mode}_batch_sizes"]
+    ]
+    return [*found, trials.run(SAMPLER, options["table_batch_size"])]
 
-    models: list[DiT]
-    options: dict
-    device: torch.device
-    macs_per_image: int
-    peaks: Peaks
-    counter: EnergyCounter | None
-    measurements: list[dict] = field(default_factory=list)
-    not_measured: list[dict] = field(default_factory=list)
 
-    def run(self, mode: str, batch_size: int, **also) -> None:
-        """Measure one batch size, "eager" or "compiled"; `also` is put beside what is measured."""
-        started_s = time.monotonic()
-        reason = cannot_compile(self.device) if mode == "compiled" else None
+def together(found: Sequence[dict]) -> dict:
+    """One measurement of what each process found at the same mode and batch size, if all did."""
+    first = found[0]
+    if reasons := [each["reason"] for each in found if each["reason"]]:
+        return {"mode": first["mode"], "batch_size": first["batch_size"], "reason": reasons[0]}
+    times_s, base_times_s = ([each[key] for each in found] for key in ("times_s", "base_times_s"))
+    rounds = {"times_s": times_s, "base_times_s": base_times_s if first["base_times_s"] else None}
+    times = latency(times_s, first["batch_size"]) | latency_over_base(*rounds.values())
+    if first["energy_j_per_image"]:
+        times["energy_j_per_image"] = statistics.mean(each["energy_j_per_image"] for each in found)
+    return {**first, "processes": len(found), **rounds, **times}
+
+
+class Trials:
+    """The models of one or two rows, each in the type that it is run in, on one device."""
+
+    def __init__(self, rows: list[TimedRow], options: dict, on: torch.device):
+        torch.set_float32_matmul_precision("high")
+        self.rows, self.options, self.device = rows, options, on
+        self.counter = energy_counter(on)
+        self.models = [load_variant(row.checkpoint, on) for row in rows]
+        self.dtypes = [
+            chosen_dtype(options["precision"], model.hidden_size, on) for model in self.models
+        ]
+        for model, dtype in zip(self.models, self.dtypes, strict=True):
+            store_weights(model, dtype)
+
+    def run(self, mode: str, batch_size: int) -> dict:
+        """An entry of what `time_rows` gives."""
+        found: dict = {"mode": mode, "batch_size": batch_size, "reason": None}
+        if mode == COMPILED and (reason := cannot_compile(self.device)):
+            return found | {"reason": reason}
         try:
-            measured = {} if reason else self._measured(mode, batch_size)
+            if mode == SAMPLER:
+                return found | self._sampled(batch_size)
+            return found | self._passed(mode, batch_size)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            reason = "does not fit in memory"
-        if reason:
-            missing = {"mode": mode, "batch_size": batch_size, "reason": reason}
-            self.not_measured.append(missing)
-            log.info("%s, batch %d: %s", mode, batch_size, reason)
-            return
-        self.measurements.append(measured | also)
-        latency_ms, wall_s = measured["latency_ms"], time.monotonic() - started_s
-        log.info("%s, batch %d: %.2f ms (%.0f s)", mode, batch_size, latency_ms, wall_s)
+            return found | {"reason": "does not fit in memory"}
 
-    def _measured(self, mode: str, batch_size: int) -> dict:
-        model, dtype = self.models[0], self.peaks.dtype
-        inputs = random_inputs(model, batch_size, self.device)
-        clock = functools.partial(clock_s, self.device)
+    def _passed(self, mode: str, batch_size: int) -> dict:
+        """Of passes through the models."""
         with contextlib.ExitStack() as stack:
             programs, compile_mode = list[Callable](self.models), None
-            if mode == "compiled":
+            if mode == COMPILED:
                 made = [stack.enter_context(compiled(each, batch_size)) for each in self.models]
                 programs, (compile_mode, *_) = zip(*made, strict=True)
-            calls = [functools.partial(forward, each, inputs, dtype) for each in programs]
-            warmup, timed = (self.options[f"{kind}_iterations"] for kind in ("warmup", "timed"))
-            own_s, *base_s = interleaved_times_s(calls, warmup, timed, clock)
-            is_largest = batch_size == max(self.options[f"{mode}_batch_sizes"])
+            inputs = random_inputs(self.models[0], batch_size, self.device)
+            calls = [
+                functools.partial(forward, program, inputs, dtype)
+                for program, dtype in zip(programs, self.dtypes, strict=True)
+            ]
+            warmup, count = (self.options[f"{kind}_iterations"] for kind in ("warmup", "timed"))
+            timed = self._timed(calls, warmup, share(count, self.options["processes"]))
             energy_j = None
-            if self.counter and is_largest:
-                energy_j = joules_per_call(self.counter, calls[0], clock) / batch_size
-        times = latency(own_s, batch_size)
-        macs, num_bytes = batch_size * self.macs_per_image, least_bytes(model, batch_size, dtype)
+            if self.counter and batch_size == max(self.options[f"{mode}_batch_sizes"]):
+                energy_j = joules_per_call(self.counter, calls[0], self.clock_s) / batch_size
+        about = {"compile_mode": compile_mode, "dtype": name_of(self.dtypes[0])}
+        return timed | about | {"energy_j_per_image": energy_j}
+
+    def _sampled(self, batch_size: int) -> dict:
+        """Of whole samplings of latents, each by the row's own settings."""
+        samplers = [
+            row.sampler(load_variant(row.checkpoint, self.device), device=self.device)
+            for row in self.rows
+        ]
+        indices = np.arange(batch_size)
+        labels = indices % self.models[0].num_classes
+        calls = [functools.partial(each.latents, indices, labels) for each in samplers]
+        samplings = math.ceil(self.options["timed_iterations"] / samplers[0].diffusion.num_steps)
+        processes = self.options["processes"]
+        count = max(samplings, FEWEST_SAMPLINGS * processes)
+        timed = self._timed(calls, 1, share(count, processes))
+        return timed | {"is_compiled": samplers[0].is_compiled, "dtype": name_of(samplers[0].dtype)}
+
+    def _timed(self, calls: list[Callable], warmup: int, count: int) -> dict:
+        own_s, *base_s = interleaved_times_s(calls, warmup, count, self.clock_s)
         return {
-            "mode": mode,
-            "compile_mode": compile_mode,
-            "batch_size": batch_size,
-            "dtype": name_of(dtype),
             "warmup_iterations": warmup,
-            **times,
-            **latency_over_base(own_s, *base_s),
-            "energy_j_per_image": energy_j,
-            **roofline(macs, num_bytes, times["latency_ms"] / 1e3, self.peaks),
+            "times_s": own_s,
+            "base_times_s": base_s[0] if base_s else None,
+            "energy_j_per_image": None,
         }
+
+    def clock_s(self) -> float:
+        return clock_s(self.device)
+
+
+def share(count: int, processes: int) -> int:
+    """Rounds of one process, of at least `count` in all: an even number, so that as many run
+    forwards as backwards."""
+    return 2 * math.ceil(count / (2 * processes))

@@ -8,8 +8,9 @@ from slimdit.evaluation.metric_names import MetricNames
 from slimdit.reporting.differences import OVER_SEEDS, PARTS, THIS_CHECKPOINT, part_name
 
 MODES = ("eager", "compiled")
-QUARTILES = ("", "_q25", "_q75")  # after the name of a median
-OVER_BASE = "latency_over_base"  # the latency over the parent's, both timed interleaved
+SAMPLER = "sampler"  # where MODES are of single passes
+INTERVAL = ("", "_low", "_high")  # after the name of a time, and of the ends of its 95 % interval
+OVER_BASE = "latency_over_base"  # the latency over that of another row, both timed interleaved
 STD_OVER_SEEDS = "_std_over_seeds"
 CHANGE = "_change_percent"
 
@@ -47,11 +48,12 @@ class Column:
     differs: whether its difference from the parent's value is, with a mark of what it tells.
     needs_parent: whether a row without a parent cannot have a value.
     needs_seeds: whether a row that was trained once, on its own, cannot have one either.
+    has_interval: whether <name>_low and <name>_high are printed with it, in square brackets.
     beside: name of the column that is printed in square brackets where its value differs.
     part: of the Markdown file, QUALITY, RECONSTRUCTED or SPEED; empty for its first table.
 
-    Where the DataFrame has the columns <name>_std_over_seeds or <name>_q25 and <name>_q75, they
-    are printed with the value; <name>_significant is false where a change is within the noise.
+    Where the DataFrame has the column <name>_std_over_seeds, it is printed with the value;
+    <name>_significant is false where a change is within the noise.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Column:
     differs: bool = False
     needs_parent: bool = False
     needs_seeds: bool = False
+    has_interval: bool = False
     beside: str | None = None
     part: str = ""
 
@@ -120,16 +123,19 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         Column("speed_batch_size"),
         *_time_columns("eager", paper=None),
         *_time_columns("compiled", paper="iterations_per_s"),
-        *(column for mode in MODES for column in _over_base_columns(mode)),
+        *_over_base_columns("eager", "Latency / parent's, eager", SPEED),
+        *_over_base_columns("compiled", "Latency / parent's, compiled"),
         *(Column(f"{part}_{mode}") for mode in MODES for part in ("fraction_of_peak", "bound")),
         *(Column(f"energy_j_per_image_{mode}") for mode in MODES),
-        Column("sampler_images_per_s", "Sampler (images/s)", HIGHER, part=SPEED),
+        *_over_base_columns(SAMPLER, "Sampling time / parent's", SPEED),
+        *_latency_columns(SAMPLER),
+        Column(f"images_per_s_{SAMPLER}", "Sampler, latents (images/s)", HIGHER, part=SPEED),
     ]
 
 
 def _time_columns(mode: str, paper: str | None) -> list[Column]:
     return [
-        *(Column(f"latency_ms{part}_{mode}") for part in QUARTILES),
+        *_latency_columns(mode),
         Column(
             f"iterations_per_s_{mode}",
             f"Throughput, {mode} (it/s)",
@@ -141,11 +147,15 @@ def _time_columns(mode: str, paper: str | None) -> list[Column]:
     ]
 
 
-def _over_base_columns(mode: str) -> list[Column]:
-    name, heading = f"{OVER_BASE}_{mode}", f"Latency / parent's, {mode}"
-    others = (*(f"{name}{part}" for part in QUARTILES[1:]), part_name(name, "significant"))
+def _latency_columns(mode: str) -> list[Column]:
+    return [Column(f"latency_ms_{mode}{part}") for part in INTERVAL]
+
+
+def _over_base_columns(mode: str, heading: str, part: str = "") -> list[Column]:
+    name = f"{OVER_BASE}_{mode}"
+    others = (*(f"{name}{end}" for end in INTERVAL[1:]), part_name(name, "significant"))
     return [
-        Column(name, heading, LOWER, needs_parent=True, part=SPEED if mode == "eager" else ""),
+        Column(name, heading, LOWER, needs_parent=True, has_interval=True, part=part),
         *(Column(other, needs_parent=True) for other in others),
     ]
 

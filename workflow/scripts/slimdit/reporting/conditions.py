@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from slimdit.reporting.columns import BEYOND_NOISE, NOISE
+from slimdit.reporting.columns import BEYOND_NOISE, MODES, NOISE
 from slimdit.reporting.differences import OVER_SEEDS, THIS_CHECKPOINT
 from slimdit.reporting.results import StudyResults
 
@@ -11,17 +11,18 @@ READING = (
     "Params counts every parameter, the frozen position table included; square brackets give those "
     "that act on one token where that differs. An arrow says whether lower (↓) or higher (↑) "
     "values are better. MACs are multiply-accumulates of one pass through the model for one image. "
-    "Latency / parent's: both timed in one process, interleaved pass by pass; the ratio of the "
-    f"medians, in square brackets the quartiles of the ratios of the passes, '{NOISE}' where they "
-    "hold 1. Round brackets compare with the parent, where it has another value: costs in percent, "
-    "quality by the difference, of which there are two kinds. A row made from its parent's weights "
-    "is compared for this checkpoint alone, over other samples, by pairs of equal noise and "
-    f"label: '{BEYOND_NOISE[THIS_CHECKPOINT]}' marks a difference beyond their noise. A row that "
-    "is trained on its own is compared over trainings, in pairs of the same seed: "
-    f"'{BEYOND_NOISE[OVER_SEEDS]}' marks a mean difference beyond the noise of trainings, by a t "
-    f"interval. '{NOISE}' marks a difference within the noise; (1 seed) is one training of each, "
-    "from which nothing follows about the method. Marks are at the level of 5 %, adjusted for all "
-    "rows of a column (Holm); table1.csv has the 95 % intervals."
+    "Latency / parent's: both timed interleaved, pass by pass, in several processes one after the "
+    "other; the median of the ratios of the passes, in square brackets its 95 % interval, from how "
+    f"the processes differ, '{NOISE}' where it holds 1. Sampling is of latents, by each row's own "
+    "settings, without the autoencoder. Round brackets compare with the parent, where it has "
+    "another value: costs in percent, quality by the difference, of which there are two kinds. A "
+    "row made from its parent's weights is compared for this checkpoint alone, over other samples, "
+    f"by pairs of equal noise and label: '{BEYOND_NOISE[THIS_CHECKPOINT]}' marks a difference "
+    "beyond their noise. A row that is trained on its own is compared over trainings, in pairs of "
+    f"the same seed: '{BEYOND_NOISE[OVER_SEEDS]}' marks a mean difference beyond the noise of "
+    f"trainings, by a t interval. '{NOISE}' marks a difference within the noise; (1 seed) is one "
+    "training of each, from which nothing follows about the method. Marks of quality are at the "
+    "level of 5 %, adjusted for all rows of a column (Holm); table1.csv has the 95 % intervals."
 )
 
 
@@ -46,14 +47,20 @@ def _speed(study: StudyResults) -> Iterator[str]:
     """Of all that was timed, or could not be, at the table's batch size."""
     batch_size = study.speed_batch_size
     of_files = [each for file in study.speed for each in file["measurements"]]
-    if timed := [each for each in of_files if each["batch_size"] == batch_size]:
+    timed = [
+        each for each in of_files if each["batch_size"] == batch_size and each["mode"] in MODES
+    ]
+    if timed:
         yield (
             f"Speed and memory: {_distinct(map(_machine, study.speed))}; batch size "
             f"{batch_size}, {_distinct(each['dtype'] for each in timed)}, "
-            f"{_distinct(each['warmup_iterations'] for each in timed)} warm-up and "
-            f"{_distinct(each['timed_iterations'] for each in timed)} timed iterations, of which "
-            "the median is given; an iteration is one pass of the batch through the model."
+            f"{_distinct(each['timed_iterations'] for each in timed)} timed iterations in "
+            f"{_distinct(each['processes'] for each in timed)} processes, each after "
+            f"{_distinct(each['warmup_iterations'] for each in timed)} to warm up; an iteration is "
+            "one pass of the batch through the model."
         )
+    if first := [file["variant"] for file in study.speed if file["base"] is None]:
+        yield f"Throughputs are that of {_distinct(first)}, times the ratios on the way to a row."
     if study.peak_memory_kinds:
         yield f"Peak memory, in eager mode: {_distinct(study.peak_memory_kinds)}."
     if modes := _distinct(filter(None, (each.get("compile_mode") for each in timed))):

@@ -8,6 +8,7 @@ import pandas as pd
 from slimdit.reporting.columns import (
     BEYOND_NOISE,
     CHANGE,
+    INTERVAL,
     NOISE,
     NONE,
     NOT_MEASURED,
@@ -67,9 +68,9 @@ def _cell(row: pd.Series, column: Column, unit: float) -> str:
         text += f" ± {number(std / unit, like=value / unit)}"
     if column.beside and pd.notna(other := row[column.beside]) and other != value:
         text += f" [{number(other / unit)}]"
-    if f"{name}_q25" in row:
+    if column.has_interval and pd.notna(row[f"{name}_low"]):
         mark = f" {NOISE}" if row[part_name(name, "significant")] is False else ""
-        low, high = (number(row[f"{name}_{part}"], like=value) for part in ("q25", "q75"))
+        low, high = (number(row[f"{name}{end}"], like=value) for end in INTERVAL[1:])
         text += f" [{low}, {high}{mark}]"
     if column.differs:
         text += difference(row, name, unit, value)

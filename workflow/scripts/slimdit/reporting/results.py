@@ -13,22 +13,23 @@ from slimdit.evaluation.metric_names import METRICS, MetricNames
 from slimdit.reporting.columns import (
     CHANGE,
     DIFFUSION_LOSS,
+    INTERVAL,
     MODES,
     OVER_BASE,
-    QUARTILES,
     REFERENCE,
+    SAMPLER,
     STD_OVER_SEEDS,
     Column,
     table_columns,
 )
 from slimdit.reporting.differences import differences, part_name
+from slimdit.reporting.latencies import LATENCY, latencies
 from slimdit.storage.files import read_json
 
 COSTS = ["total_params", "active_params", "macs", "weight_bytes"]
-SPEEDS = ["latency_ms", "latency_ms_q25", "latency_ms_q75", "iterations_per_s", "images_per_s"]
-SPEEDS += ["fraction_of_peak", "bound"]
+ROOFLINE = ["fraction_of_peak", "bound"]
 PEAK_MEMORY = ["peak_memory_bytes", "peak_memory_kind"]
-FILES = ("architecture", "speed", "quality", "training", "samples")
+FILES = ("architecture", "speed", "quality", "training")
 REFERENCE_FILE = "reference_quality"
 PEAK_MEMORY_KINDS = {
     "cuda_max_memory_allocated": "torch.cuda.max_memory_allocated",
@@ -75,7 +76,7 @@ def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> S
     """
     reference = [row for path in paths.get(REFERENCE_FILE, []) for row in read_json(path)["rows"]]
     order = [row["variant"] for row in rows]
-    costs, speeds, qualities, trainings, sampled = (
+    costs, speeds, qualities, trainings = (
         _read_files(paths.get(name, []), order) for name in FILES
     )
     names, num_samples = metric_names(qualities)
@@ -87,11 +88,10 @@ def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> S
     found = [
         about,
         pd.DataFrame(costs, columns=["variant", *COSTS]).set_index("variant"),
-        *_speeds(speeds, speed_batch_size),
+        *_speeds(speeds, about, speed_batch_size),
         _qualities([*reference, *qualities], metrics),
         pd.Series([run["variant"] for run in qualities]).value_counts().rename("num_seeds"),
         differences(qualities, about, differing),
-        over_seeds(sampled, ["images_per_s"]).add_prefix("sampler_"),
         (losses["final_mse"] + losses["final_vb"]).rename(DIFFUSION_LOSS.name),
     ]
     wanted = [*about, "num_seeds", *(column.name for column in columns)]
@@ -156,25 +156,34 @@ def over_seeds(runs: list[dict], keys: Iterable[str]) -> pd.DataFrame:
     return pd.concat([by_variant.mean(skipna=False), spread], axis=1)
 
 
-def _speeds(files: list[dict], batch_size: int) -> Iterator[pd.DataFrame]:
+def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator[pd.DataFrame]:
     """Energy is that of the largest batch size, the only one at which it is measured."""
-    ratios = [f"{OVER_BASE}{part}" for part in QUARTILES]
-    keys = ["variant", "mode", "batch_size", "energy_j_per_image", *PEAK_MEMORY, *SPEEDS, *ratios]
-    each = [{"variant": file["variant"], **one} for file in files for one in file["measurements"]]
-    timed = pd.DataFrame(each, columns=keys).set_index("variant")
+    ratios = [f"{OVER_BASE}{part}" for part in INTERVAL]
+    keys = ["variant", "base", "mode", "batch_size", "energy_j_per_image", *PEAK_MEMORY, *ROOFLINE]
+    each = [
+        {"variant": file["variant"], "base": file["base"], **one}
+        for file in files
+        for one in file["measurements"]
+    ]
+    timed = pd.DataFrame(each, columns=[*keys, LATENCY, *ratios]).set_index("variant")
     at_size = timed[timed["batch_size"] == batch_size]
     yield at_size.loc[at_size["mode"] == "eager", PEAK_MEMORY]
     for mode in MODES:
         energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
         yield energy.groupby("variant").first().add_suffix(f"_{mode}")
+        yield at_size.loc[at_size["mode"] == mode, ROOFLINE].add_suffix(f"_{mode}")
+    for mode in (*MODES, SAMPLER):
         of_mode = at_size[at_size["mode"] == mode]
-        yield of_mode[SPEEDS].add_suffix(f"_{mode}")
-        name = f"{OVER_BASE}_{mode}"
-        ratio, low, high = columns = [f"{name}{part}" for part in QUARTILES]
-        over = of_mode[ratios].set_axis(columns, axis=1).astype(float)
-        # Three quarters of the rounds lie on one side of 1.
-        is_apart = ((over[low] > 1) | (over[high] < 1)).astype(object)
-        yield over.assign(**{part_name(name, "significant"): is_apart.where(over[ratio].notna())})
+        time, over = f"{LATENCY}_{mode}", f"{OVER_BASE}_{mode}"
+        times = latencies(of_mode).set_axis([f"{time}{part}" for part in INTERVAL], axis=1)
+        times[f"iterations_per_s_{mode}"] = 1e3 / times[time]
+        times[f"images_per_s_{mode}"] = 1e3 * batch_size / times[time]
+        yield times
+        to_parent = of_mode.loc[about["parent"].reindex(of_mode.index).notna(), ratios]
+        to_parent = to_parent.astype(float).set_axis([f"{over}{part}" for part in INTERVAL], axis=1)
+        low, high = (to_parent[f"{over}{end}"] for end in INTERVAL[1:])
+        is_apart = ((low > 1) | (high < 1)).astype(object).where(low.notna())
+        yield to_parent.assign(**{part_name(over, "significant"): is_apart})
 
 
 def _qualities(quality: list[dict], metrics: dict[str, str]) -> pd.DataFrame:

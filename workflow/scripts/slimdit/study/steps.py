@@ -70,8 +70,9 @@ def of_models(study: Study, *variants: str | None) -> Used:
     return used
 
 
-def of_sampler(study: Study, variant: str) -> Used:
-    return of_models(study, variant) | {"sampler": {study.sampling(variant)["sampler"]}}
+def of_sampler(study: Study, *variants: str) -> Used:
+    samplers = {study.sampling(variant)["sampler"] for variant in variants}
+    return of_models(study, *variants) | {"sampler": samplers}
 
 
 def of_extractor(study: Study, variant: str | None) -> Used:
@@ -336,12 +337,11 @@ STEPS: dict[str, Step] = {
     "measure_speed": Step(
         outputs=files(Layout.variant, speed="speed.json"),
         settings={
-            "base": Study.parent,
-            "measurement": lambda study, _: {
-                key: own for key, own in study.config["speed"].items() if key != "table_batch_size"
-            },
+            "base": Study.timed_against,
+            "measurement": config_value("speed"),
+            "samplings": Study.timed_samplings,
         },
-        components=lambda study, variant: of_models(study, variant, study.parent(variant)),
+        components=lambda study, variant: of_sampler(study, *study.timed_rows(variant)),
         rows=every_row,
         record="speed",
         takes_gpu=True,

@@ -12,6 +12,9 @@ from slimdit.study.layout import Layout
 BASE_COMPONENTS = {"attention": attention.BASE, "mlp": mlp.BASE}
 
 
+# Of `sampling`: on what the time of a sampling depends.
+TIMED_SAMPLING = ("sampler", "steps", "options", "guidance_scale", "guided_channels")
+TIMED_SAMPLING += ("precision", "compile")
 HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
 
 
@@ -140,6 +143,30 @@ class Study:
             ):
                 return name
         return None
+
+    def timed_against(self, variant: str) -> str | None:
+        """The row that this one's latency is compared with, both timed interleaved: its parent, or
+        the first row without one; None for that row.
+
+        So the latency of every row is that of one row times ratios.
+        """
+        anchor = next(row["variant"] for row in self.rows() if row["parent"] is None)
+        return self.parent(variant) or (anchor if variant != anchor else None)
+
+    def timed_rows(self, variant: str) -> list[str]:
+        """Those that one job times: the row, and what it is timed against if there is one."""
+        return list(filter(None, (variant, self.timed_against(variant))))
+
+    def timed_samplings(self, variant: str) -> list[dict]:
+        """How these rows are sampled, as far as that takes time."""
+        shared = {"seed": 0, "batch_size": self.config["speed"]["table_batch_size"]}
+        return [
+            {
+                "sampling": {key: self.sampling(row)[key] for key in TIMED_SAMPLING} | shared,
+                "num_timesteps": self.num_timesteps(row),
+            }
+            for row in self.timed_rows(variant)
+        ]
 
     def shares_weights(self, variant: str) -> bool:
         """Whether the row and the one that it is measured against come from the same training."""

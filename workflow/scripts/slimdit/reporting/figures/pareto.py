@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from slimdit.evaluation.reference_rows import HELD_OUT_RECONSTRUCTED
-from slimdit.reporting.columns import STD_OVER_SEEDS
+from slimdit.reporting.columns import INTERVAL, STD_OVER_SEEDS
 from slimdit.reporting.figures.labels import place_labels
 from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
 from slimdit.reporting.results import StudyResults
@@ -23,15 +23,18 @@ def draw_pareto(study: StudyResults) -> Figure:
     batch = f"batch size {study.speed_batch_size}"
     macs = next(column for column in study.columns if column.name == "macs")
     macs_unit, macs_size = macs.unit(table["macs"].max())
+    ends = dict(zip(("cost", "cost_low", "cost_high"), INTERVAL, strict=True))
     costs = {
-        f"Latency of one pass, {mode}, {batch} (ms)": table[f"latency_ms_{mode}"],
-        f"{macs_unit} of one pass of one image": table["macs"] / macs_size,
-        f"Peak memory, eager, {batch} ({'; '.join(['MB', *study.peak_memory_kinds])})": (
-            table["peak_memory_bytes"] / 1e6
-        ),
+        f"Latency of one pass, {mode}, {batch} (ms)": {
+            name: table[f"latency_ms_{mode}{end}"] for name, end in ends.items()
+        },
+        f"{macs_unit} of one pass of one image": {"cost": table["macs"] / macs_size},
+        f"Peak memory, eager, {batch} ({'; '.join(['MB', *study.peak_memory_kinds])})": {
+            "cost": table["peak_memory_bytes"] / 1e6
+        },
     }
     points = table[["group"]].assign(distance=table[fd], std=table[f"{fd}{STD_OVER_SEEDS}"])
-    planes = {label: points.assign(cost=cost) for label, cost in costs.items()}
+    planes = {label: points.assign(**cost) for label, cost in costs.items()}
     floor = study.rows[fd].get(HELD_OUT_RECONSTRUCTED, np.nan)
     return pareto_figure(planes, study.names.fd_label, floor)
 
@@ -43,7 +46,8 @@ def pareto_figure(
     the autoencoder, where it is known.
 
     planes: label -> points: by variant its group, cost, distance and the distance's std over seeds,
-    cost and distance better when smaller and NaN where they were not measured.
+    cost and distance better when smaller and NaN where they were not measured; cost_low and
+    cost_high, the ends of its interval, where it has one.
     """
     groups = pd.concat(planes.values())["group"].unique()
     places = zip(groups, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
@@ -93,7 +97,8 @@ def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict], floor: flo
     for group, of in drawn.groupby("group", sort=False):
         spread = of["std"].to_numpy(float)
         style = {**styles[group], **dots, "elinewidth": 0.8, "zorder": 3}
-        axes.errorbar(of["cost"], of["distance"], spread, **style)
+        ends = of.reindex(columns=["cost_low", "cost_high"]).sub(of["cost"], axis=0)
+        axes.errorbar(of["cost"], of["distance"], spread, np.abs(ends.to_numpy(float)).T, **style)
 
 
 def _draw_front(axes, drawn: pd.DataFrame, styles: dict[str, dict]) -> None:

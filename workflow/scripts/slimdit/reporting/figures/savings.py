@@ -26,8 +26,8 @@ def draw_savings(study: StudyResults) -> Figure:
         macs_percent=-table[f"macs{CHANGE}"],
         time_percent=100 * (1 - table[f"{OVER_BASE}_{mode}"]),
         # The faster the pass, the more is saved.
-        time_percent_q25=100 * (1 - table[f"{OVER_BASE}_{mode}_q75"]),
-        time_percent_q75=100 * (1 - table[f"{OVER_BASE}_{mode}_q25"]),
+        time_percent_low=100 * (1 - table[f"{OVER_BASE}_{mode}_high"]),
+        time_percent_high=100 * (1 - table[f"{OVER_BASE}_{mode}_low"]),
     )
     return savings_figure(savings, f"{mode}, batch size {study.speed_batch_size}")
 
@@ -36,7 +36,8 @@ def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
     """Two bars a variant, in order from the top, groups apart; `how` its time was measured.
 
     savings: by variant its group, and in percent of the parent's cost macs_percent, time_percent
-    and the latter's quartiles, negative where it costs more; NaN where it was not measured.
+    and the ends of the latter's interval, negative where it costs more; NaN where it was not
+    measured.
     """
     rows = row_positions(savings["group"].tolist(), gap=0.5)
     percents = savings.drop(columns="group").astype(float)
@@ -44,7 +45,7 @@ def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
     axes = figure.subplots()
     _draw_bars(axes, rows - BAR / 2, percents["macs_percent"], MACS, "multiply-accumulates")
     _draw_bars(axes, rows + BAR / 2, percents["time_percent"], TIME, "time of one pass")
-    low, high = percents["time_percent_q25"], percents["time_percent_q75"]
+    low, high = percents["time_percent_low"], percents["time_percent_high"]
     whiskers = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.5}
     axes.errorbar((low + high) / 2, rows + BAR / 2, xerr=(high - low) / 2, **whiskers)
     axes.axvline(0, color="black", linewidth=0.6)
@@ -54,7 +55,7 @@ def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
     ends = np.append(percents, (-10.0, 10.0))
     axes.set_xlim(max(np.nanmin(ends) - 3, WORST_PERCENT), min(np.nanmax(ends) + 3, 100))
     axes.grid(True, axis="x")
-    axes.set_xlabel(f"Saved, % of the parent's (time: {how}, with quartiles)")
+    axes.set_xlabel(f"Saved, % of the parent's (time: {how}, with 95 % intervals)")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
