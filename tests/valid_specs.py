@@ -20,6 +20,7 @@ TRAINING = {
     "steps": st.integers(1, 10_000),
     "batch_size": st.integers(1, 5),
     "learning_rate": st.floats(1e-6, 1e-1),
+    "cooldown_fraction": st.floats(0, 1),
     "adam_betas": st.lists(st.floats(0, 0.9999), min_size=2, max_size=2),
     "weight_decay": st.floats(0, 1),
     "ema_decay": st.floats(0, 1),

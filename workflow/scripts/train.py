@@ -87,6 +87,7 @@ def train(
             hyper.log_every_steps,
             save_every_steps,
             write_scalars,
+            hyper.learning_rate_at,
         )
 
     if not processes.is_first:

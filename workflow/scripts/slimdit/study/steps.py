@@ -3,91 +3,25 @@
 A rule's file says what it is made from and how much memory it needs; its script says how.
 """
 
-import functools
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from slimdit.study.layout import SEED, SHARD, VARIANT, Layout
+from slimdit.study.layout import Layout
 from slimdit.study.paper_values import paper_values
+from slimdit.study.step import (
+    Step,
+    config_value,
+    files,
+    of_autoencoder,
+    of_extractor,
+    of_models,
+    of_sampler,
+)
 from slimdit.study.study import HOW, Study, identity
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
 NO_SUBSET = ("images", "photos", "image_size")  # of `data`: they do not say which images are drawn
 
-Setting = Callable[[Study, str | None], object]  # of a row; None for a step of the whole study
-Used = dict[str, set[str]]  # kind of registry -> names of components
-
-
-@dataclass(frozen=True)
-class Step:
-    """A rule and its script, which have its name.
-
-    outputs: of a study, the script's name of each file -> its path. settings: params that the
-    result depends on. options: params that say how it is computed, which is no reason to rerun.
-    components: those in use. rows: the variants that have a job, None where there is one for all;
-    seeds: whether each of their seeds has its own. state: name of the folder of what is half done.
-    record: the output that holds where the result comes from. needed: whether the study has it.
-    part_of: the step of whose job one of this step does a part. takes_gpu: whether it computes on a
-    GPU where there is one; takes_cores: whether it should have the machine to itself. is_optional:
-    whether a finished study may be without it: counts before anything is trained, and parts.
-    """
-
-    outputs: Callable[[Study], dict[str, str]]
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    options: Mapping[str, Setting] = field(default_factory=dict)
-    components: Callable[[Study, str | None], Used] = lambda study, variant: {}
-    rows: Callable[[Study], list[str]] | None = None
-    seeds: bool = False
-    state: str | None = None
-    record: str | None = None
-    needed: Callable[[Study], bool] = lambda study: True
-    part_of: str | None = None
-    takes_gpu: bool = False
-    takes_cores: bool = False
-    is_optional: bool = False
-
-    @property
-    def place(self) -> str:
-        """What a job's state and log have behind the step's name, with wildcards."""
-        seed = f"-seed-{SEED}" if self.seeds else ""
-        part = f"/{SHARD}" if self.part_of else ""
-        return f"/{VARIANT}{seed}{part}" if self.rows else ""
-
-    def state_folder(self, study: Study) -> str | None:
-        """Of a job, with wildcards; None for a step that keeps none."""
-        return self.state and study.layout.state(self.state + self.place)
-
-
-# Components in use.
-
-
-def of_models(study: Study, *variants: str | None) -> Used:
-    used: Used = {}
-    for variant in filter(None, variants):
-        for kind, names in study.components(variant).items():
-            used.setdefault(kind, set()).update(names)
-    return used
-
-
-def of_sampler(study: Study, *variants: str) -> Used:
-    samplers = {study.sampling(variant)["sampler"] for variant in variants}
-    return of_models(study, *variants) | {"sampler": samplers}
-
-
-def of_extractor(study: Study, variant: str | None) -> Used:
-    return {"extractor": {study.evaluation["extractor"]["name"]}}
-
-
 # Settings that several steps share.
-
-
-def config_value(*keys: str) -> Setting:
-    return lambda study, _: functools.reduce(operator.getitem, keys, study.config)
-
-
-def of_autoencoder(*keys: str) -> dict[str, Setting]:
-    return {key: config_value("autoencoder", key) for key in keys}
 
 
 def every_row(study: Study) -> list[str]:
@@ -117,11 +51,6 @@ SAMPLING = {
     **of_autoencoder("source", "revision"),
 }
 TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
-
-
-def files(folder: Callable[[Layout, str], str], **names: str) -> Callable[[Study], dict[str, str]]:
-    """Of a study's folder, such as Layout.data."""
-    return lambda study: {key: folder(study.layout, name) for key, name in names.items()}
 
 
 def table_files(*names: str, beside_paper: tuple[str, ...]) -> Callable[[Study], dict[str, str]]:

@@ -24,6 +24,7 @@ class Hyperparameters:
     steps: int
     batch_size: int
     learning_rate: float
+    cooldown_fraction: float
     adam_betas: tuple[float, float]
     weight_decay: float
     ema_decay: float
@@ -34,6 +35,14 @@ class Hyperparameters:
     precision: str  # as `chosen_dtype` reads it
     compile: str  # "auto": on CUDA
     log_every_steps: int
+
+    def learning_rate_at(self, step: int) -> float:
+        """Of the update after `step` updates: constant, and over the last `cooldown_fraction` of
+        the steps falling linearly towards zero (Hägele et al., "Scaling Laws and Compute-Optimal
+        Training Beyond Fixed Training Durations", arXiv:2405.18392)."""
+        cooldown_steps = self.cooldown_fraction * self.steps
+        left = (self.steps - step) / cooldown_steps if cooldown_steps else 1.0
+        return self.learning_rate * min(1.0, left)
 
 
 class Batch(NamedTuple):
