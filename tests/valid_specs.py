@@ -12,7 +12,7 @@ from subjects import load_config, merged
 from slimdit.study.study import Study
 
 CONFIG = load_config()
-IMAGE_SIZES = (32, 48)  # latents of 8 and 12, which config.yaml's own patches and mediators fit
+IMAGE_SIZES = (16, 24)  # latents of 8 and 12, which config.yaml's own patches and mediators fit
 ATTENTIONS = ("full", "shallow", "mediated", "focused", "full_local")
 PRUNABLE = {"full", "shallow"}
 

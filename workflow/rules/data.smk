@@ -99,13 +99,12 @@ rule reconstruct:
     output:
         **output_of("reconstruct"),
     log:
-        log_of(STUDY, "reconstruct"),
+        log_of("reconstruct"),
     conda:
         "../../envs/slimdit.yaml"
-    threads: 1
+    threads: threads_of("reconstruct")
     resources:
-        gpu=1,
-        mem_mb=4000,
+        **resources_of("reconstruct", mem_mb=4000),
     params:
         **params_of("reconstruct"),
     message:

@@ -102,12 +102,12 @@ rule evaluate_reference:
     output:
         **output_of("evaluate_reference"),
     log:
-        log_of(STUDY, "evaluate_reference"),
+        log_of("evaluate_reference"),
     conda:
         EXTRACTOR_ENV
-    threads: 1
+    threads: threads_of("evaluate_reference")
     resources:
-        mem_mb=4000,
+        **resources_of("evaluate_reference", mem_mb=4000),
     params:
         **params_of("evaluate_reference"),
     message:

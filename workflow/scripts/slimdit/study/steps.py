@@ -140,6 +140,7 @@ STEPS: dict[str, Step] = {
         },
         state="reconstructions",
         record="reconstructions",
+        takes_gpu=True,
     ),
     "fetch_inception_graph": Step(
         outputs=lambda study: {"graph": study.evaluation["extractor"]["graph"]},
