@@ -58,6 +58,7 @@ class Files:
         """base: the row that this one was timed against; speed: of the eager measurement."""
         cost = {"total_params": total_params, "active_params": active_params or total_params}
         cost |= {"macs": 2_000_000, "weight_bytes": 4 * total_params}
+        cost |= {"spec": {"structure": {"num_classes": 10}}}
         self.add("architecture", variant, {"variant": variant, **cost})
         measurement = {
             "mode": "eager",
@@ -76,13 +77,21 @@ class Files:
         self.add("speed", variant, content)
 
     def add_quality(
-        self, variant, fd, seed=0, extractor=EFFICIENTNET, num_samples=650, left_out=(0.0, 0.0)
+        self,
+        variant,
+        fd,
+        seed=0,
+        extractor=EFFICIENTNET,
+        num_samples=650,
+        left_out=(0.0, 0.0),
+        class_accuracy=0.9,
     ):
         """left_out: of each metric that is compared, without each group of samples."""
         metrics = {
             f"{metric}{suffix}": 0.5 for metric, suffixes in METRICS.items() for suffix in suffixes
         }
-        metrics |= {"fd": fd, "sfd": fd / 2, "kid": 0.01, "precision": 0.7, "class_accuracy": 0.9}
+        metrics |= {"fd": fd, "sfd": fd / 2, "kid": 0.01, "precision": 0.7}
+        metrics["class_accuracy"] = class_accuracy
         content = {
             "variant": variant,
             "seed": seed,

@@ -157,6 +157,17 @@ def test_of_one_training_each_no_difference_is_told(files):
     assert "- **Quantization** (S2-shallow): nothing, neither better nor worse." in text
 
 
+@pytest.mark.parametrize(("class_accuracy", "is_told"), [(0.1, True), (0.12, True), (0.13, False)])
+def test_a_row_that_learned_nothing_is_told(files, class_accuracy, is_told):
+    for variant in ("S2-base", "S2-shallow"):
+        files.add_costs(variant)
+    files.add_quality("S2-base", 20.0)
+    files.add_quality("S2-shallow", 21.0, class_accuracy=class_accuracy)
+    *_, text = files.tables(rows=TRAINED)
+    assert ("- S2-shallow did not learn the classes" in text) is is_told
+    assert "S2-base did not learn" not in text
+
+
 def test_real_images_stand_first_where_quality_is_told(files):
     files.add_costs("S2-base")
     files.add_quality("S2-base", fd=20.0)

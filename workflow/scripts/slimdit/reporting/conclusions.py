@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT, part_name
@@ -9,13 +10,32 @@ from slimdit.reporting.results import StudyResults
 
 
 def conclusions(study: StudyResults) -> Iterator[str]:
-    """A paragraph for each group that has rows with a parent, as a list in Markdown."""
+    """Of each group that has rows with a parent, and of rows that learned nothing, as a list in
+    Markdown."""
     lines = []
     for group, rows in study.table.dropna(subset="parent").groupby("group", sort=False):
         for kind, of_kind in rows.groupby("compared", sort=False):
             lines.append(f"- **{group}** {_concluded(study, kind, of_kind)}")
+    if len(names := unlearned(study)):
+        lines.append(
+            f"- {_listed(names)} did not learn the classes: they are recognized as seldom as by "
+            f"chance, {100 / study.num_classes:.1f} % ± two standard errors. Nothing follows from "
+            "their quality, nor from a comparison with them; they need longer training or more "
+            "channels for the values of a patch."
+        )
     if lines:
         yield "\n".join(["What follows for the quality of each group:", "", *lines])
+
+
+def unlearned(study: StudyResults) -> pd.Index:
+    """The rows whose class accuracy is at most that of chance, two standard errors of as many
+    guesses above it."""
+    accuracy = study.table["class_accuracy"].astype(float)
+    if study.num_classes is None:
+        return accuracy.index[:0]
+    chance = 1 / study.num_classes
+    error = np.sqrt(chance * (1 - chance) / study.table["num_images"].astype(float))
+    return accuracy.index[accuracy <= chance + 2 * error]
 
 
 def _concluded(study: StudyResults, kind: str, rows: pd.DataFrame) -> str:

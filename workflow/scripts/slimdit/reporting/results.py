@@ -55,6 +55,7 @@ class StudyResults:
     speed: list[dict]
     quality: list[dict]
     training: list[dict]
+    num_classes: int | None  # None: not known
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
@@ -101,12 +102,14 @@ def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> S
     table = table.astype(object).where(table.notna(), np.nan).infer_objects()
     table["num_seeds"] = table["num_seeds"].fillna(0).astype(int)
     table["speed_batch_size"] = np.where(table["is_reference"], np.nan, speed_batch_size)
-    costs = [column.name for column in columns if column.changes]
-    now = table[costs].astype(float)
+    now = table[[column.name for column in columns if column.changes]].astype(float)
     before = now.reindex(table["parent"]).set_axis(table.index)
     changes = (100 * (now - before) / before).mask(before == 0, np.inf).add_suffix(CHANGE)
     table = pd.concat([table, changes], axis=1)
-    return StudyResults(table, columns, names, speed_batch_size, speeds, qualities, trainings)
+    num_classes = next((each["spec"]["structure"]["num_classes"] for each in costs), None)
+    return StudyResults(
+        table, columns, names, speed_batch_size, speeds, qualities, trainings, num_classes
+    )
 
 
 def _about(rows: list[dict], reference: list[dict], num_samples: int) -> pd.DataFrame:
