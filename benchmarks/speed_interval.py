@@ -1,6 +1,6 @@
 """How often the interval of a row's latency over its own holds 1, as it should in 95 %.
 
-    python benchmarks/speed_interval.py
+    python benchmarks/speed_interval.py --config config.yaml
     python benchmarks/speed_interval.py --config tests/tiny.yaml --num-processes 3 --out smoke.json
 
 Fresh processes time a row against itself, as the rule measure_speed does, first beside nothing and
@@ -54,7 +54,8 @@ def main() -> None:
     parser.add_argument("--num-processes", type=int, default=60)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    speed = study.config["speed"] | {"compiled_batch_sizes": []}  # compiling takes longer than that
+    speed = study.config["speed"] | {"compiled_batch_sizes": []}  # compiling takes far longer
+    speed["eager_batch_sizes"] = [speed["table_batch_size"]]
     where_from = origin()
     out = arguments.out or default_path("speed-interval", where_from["device"])
     size = speed["processes"]

@@ -154,10 +154,9 @@ def test_speed_table(benchmark):
     options = ["--config", "tests/tiny.yaml", "--batch-sizes", "1", "--variant", "S2-fg-3"]
     printed, written = benchmark("speed_table.py", *options)
     assert [each["mode"] for each in written["rows"]["S2-fg-3"]["measurements"]] == [
-        "eager",
-        "compiled",
+        *("eager", "compiled", "sampler")
     ]
-    assert printed.count("S2-fg-3") == 2
+    assert printed.count("S2-fg-3") == 3
 
 
 def test_speed_interval(benchmark):
