@@ -187,7 +187,7 @@ def overlays(draw, attention: str) -> dict:
     image_size, channels = draw(st.sampled_from(IMAGE_SIZES)), draw(st.integers(1, 4))
     overlay = {
         "data": {"image_size": image_size, "num_classes": draw(st.integers(2, 6))},
-        "autoencoder": {"latent_channels": channels},
+        "autoencoder": {"latent_channels": channels, "train": {"crop_size": 16}},
         "training": draw(trainings(draw(st.none() | NUM_TIMESTEPS))),
         "sampling": draw(samplings(channels)) | {"prompts": None},
     }
