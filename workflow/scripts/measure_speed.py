@@ -44,7 +44,7 @@ def measure_speed(
     peaks, counter = measured_peaks(on, dtype), energy_counter(on)
     measurements, not_measured = [], []
     for each in map(together, zip(*found, strict=True)):
-        if each["reason"]:
+        if "reason" in each:
             not_measured.append(each)
             continue
         batch_size = each["batch_size"]

@@ -63,7 +63,7 @@ def time_rows(rows: list[TimedRow], options: dict) -> list[dict]:
 def together(found: Sequence[dict]) -> dict:
     """One measurement of what each process found at the same mode and batch size, if all did."""
     first = found[0]
-    if reasons := [each["reason"] for each in found if each["reason"]]:
+    if reasons := [each["reason"] for each in found if "reason" in each]:
         return {"mode": first["mode"], "batch_size": first["batch_size"], "reason": reasons[0]}
     times_s, base_times_s = ([each[key] for each in found] for key in ("times_s", "base_times_s"))
     rounds = {"times_s": times_s, "base_times_s": base_times_s if first["base_times_s"] else None}
@@ -89,7 +89,7 @@ class Trials:
 
     def run(self, mode: str, batch_size: int) -> dict:
         """An entry of what `time_rows` gives."""
-        found: dict = {"mode": mode, "batch_size": batch_size, "reason": None}
+        found: dict = {"mode": mode, "batch_size": batch_size}
         if mode == COMPILED and (reason := cannot_compile(self.device)):
             return found | {"reason": reason}
         try:
