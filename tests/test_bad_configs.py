@@ -164,8 +164,8 @@ VARIANTS = [
     (new(attention={"name": "focused", "group_size": 0}), "group_size 0 does not divide num_heads"),
     (new(attention={"name": "mediated", "num_mediators": 5}), "num_mediators 5 is not a square"),
     (
-        new(attention={"name": "mediated", "num_mediators": 49}),
-        "variants.new.attention.num_mediators 49 is more than num_tokens 36.",
+        new(attention={"name": "mediated", "num_mediators": 81}),
+        "variants.new.attention.num_mediators 81 is more than num_tokens 64.",
     ),
     (
         {
@@ -223,8 +223,8 @@ VARIANTS = [
         "backbones.S.hidden_size 96 is not a multiple of num_heads 5.",
     ),
     (
-        {"data": {"image_size": 66}},
-        "data.image_size 66 is not a multiple of autoencoder.downsample",
+        {"data": {"image_size": 25}, "autoencoder": {"train": {"crop_size": 24}}},
+        "data.image_size 25 is not a multiple of autoencoder.downsample",
     ),
     (
         {"training": {"num_timesteps": 21}, "sampling": {"steps": 22}},
@@ -282,8 +282,8 @@ OTHERS = [
         "min_side 1.0 is more than data.pho",
     ),
     (
-        {"data": {"photos": {"crop_size": 32}}},
-        "data.image_size 48 is more than data.photos.crop_size 32.",
+        {"data": {"photos": {"crop_size": 24}}},
+        "data.image_size 32 is more than data.photos.crop_size 24.",
     ),
     (
         {"data": {"photos": {"crops_per_photo": 179}}},
@@ -299,16 +299,16 @@ OTHERS = [
         "channels[2] is 60; it should be a whole number >= 8 and a multiple of 8.",
     ),
     (
-        {"autoencoder": {"train": {"channels": [16, 32]}}},
-        "downsample_factor 4 is more than 2 ** (len(autoencoder.train.channels) - 1), 2.",
+        {"autoencoder": {"train": {"channels": [16]}}},
+        "downsample_factor 2 is more than 2 ** (len(autoencoder.train.channels) - 1), 1.",
     ),
     (
         {"autoencoder": {"train": {"crop_size": 64}}},
         "train.crop_size 64 is more than data.image_siz",
     ),
     (
-        {"autoencoder": {"train": {"crop_size": 30}}},
-        "train.crop_size 30 is not a multiple of autoe",
+        {"autoencoder": {"train": {"crop_size": 31}}},
+        "train.crop_size 31 is not a multiple of autoe",
     ),
     (
         {"autoencoder": {"train": None, "source": "org/vae"}},

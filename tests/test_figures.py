@@ -37,6 +37,7 @@ def write_study(folder, variants, seeds=(0,)):
 
     for i, (variant, (kind, parent)) in enumerate(variants.items()):
         here, cost = folder / variant, {"variant": variant, "total_params": 10 + i}
+        cost["spec"] = {"structure": {"num_classes": 10}}
         cost |= {"active_params": 10 + i, "macs": 1e6 * (1 + i), "weight_bytes": 40 + i}
         add("architecture", here / "architecture.json", cost)
         measured = {"latency_ms": 5.0, "peak_memory_bytes": 1e6 * (1 + i)}
