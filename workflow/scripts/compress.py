@@ -25,7 +25,7 @@ def compress(
     on, loss = None, None
     if latents:
         on, cache = device(), LatentCache(latents, latents_manifest)
-        inputs[latents] = cache.manifest["sha256"]
+        inputs[latents] = cache.sha256
         loss = calibration_loss(cache, num_timesteps, on)
     model = build.compress(load_variant(parent, on), operations, loss)
     where_from = conditions(
