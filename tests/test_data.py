@@ -1,8 +1,10 @@
 """Image folders to subsets and arrays."""
 
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
 from select_subset import select_subset
 from slimdit.core.errors import InputError
@@ -219,6 +221,38 @@ def test_exif_rotation_is_applied(tmp_path):
     exif[0x0112] = 3  # upside down
     loaded = load_image(save(tmp_path / "a.png", pixels, exif=exif), 8)
     assert (loaded[:4].max(), loaded[4:].min()) == (0, 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_rotation_is_as_pillow_applies_it(tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.png", pixels, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert (load_image(path, None) == expected).all()
+
+
+def with_chunk(kind, content):
+    info = PngImagePlugin.PngInfo()
+    info.add(kind, content)
+    return {"pnginfo": info}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        with_chunk(b"eXIf", b"no TIFF at all"),
+        with_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n      4\nzzzz"),
+        with_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 2**21)),
+        with_chunk(b"iCCP", b"profile\0\0" + zlib.compress(b"no profile")),
+    ],
+    ids=["exif", "raw profile", "long text", "colour profile"],
+)
+def test_metadata_never_decide_about_pixels(tmp_path, odd):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    assert (load_image(save(tmp_path / "a.png", pixels, **odd), None) == pixels).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", None])

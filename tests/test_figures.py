@@ -10,7 +10,7 @@ from slimdit.reporting.figures.differences import overlay
 from slimdit.reporting.figures.losses import smoothed
 from slimdit.reporting.figures.pareto import pareto_figure, pareto_front
 from slimdit.reporting.figures.savings import savings_figure
-from slimdit.reporting.figures.style import styled
+from slimdit.reporting.figures.style import message, save, styled
 from slimdit.storage.files import read_json, write_csv, write_json, write_npz
 
 FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
@@ -146,6 +146,15 @@ def test_a_study_without_times_and_costs_can_be_drawn(tmp_path):
         write_json(path, content)
     arguments["architecture"] = []
     assert all(map(len, draw(arguments, tmp_path / "figures").values()))
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+@pytest.mark.parametrize("name", ["$_{$", "US$10 to $20", "a^b_c", "<b>&", r"\\alpha"])
+def test_names_are_not_markup(tmp_path, name, kind):
+    with styled():
+        figure = message(name)
+        save(figure, tmp_path / "a.png", tmp_path / "a.svg", "")
+    assert (tmp_path / f"a.{kind}").stat().st_size > 1000
 
 
 def test_magenta_is_where_images_differ_and_nowhere_else():

@@ -192,3 +192,19 @@ def test_what_killed_processes_left_is_cleared_away(tmp_path):
     other.write_text("of another file")
     write_json(tmp_path / "a.json", 1)
     assert sorted(os.listdir(tmp_path)) == [other.name, "a.json"]
+
+
+@pytest.mark.parametrize("lack", ["fchmod", "fsync of a folder"])
+def test_a_file_system_without_permissions_or_synced_folders_is_written_to(
+    tmp_path, monkeypatch, lack
+):
+    fsync = os.fsync
+
+    def refuse(descriptor, *_):
+        if lack == "fchmod" or stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, lack.partition(" ")[0], refuse)
+    write_json(tmp_path / "result.json", {"new": 1})
+    assert read_json(tmp_path / "result.json") == {"new": 1}

@@ -190,6 +190,16 @@ def test_real_images_stand_first_where_quality_is_told(files):
     assert "| none | none | none | none | 5.00 |" in text
 
 
+def test_a_bar_in_a_name_adds_no_column(files):
+    files.add_costs("S2-base")
+    files.add_quality("S2-base", 20.0)
+    rows = [TRAINED[0] | {"group": "Base | cost in $ per $"}]
+    *_, text = files.tables(rows=rows)
+    heading, rule, group, *_ = text.splitlines()
+    assert r"Base \| cost in $ per $" in group
+    assert group.replace(r"\|", "").count("|") == heading.count("|") == rule.count("|")
+
+
 def test_no_table_for_people_is_wider_than_ten_columns(files):
     for variant in ("S2-base", "Q-S2"):
         files.add_costs(variant)

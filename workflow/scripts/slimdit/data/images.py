@@ -4,11 +4,23 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from slimdit.core.errors import InputError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+# What Exif's orientation asks for.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Bytes of text that a PNG may carry: notes of a program that made it refuse no pixels.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**28
 
 
 class NotAnImage(ValueError):
@@ -27,14 +39,23 @@ def decode(content: bytes) -> Image.Image:
             num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
             if num_pixels > limit:
                 raise NotAnImage(f"it has {num_pixels} pixels, more than {limit}")
-            ImageOps.exif_transpose(image, in_place=True)
-            return as_rgb(image)
+            turned = TURNS.get(_orientation(image))
+            return as_rgb(image if turned is None else image.transpose(turned))
     except (NotAnImage, MemoryError):
         raise
     except UnidentifiedImageError:
         raise NotAnImage("it has no known format") from None
     except Exception as error:  # whatever a decoder stumbles over in damaged bytes
         raise NotAnImage(str(error) or type(error).__name__) from None
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """None where the metadata cannot be read: they do not decide about pixels."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # whatever a reader stumbles over in damaged bytes
+        return None
+    return found if isinstance(found, int) else None
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

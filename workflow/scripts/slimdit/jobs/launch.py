@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from slimdit.compute.threads import threads_asked
 from slimdit.core.errors import InputError
 from slimdit.jobs.failures import explain
 from slimdit.jobs.job import thread_limits
@@ -43,7 +44,7 @@ def run_on(devices: list[str], function: Callable, arguments: dict, log_path: st
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     log.info("on %d devices", len(devices))
-    threads = int(os.environ.get("OMP_NUM_THREADS", 1)) // len(devices)
+    threads = threads_asked(1) // len(devices)
     os.environ.update(thread_limits(max(1, threads)))
     for name in SILENT:
         logging.getLogger(name).propagate = False

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from slimdit.compute.threads import threads_asked
 from slimdit.core.errors import InputError
 from slimdit.storage.files import load_npz, read_header, read_json
 
 COMPUTE = ("torch", "torchao", "diffusers", "numpy", "tensorflow", "tensorflow-cpu")
+ROOT = Path(__file__).parents[4]  # of a checkout
 PACKAGES = (*COMPUTE, "fvcore", "scikit-learn", "snakemake")
 
 
@@ -65,7 +67,7 @@ def conditions(
         "processor": _processor(),
         "device": _device(),
         "deterministic": _is_deterministic(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "threads": threads_asked(os.cpu_count() or 1),
         **{name: value for name, value in made.items() if value is not None},
         **extra,
     }
@@ -101,15 +103,16 @@ def read_origin(path: str | Path) -> dict:
 @functools.cache
 def _commit() -> dict:
     def git(*arguments: str) -> str:
-        root = Path(__file__).parent
         return subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(root), *arguments],
+            ["git", "--no-optional-locks", "-C", str(ROOT), *arguments],
             capture_output=True,
             text=True,
             check=True,
         ).stdout.strip()
 
     try:
+        if not ROOT.samefile(git("rev-parse", "--show-toplevel")):  # a copy within another's
+            return {"commit": None, "dirty": None}
         dirty = git("status", "--porcelain", "--untracked-files=no", "--", ":/")
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(dirty)}
     except (OSError, subprocess.CalledProcessError):

@@ -54,7 +54,8 @@ def _table_of(study: StudyResults, part: str) -> str:
 def markdown_table(headings: list[str], lines: list[list[str]]) -> str:
     """Of cells of text; the first column is flush left, the others right."""
     rule = ["---", *["---:"] * (len(headings) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *lines))
+    rows = ([cell.replace("|", r"\|") for cell in cells] for cells in (headings, rule, *lines))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def _cell(row: pd.Series, column: Column, unit: float) -> str:

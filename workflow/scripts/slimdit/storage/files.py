@@ -45,19 +45,21 @@ def temporary_path(folder: Path, name: str, suffix: str = "") -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename within a folder, with the file and its name on disk before this returns, readable by
-    those whom the umask lets."""
+    """Rename within a folder, with the file on disk before this returns, and where the file system
+    knows of such things its name too, readable by those whom the umask lets."""
     umask = os.umask(0)
     os.umask(umask)
     with open(temporary, "rb+") as file:
-        os.fchmod(file.fileno(), 0o666 & ~umask)  # safetensors writes for its user alone
+        with contextlib.suppress(OSError):  # no permissions: exFAT, drives of Windows
+            os.fchmod(file.fileno(), 0o666 & ~umask)  # safetensors writes for its user alone
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with contextlib.suppress(OSError):  # no sync of folders: CIFS
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_text(path: str | Path, text: str) -> None:

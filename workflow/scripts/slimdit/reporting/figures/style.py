@@ -41,6 +41,7 @@ SETTINGS = {
     "grid.linewidth": 0.4,
     "grid.color": "#DDDDDD",
     "axes.axisbelow": True,
+    "text.parse_math": False,  # names are the user's
     "savefig.dpi": 200,
     "svg.hashsalt": "slimdit",
 }
