@@ -19,8 +19,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Bytes of text that a PNG may carry: notes of a program that made it refuse no pixels.
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**28
+MOST_TEXT_BYTES = 2**28  # in a PNG: notes of the program that made it refuse no pixels
 
 
 class NotAnImage(ValueError):
@@ -34,6 +33,7 @@ def decode(content: bytes) -> Image.Image:
     """
     if not content:
         raise NotAnImage("it is empty")
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MOST_TEXT_BYTES
     try:
         with Image.open(io.BytesIO(content)) as image:
             num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
