@@ -93,7 +93,7 @@ def test_their_options_are_checked(project):
     assert [line.strip() for line in err.splitlines() if line.startswith("  ")] == [
         "extractors.colours.cells is 0; it should be a whole number >= 1.",
         "variants.pruned.apply[1].decimals is -1; it should be a whole number >= 0.",
-        "variants.new.attention.stride 99 is more than num_tokens 36.",
+        "variants.new.attention.stride 99 is more than num_tokens 64.",
         "variants.new.mlp.ratio 7 does not divide hidden_size 24.",
         "sampling.options.noise is 2; it should be a number >= 0 and <= 1.",
     ]
