@@ -6,7 +6,7 @@ import logging
 import numpy as np
 
 from slimdit.core.errors import InputError
-from slimdit.data.subset import read_images
+from slimdit.data.subset import compared_rows, read_images
 from slimdit.evaluation.features import build_extractor
 from slimdit.jobs.provenance import conditions
 from slimdit.storage.files import load_npz, read_csv, sha256_of, write_npz
@@ -42,11 +42,7 @@ def make_reference(
     training images that copies are looked for among, the reference's first; and as JSON in `meta`
     what made them. Images are in the order of `subset`.
     """
-    rows = read_csv(subset)
-    chosen = {
-        "reference": [row for row in rows if row["reference"] == "1"],
-        "held_out": [row for row in rows if row["split"] == "held_out"],
-    }
+    chosen = compared_rows(read_csv(subset))
     for name, its_rows in chosen.items():
         if not its_rows:
             raise InputError(f"{subset} has no {name} images; it should have some of each class.")

@@ -7,7 +7,7 @@ import numpy as np
 from slimdit.core.canonical import fingerprint
 from slimdit.core.randomness import stream
 from slimdit.data.resumable_array import ResumableArray
-from slimdit.data.subset import other_training_rows
+from slimdit.data.subset import compared_rows, other_training_rows
 from slimdit.storage.files import read_csv, sha256_of, write_npz
 
 
@@ -53,11 +53,8 @@ def reconstruct(
     check_same_autoencoder(weights_file(source, revision), manifest)
 
     rows = read_csv(subset)
-    sets = {
-        "reference": [row for row in rows if row["reference"] == "1"],
-        "held_out": [row for row in rows if row["split"] == "held_out"],
-        "other_train": other_training_rows(rows, memorization_per_class),
-    }
+    others = other_training_rows(rows, memorization_per_class)
+    sets = {**compared_rows(rows), "other_train": others}
     place_of = {}  # of each image among the latents of its split
     for split in caches:
         paths = [row["path"] for row in rows if row["split"] == split]

@@ -34,6 +34,14 @@ def _changed(path: Path, how: str) -> InputError:
     )
 
 
+def compared_rows(rows: list[dict]) -> dict[str, list[dict]]:
+    """What samples are compared with: the `reference`, and the `held_out` images."""
+    return {
+        "reference": [row for row in rows if row["reference"] == "1"],
+        "held_out": [row for row in rows if row["split"] == "held_out"],
+    }
+
+
 def other_training_rows(rows: list[dict], memorization_per_class: int) -> list[dict]:
     """Training images besides the reference, which bring each class to `memorization_per_class`."""
     chosen, num_of_class = [], Counter(row["label"] for row in rows if row["reference"] == "1")

@@ -8,9 +8,9 @@ from torch import nn
 
 from slimdit.compute.devices import to_device
 from slimdit.core.randomness import stream
-from slimdit.data.latents import LatentCache, Units
+from slimdit.data.latents import UNFLIPPED, LatentCache, Units
 from slimdit.diffusion.process import Diffusion
-from slimdit.training.held_out_loss import squared_error
+from slimdit.training.held_out_loss import squared_error, stratified_timesteps
 
 NUM_IMAGES = 256
 
@@ -25,15 +25,15 @@ def calibration_loss(
     """
     random = stream(0, "calibration")
     rows = random.permutation(len(cache.labels))[:NUM_IMAGES]
-    places = np.arange(len(rows)) + random.random(len(rows))
+    timesteps = stratified_timesteps(len(rows), num_timesteps, random)
     shape = (len(rows), *cache.moments.shape[3:])
     posterior, noise = (random.standard_normal(shape, np.float32) for _ in range(2))
     moments, y, k, posterior, noise = (
         to_device(array, device)
         for array in (
-            cache.moments[rows, 0].astype(np.float32),  # (B, 2, C, H, W), not mirrored
+            cache.moments[rows, UNFLIPPED].astype(np.float32),  # (B, 2, C, H, W)
             cache.labels[rows],
-            (places * num_timesteps / len(rows)).astype(np.int64),
+            timesteps,
             posterior,
             noise,
         )

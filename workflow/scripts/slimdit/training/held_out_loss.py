@@ -52,14 +52,20 @@ def squared_error(model, xt: Tensor, k: Tensor, y: Tensor, noise: Tensor, dtype)
     return (output.chunk(2, dim=1)[0] - noise).square().flatten(1).mean(1)
 
 
+def stratified_timesteps(count: int, num_timesteps: int, random: np.random.Generator) -> np.ndarray:
+    """One of each of `count` equal parts of the timesteps, in order, int64 (count,)."""
+    places = np.arange(count) + random.random(count)
+    return (places * num_timesteps / count).astype(np.int64)
+
+
 def drawn(
     rows: np.ndarray, num_draws: int, num_timesteps: int, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Timesteps (B,), posterior and noise (B, *shape) float32: image by image."""
     timesteps, posterior, noise = [], [], []
     for row in map(int, rows):
-        places = np.arange(num_draws) + stream(0, "held-out/timestep", row).random(num_draws)
-        timesteps.append((places * num_timesteps / num_draws).astype(np.int64))
+        timestep = stream(0, "held-out/timestep", row)
+        timesteps.append(stratified_timesteps(num_draws, num_timesteps, timestep))
         for what, draws in (("posterior", posterior), ("noise", noise)):
             random = stream(0, f"held-out/{what}", row)
             draws.append(random.standard_normal((num_draws, *shape), np.float32))
