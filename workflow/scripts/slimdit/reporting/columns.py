@@ -5,10 +5,9 @@ import math
 from dataclasses import dataclass
 
 from slimdit.evaluation.metric_names import MetricNames
+from slimdit.profiling.modes import COMPILED, EAGER, MODES, SAMPLER
 from slimdit.reporting.differences import OVER_SEEDS, PARTS, THIS_CHECKPOINT, part_name
 
-MODES = ("eager", "compiled")
-SAMPLER = "sampler"  # where MODES are of single passes
 INTERVAL = ("", "_low", "_high")  # after the name of a time, and of the ends of its 95 % interval
 OVER_BASE = "latency_over_base"  # the latency over that of another row, both timed interleaved
 STD_OVER_SEEDS = "_std_over_seeds"
@@ -121,10 +120,10 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         ),
         Column("macs", "{unit}", LOWER, MACS, "gmacs", changes=True),
         Column("speed_batch_size"),
-        *_time_columns("eager", paper=None),
-        *_time_columns("compiled", paper="iterations_per_s"),
-        *_over_base_columns("eager", "Latency / parent's, eager", SPEED),
-        *_over_base_columns("compiled", "Latency / parent's, compiled"),
+        *_time_columns(EAGER, paper=None),
+        *_time_columns(COMPILED, paper="iterations_per_s"),
+        *_over_base_columns(EAGER, "Latency / parent's, eager", SPEED),
+        *_over_base_columns(COMPILED, "Latency / parent's, compiled"),
         *(Column(f"{part}_{mode}") for mode in MODES for part in ("fraction_of_peak", "bound")),
         *(Column(f"energy_j_per_image_{mode}") for mode in MODES),
         *_over_base_columns(SAMPLER, "Sampling time / parent's", SPEED),

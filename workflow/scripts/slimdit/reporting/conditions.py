@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from slimdit.reporting.columns import BEYOND_NOISE, MODES, NOISE
+from slimdit.profiling.modes import MODES
+from slimdit.reporting.columns import BEYOND_NOISE, NOISE
 from slimdit.reporting.differences import OVER_SEEDS, THIS_CHECKPOINT
 from slimdit.reporting.results import StudyResults
 

@@ -10,14 +10,13 @@ import pandas as pd
 
 from slimdit.core.errors import InputError
 from slimdit.evaluation.metric_names import METRICS, MetricNames
+from slimdit.profiling.modes import EAGER, MODES, SAMPLER
 from slimdit.reporting.columns import (
     CHANGE,
     DIFFUSION_LOSS,
     INTERVAL,
-    MODES,
     OVER_BASE,
     REFERENCE,
-    SAMPLER,
     STD_OVER_SEEDS,
     Column,
     table_columns,
@@ -170,7 +169,7 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
     ]
     timed = pd.DataFrame(each, columns=[*keys, LATENCY, *ratios]).set_index("variant")
     at_size = timed[timed["batch_size"] == batch_size]
-    yield at_size.loc[at_size["mode"] == "eager", PEAK_MEMORY]
+    yield at_size.loc[at_size["mode"] == EAGER, PEAK_MEMORY]
     for mode in MODES:
         energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
         yield energy.groupby("variant").first().add_suffix(f"_{mode}")

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from slimdit.evaluation.reference_rows import HELD_OUT_RECONSTRUCTED
+from slimdit.profiling.modes import COMPILED, EAGER
 from slimdit.reporting.columns import INTERVAL, STD_OVER_SEEDS
 from slimdit.reporting.figures.labels import place_labels
 from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
@@ -19,7 +20,7 @@ FLOOR_LINE = {"color": GREY, "linestyle": ":", "linewidth": 0.9}
 def draw_pareto(study: StudyResults) -> Figure:
     """The latency is that of compiled models where every one was timed so."""
     table, fd = study.table, study.names.fd_column
-    mode = "compiled" if table["latency_ms_compiled"].notna().all() else "eager"
+    mode = COMPILED if table[f"latency_ms_{COMPILED}"].notna().all() else EAGER
     batch = f"batch size {study.speed_batch_size}"
     macs = next(column for column in study.columns if column.name == "macs")
     macs_unit, macs_size = macs.unit(table["macs"].max())

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from slimdit.profiling.modes import COMPILED, EAGER
 from slimdit.reporting.columns import CHANGE, OVER_BASE
 from slimdit.reporting.figures.style import COLOURS, GREY, SMALL_PT, message, page, row_positions
 from slimdit.reporting.results import StudyResults
@@ -21,7 +22,7 @@ def draw_savings(study: StudyResults) -> Figure:
     table = study.table[study.table["parent"].notna()]
     if table.empty:
         return message("No variant of this study has a parent.")
-    mode = max(("compiled", "eager"), key=lambda mode: table[f"{OVER_BASE}_{mode}"].count())
+    mode = max((COMPILED, EAGER), key=lambda mode: table[f"{OVER_BASE}_{mode}"].count())
     savings = table[["group"]].assign(
         macs_percent=-table[f"macs{CHANGE}"],
         time_percent=100 * (1 - table[f"{OVER_BASE}_{mode}"]),
