@@ -23,20 +23,19 @@ def held_out_loss(
     import torch
 
     from slimdit.compute.devices import device
-    from slimdit.compute.precision import chosen_dtype, name_of
+    from slimdit.compute.precision import name_of
     from slimdit.data.latents import LatentCache
     from slimdit.evaluation.metrics.uncertainty import jackknife, jackknife_groups, resampled_mean
     from slimdit.jobs.provenance import conditions
     from slimdit.models.checkpoint import load_variant
-    from slimdit.models.component import store_weights
+    from slimdit.models.component import store_by_precision
     from slimdit.storage.files import sha256_of, write_json
     from slimdit.training.held_out_loss import held_out_losses
 
     on = device()
     torch.set_float32_matmul_precision("high")
     model = load_variant(checkpoint, on).eval()
-    dtype = chosen_dtype(precision, model.hidden_size, on)
-    store_weights(model, dtype)
+    dtype = store_by_precision(model, precision, on)
     cache = LatentCache(held_out_latents, latents_manifest, "held_out")
     losses = held_out_losses(model, cache, num_draws, num_timesteps, batch_size, dtype, on)
     means = resampled_mean(losses, jackknife_groups(len(losses), groups_seed, cache.labels))

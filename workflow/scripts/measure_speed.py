@@ -15,18 +15,18 @@ def measure_speed(
     import torch
 
     from slimdit.compute.devices import device
-    from slimdit.compute.precision import chosen_dtype
     from slimdit.diffusion.latent_sampler import LatentSampler
     from slimdit.jobs.launch import in_own_process
     from slimdit.jobs.provenance import origin
     from slimdit.models.checkpoint import load_variant, read_metadata
-    from slimdit.models.component import store_weights
+    from slimdit.models.component import store_by_precision
     from slimdit.profiling.cost import count_macs
     from slimdit.profiling.energy import energy_counter
     from slimdit.profiling.latency import forward, random_inputs
+    from slimdit.profiling.modes import EAGER, MODES
     from slimdit.profiling.peak_memory import peak_memory
     from slimdit.profiling.roofline import least_bytes, measured_peaks, roofline
-    from slimdit.profiling.trials import EAGER, SAMPLER, TimedRow, time_rows, together
+    from slimdit.profiling.trials import TimedRow, time_rows, together
     from slimdit.storage.files import sha256_of, write_json
 
     paths = [checkpoint, base_checkpoint] if base else [checkpoint]
@@ -38,9 +38,9 @@ def measure_speed(
 
     on = device()
     torch.set_float32_matmul_precision("high")
-    macs, model = count_macs(load_variant(checkpoint, on)), load_variant(checkpoint, on)
-    dtype = chosen_dtype(measurement["precision"], model.hidden_size, on)
-    store_weights(model, dtype)
+    model = load_variant(checkpoint, on)
+    macs = count_macs(model)  # of its plain weights
+    dtype = store_by_precision(model, measurement["precision"], on)
     peaks, counter = measured_peaks(on, dtype), energy_counter(on)
     measurements, not_measured = [], []
     for each in map(together, zip(*found, strict=True)):
@@ -51,7 +51,7 @@ def measure_speed(
         if each["mode"] == EAGER:
             inputs = random_inputs(model, batch_size, on)
             each |= peak_memory(model, partial(forward, model, inputs, dtype), on)
-        if each["mode"] != SAMPLER:
+        if each["mode"] in MODES:
             work = batch_size * macs, least_bytes(model, batch_size, dtype)
             each |= roofline(*work, each["latency_ms"] / 1e3, peaks)
         measurements.append(each)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from slimdit.compute.devices import on_cuda, to_device
 from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
-from slimdit.compute.precision import autocast, chosen_dtype
+from slimdit.compute.precision import autocast
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
 from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.samplers import SAMPLERS
-from slimdit.models.component import store_weights
+from slimdit.models.component import store_by_precision
 from slimdit.models.dit import DiT
 
 
@@ -59,12 +59,11 @@ class LatentSampler:
         self.diffusion = diffusion
         named = {"name": sampling["sampler"], **sampling.get("options", {})}
         self.sampler = SAMPLERS.build(named, diffusion)
-        self.dtype = chosen_dtype(sampling["precision"], model.hidden_size, device)
         self.is_compiled = on_cuda(sampling["compile"], "on", device)
         self.batch_size = sampling["batch_size"]
         with torch.inference_mode():
             self.timesteps = model.timestep_embedder(diffusion.timesteps)  # (K, C)
-        store_weights(model, self.dtype)
+        self.dtype = store_by_precision(model, sampling["precision"], device)
 
     @torch.inference_mode()
     def latents(

@@ -6,6 +6,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from slimdit.compute.precision import chosen_dtype
+
 AUTOCAST_LAYERS = (nn.Linear, nn.Conv2d)
 
 
@@ -70,3 +72,10 @@ def store_weights(model: nn.Module, dtype: torch.dtype) -> None:
     if dtype != torch.float32:
         for parameter in autocast_parameters(model):
             parameter.data = parameter.data.to(dtype)
+
+
+def store_by_precision(model: nn.Module, precision: str, device: torch.device) -> torch.dtype:
+    """`store_weights` of a DiT in the type that `chosen_dtype` reads from `precision`: returned."""
+    dtype = chosen_dtype(precision, model.hidden_size, device)
+    store_weights(model, dtype)
+    return dtype

@@ -16,9 +16,9 @@ import torch
 
 from slimdit.compute.devices import device
 from slimdit.compute.out_of_memory import is_out_of_memory
-from slimdit.compute.precision import chosen_dtype, name_of
+from slimdit.compute.precision import name_of
 from slimdit.models.checkpoint import load_variant
-from slimdit.models.component import store_weights
+from slimdit.models.component import store_by_precision
 from slimdit.profiling.energy import energy_counter, joules_per_call
 from slimdit.profiling.latency import (
     cannot_compile,
@@ -30,8 +30,8 @@ from slimdit.profiling.latency import (
     latency_over_base,
     random_inputs,
 )
+from slimdit.profiling.modes import COMPILED, MODES, SAMPLER
 
-EAGER, COMPILED, SAMPLER = "eager", "compiled", "sampler"
 FEWEST_SAMPLINGS = 3  # in a process
 
 
@@ -54,7 +54,7 @@ def time_rows(rows: list[TimedRow], options: dict) -> list[dict]:
     trials = Trials(rows, options, device())
     found = [
         trials.run(mode, batch_size)
-        for mode in (EAGER, COMPILED)
+        for mode in MODES
         for batch_size in options[f"{mode}_batch_sizes"]
     ]
     return [*found, trials.run(SAMPLER, options["table_batch_size"])]
@@ -81,11 +81,7 @@ class Trials:
         self.rows, self.options, self.device = rows, options, on
         self.counter = energy_counter(on)
         self.models = [load_variant(row.checkpoint, on) for row in rows]
-        self.dtypes = [
-            chosen_dtype(options["precision"], model.hidden_size, on) for model in self.models
-        ]
-        for model, dtype in zip(self.models, self.dtypes, strict=True):
-            store_weights(model, dtype)
+        self.dtypes = [store_by_precision(model, options["precision"], on) for model in self.models]
 
     def run(self, mode: str, batch_size: int) -> dict:
         """An entry of what `time_rows` gives."""
