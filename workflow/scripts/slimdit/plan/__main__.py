@@ -29,8 +29,8 @@ ASSUMED = f"""\
   a batch that is slow on a CPU takes in proportion to a smaller one; a step of the autoencoder's
   training is three of its passes.
 - not counted: small files; reading images, compiling what trains and samples, images of prompts,
-  passes and samplings whose speed is measured, metrics, cutting photographs, encoding what is held
-  out, counts, compression, tables and figures."""
+  passes and samplings whose speed is measured, metrics, cutting photographs, counts, compression,
+  tables and figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,11 +10,16 @@ from slimdit.study.component_options import components
 from slimdit.study.layout import Layout
 
 BASE_COMPONENTS = {"attention": attention.BASE, "mlp": mlp.BASE}
-
-
-# Of `sampling`: on what the time of a sampling depends.
-TIMED_SAMPLING = ("sampler", "steps", "options", "guidance_scale", "guided_channels")
-TIMED_SAMPLING += ("precision", "compile")
+# Of a sampling: what its time depends on.
+TIMED_SAMPLING = (
+    "sampler",
+    "steps",
+    "options",
+    "guidance_scale",
+    "guided_channels",
+    "precision",
+    "compile",
+)
 HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
 
 
