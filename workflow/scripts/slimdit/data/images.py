@@ -39,6 +39,7 @@ def decode(content: bytes) -> Image.Image:
             num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
             if num_pixels > limit:
                 raise NotAnImage(f"it has {num_pixels} pixels, more than {limit}")
+            image.load()  # before the metadata, whose faults are forgiven: those of pixels are not
             turned = TURNS.get(_orientation(image))
             return as_rgb(image if turned is None else image.transpose(turned))
     except (NotAnImage, MemoryError):
