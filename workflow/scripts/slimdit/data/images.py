@@ -8,8 +8,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from slimdit.core.errors import InputError
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-
 
 class NotAnImage(ValueError):
     """Why bytes are no image, in a clause."""
