@@ -1,12 +1,25 @@
 """Image files to arrays."""
 
+import contextlib
 import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from slimdit.core.errors import InputError
+from slimdit.data.image_metadata import without_metadata
+
+# By what Exif calls an orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class NotAnImage(ValueError):
@@ -16,23 +29,36 @@ class NotAnImage(ValueError):
 def decode(content: bytes) -> Image.Image:
     """The image that a file holds, as RGB with EXIF rotation applied; raises NotAnImage.
 
-    What is transparent shows white; of 16 bits the upper 8 are kept.
+    Pixels alone decide: other metadata that are damaged or too large are left aside. What is
+    transparent shows white; of 16 bits the upper 8 are kept.
     """
     if not content:
         raise NotAnImage("it is empty")
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
-            if num_pixels > limit:
-                raise NotAnImage(f"it has {num_pixels} pixels, more than {limit}")
-            ImageOps.exif_transpose(image, in_place=True)
-            return as_rgb(image)
+        try:
+            return _decoded(content)
+        except (NotAnImage, MemoryError):
+            raise
+        except Exception:  # pixels or metadata
+            return _decoded(without_metadata(content))
     except (NotAnImage, MemoryError):
         raise
     except UnidentifiedImageError:
         raise NotAnImage("it has no known format") from None
     except Exception as error:  # whatever a decoder stumbles over in damaged bytes
         raise NotAnImage(str(error) or type(error).__name__) from None
+
+
+def _decoded(content: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(content)) as image:
+        num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if num_pixels > limit:
+            raise NotAnImage(f"it has {num_pixels} pixels, more than {limit}")
+        image.load()
+        turn = None
+        with contextlib.suppress(Exception):  # metadata that cannot be read mean no rotation
+            turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        return as_rgb(image if turn is None else image.transpose(turn))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
