@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from slimdit.core.text import in_markdown
 from slimdit.reporting.columns import (
     BEYOND_NOISE,
     CHANGE,
@@ -44,7 +45,7 @@ def _table_of(study: StudyResults, part: str) -> str:
             headings.append(f"{column.heading.format(unit=unit)} {column.better}".rstrip())
     lines = []
     for group, rows in table.groupby("group", sort=False):
-        lines.append([f"**{group}**", *[""] * (len(headings) - 1)])
+        lines.append([f"**{in_markdown(group)}**", *[""] * (len(headings) - 1)])
         for variant, row in rows.iterrows():
             name = f"{variant} ({row['num_images']:.0f})" if row["is_reference"] else variant
             lines.append([name, *(_cell(row, *each) for each in units.items())])
