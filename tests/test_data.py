@@ -1,10 +1,10 @@
 """Image folders to subsets and arrays."""
 
-import zlib
+import os
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image
 
 from select_subset import select_subset
 from slimdit.core.errors import InputError
@@ -140,6 +140,96 @@ def test_the_root_of_imagenet_is_told_from_its_training_images(images_root, tmp_
     assert set(image_source(tmp_path / "train").classes()) == {"ant", "bee"}
 
 
+def put(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+CLASSES = ("a/0.png", "b/0.png")
+LAYOUTS = {
+    "flat": (CLASSES, "a", r"holds images \(1, such as 0\.png\) but no class folders"),
+    "tiny-imagenet": (
+        [f"train/{name}/images/0.JPEG" for name in "ab"] + ["val/images/0.JPEG"],
+        "",
+        "a folder deeper than class folders have them, as in train/a/images; .* name .*/train",
+    ),
+    "Kaggle": (
+        [f"ILSVRC/Data/{split}/{name}/0.JPEG" for split in ("train", "val") for name in "ab"]
+        + ["ILSVRC/Annotations/train/a/0.xml"],
+        "",
+        "name .*/ILSVRC/Data/train",
+    ),
+    "training": (
+        ["training/a/0.png", "training/b/0.png", "validation/x.txt"], "", "name .*/training"
+    ),
+    "one class of many": (["faces/train/a/0.png", "faces/test/a/0.png"], "", "name .*/faces/train"),
+    "flat splits": (["train/0.png", "test1/1.png"], "", "in test1 and train, .* as splits are"),
+    "hub": (["README.md", "data/train-0-of-1.parquet"], "", "/data is a dataset; name .*/data"),
+    "cache of the hub": (
+        ["snapshots/0a1b/data/train-0-of-1.parquet", "refs/main"], "", "name .*/snapshots/0a1b/data"
+    ),
+    "saved splits": (["cats/dataset_dict.json"], "", "/cats is a dataset; name .*/cats"),
+    "archives": (["train-0000.tar", "train-0001.tar"], "", r"2 with \.tar \(such as train-0000"),
+    "other formats": (["a/0.heic", "b/1.heic"], "", r"2 with \.heic \(such as a/0\.heic\)"),
+    "without an ending": (["a/0", "b/1"], "", r"2 with no ending \(such as a/0\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "root", "message"), LAYOUTS.values(), ids=LAYOUTS)
+def test_other_layouts_are_told_by_what_was_found_and_what_to_name(tmp_path, names, root, message):
+    put(tmp_path, *names)
+    with pytest.raises(InputError, match=message) as error:
+        image_source(tmp_path / root).classes()
+    assert "\n" not in str(error.value) and "has no images" not in str(error.value)
+
+
+ENDINGS = ["jpg", "JPEG", "Jpg", "jfif", "jpe", "webp", "bmp", "TIF", "gif", "avif", "jp2", "ppm"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_endings_that_pillow_decodes_are_images(tmp_path, ending):
+    put(tmp_path, f"a/0.{ending}", "a/film.mpg", "a/table.h5", "a/paper.pdf")
+    assert image_source(tmp_path).classes() == {"a": [f"a/0.{ending}"]}
+
+
+SYSTEM = ["lost+found", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"]
+
+
+@pytest.mark.parametrize("name", [*SYSTEM, ".thumbnails", ".Trash-1000"])
+def test_folders_of_the_system_are_no_classes_and_need_not_be_readable(tmp_path, name, monkeypatch):
+    put(tmp_path, *CLASSES, f"{name}/0.png", f"a/{name}/0.png", f"a/{name}/1.heic", "a/Thumbs.db")
+    scan = os.scandir
+
+    def guarded(path):
+        if os.path.basename(path) == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    source = image_source(tmp_path)
+    assert set(source.classes()) == {"a", "b"} and source.left_out == ""
+
+
+def test_a_class_may_be_called_as_a_split_is(tmp_path):
+    put(tmp_path, "train/0.png", "plane/0.png", "test/0.png")
+    assert set(image_source(tmp_path).classes()) == {"train", "plane", "test"}
+
+
+def test_what_is_left_out_is_told_where_classes_are_too_few(tmp_path):
+    put(tmp_path, *CLASSES, "loose.png", "a/more/1.png", "b/2.heic", "b/3.HEIC", "b/4")
+    source = image_source(tmp_path)
+    classes = source.classes()
+    assert source.left_out == (
+        "Files that are left out: 2 with .heic (such as b/2.heic), 1 outside class folders (such "
+        "as loose.png), 1 in folders of class folders (such as a/more/1.png), 1 with no ending "
+        "(such as b/4)."
+    )
+    for change in ({"num_classes": 2}, {"classes": ["a", "b", "c"]}):
+        with pytest.raises(InputError, match=r"images .*Files that are left out: 2 with \.heic"):
+            draw_orders(classes, DATA | change, source.left_out)
+
+
 def test_selected_rows_carry_the_digests_of_their_files(images_root, tmp_path):
     data = DATA | {
         "num_classes": 2,
@@ -221,38 +311,6 @@ def test_exif_rotation_is_applied(tmp_path):
     exif[0x0112] = 3  # upside down
     loaded = load_image(save(tmp_path / "a.png", pixels, exif=exif), 8)
     assert (loaded[:4].max(), loaded[4:].min()) == (0, 255)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_rotation_is_as_pillow_applies_it(tmp_path, orientation):
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = save(tmp_path / "a.png", pixels, exif=exif)
-    with Image.open(path) as image:
-        expected = np.asarray(ImageOps.exif_transpose(image))
-    assert (load_image(path, None) == expected).all()
-
-
-def with_chunk(kind, content):
-    info = PngImagePlugin.PngInfo()
-    info.add(kind, content)
-    return {"pnginfo": info}
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        with_chunk(b"eXIf", b"no TIFF at all"),
-        with_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n      4\nzzzz"),
-        with_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 2**21)),
-        with_chunk(b"iCCP", b"profile\0\0" + zlib.compress(b"no profile")),
-    ],
-    ids=["exif", "raw profile", "long text", "colour profile"],
-)
-def test_metadata_never_decide_about_pixels(tmp_path, odd):
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    assert (load_image(save(tmp_path / "a.png", pixels, **odd), None) == pixels).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", None])

@@ -260,7 +260,7 @@ def test_bad_folders_are_refused(refuses, files, sets):
     folder = files / "folder"
     folder.mkdir()
     (folder / "notes.txt").write_text("no image")
-    refuses(folder, r"has no images; it should hold images \(\.bmp, ")
+    refuses(folder, r"no images where .*: images, or one folder of .*\(such as notes\.txt\)")
     write_folder(folder, sets[0][:1])
     refuses(folder, "has 1 images; it should have at least 2")
     write_folder(folder, sets[0])
@@ -270,6 +270,33 @@ def test_bad_folders_are_refused(refuses, files, sets):
     refuses(folder, "020.png is 32x20 pixels and .*000.png is 32x32; .*by --image-size")
     write_folder(folder, sets[0], "class/{:03}.png")
     refuses(folder, "has both 000.png and class/000.png; it should")
+
+
+@pytest.mark.parametrize(
+    "name", [".ipynb_checkpoints", "__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN"]
+)
+@pytest.mark.parametrize("names", ["{:03}.png", "class/{:03}.JPEG"])
+def test_what_a_system_leaves_is_not_evaluated(tmp_path, sets, names, name):
+    write_folder(tmp_path / "folder", sets[0][:4], names)
+    before = read_image_set(tmp_path / "folder")
+    for place in ("", "class/"):
+        write_folder(tmp_path / "folder", sets[1][:2], f"{place}{name}/{{:03}}.png")
+    after = read_image_set(tmp_path / "folder")
+    assert (before.sha256, before.labels is None) == (after.sha256, after.labels is None)
+
+
+def test_layouts_that_a_study_refuses_are_refused_in_its_words(refuses, tmp_path, sets):
+    write_folder(tmp_path / "folder", sets[0][:2], "train/a/{:03}.png")
+    write_folder(tmp_path / "folder", sets[0][:2], "train/b/{:03}.png")
+    refuses(tmp_path / "folder", "holds no class folders, but .*/folder/train does; name .*/train")
+
+
+def test_what_is_left_out_is_told(tmp_path, sets, caplog):
+    write_folder(tmp_path, sets[0][:2], "a/{:03}.webp")
+    write_folder(tmp_path, sets[0][:3], "a/more/{:03}.png")
+    (tmp_path / "a/photo.HEIC").touch()
+    assert len(read_image_set(tmp_path).images) == 2
+    assert "3 in folders of class folders (such as a/more/000.png), 1 with .heic" in caplog.text
 
 
 def test_images_of_an_array_are_checked():

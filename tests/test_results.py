@@ -190,14 +190,31 @@ def test_real_images_stand_first_where_quality_is_told(files):
     assert "| none | none | none | none | 5.00 |" in text
 
 
-def test_a_bar_in_a_name_adds_no_column(files):
-    files.add_costs("S2-base")
-    files.add_quality("S2-base", 20.0)
-    rows = [TRAINED[0] | {"group": "Base | cost in $ per $"}]
-    *_, text = files.tables(rows=rows)
-    heading, rule, group, *_ = text.splitlines()
-    assert r"Base \| cost in $ per $" in group
-    assert group.replace(r"\|", "").count("|") == heading.count("|") == rule.count("|")
+@pytest.mark.parametrize(
+    "group",
+    [
+        "Base | $ in $",
+        "*a* __b__ _c_",
+        "<b>x</b> &amp; `y`",
+        "[a](b)",
+        "猫 ~~no~~ \\",
+        "two\nlines",
+    ],
+)
+def test_groups_are_shown_as_they_are_written(files, group):
+    files.add_quality("S2-base", fd=20.0)
+    files.add_quality("S2-shallow", fd=21.0)
+    *_, text = files.tables(rows=[{**row, "group": group} for row in TRAINED])
+    assert "$" not in text.replace(r"\$", "")
+    markdown = pytest.importorskip("markdown_it").MarkdownIt().enable(["table", "strikethrough"])
+    bold = []
+    for token in (token for token in markdown.parse(text) if token.type == "inline"):
+        inside = [child.content for child in token.children or () if child.type != "text_special"]
+        kinds = [child.type for child in token.children or ()]
+        if kinds[:2] == ["text", "strong_open"]:
+            bold.append("".join(inside[: kinds.index("strong_close")]))
+            assert {*kinds} <= {"text", "strong_open", "strong_close"}
+    assert len(bold) >= 5 and set(bold) == {" ".join(group.split())}
 
 
 def test_no_table_for_people_is_wider_than_ten_columns(files):

@@ -37,7 +37,7 @@ def figures(
     }
     study = read_study(rows, speed_batch_size, **files)
     images, names = read_prompts(study, prompts)
-    with styled():
+    with styled("".join([*names, *study.table["group"]])):
         drawn = {
             "samples": draw_samples(study, images, names),
             "differences": draw_differences(study, images, names),

@@ -30,7 +30,9 @@ def select_subset(
     """
     source = image_source(images_root)
     num_per_class = data["held_out_per_class"] + data["max_images_per_class"]
-    orders = draw_orders(source.classes(), data)
+    orders = draw_orders(source.classes(), data, source.left_out)
+    if source.left_out:
+        log.warning("data.images: %s", source.left_out)
     labels_of(prompts, list(orders))
     taken, bad = take_images(orders, num_per_class, source, data["bad_images"] == "skip", state)
     report = Path(state) / "bad_images.csv"

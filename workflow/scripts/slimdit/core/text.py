@@ -1,7 +1,9 @@
 """Times, tables and values as people read them on a terminal."""
 
+import re
 from collections.abc import Sequence
 
+MARKUP = re.compile(r"[\\`*_\[\]<>|~$&#^]")
 LONGEST_SHOWN = 60  # characters of a value
 
 
@@ -22,6 +24,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of columns of equal width, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def in_markdown(text: str) -> str:
+    """A line that Markdown shows as the text is written, in a cell of a table too."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def shortened(value) -> str:

@@ -26,23 +26,26 @@ def least_images(data: dict) -> int:
     return least + data["held_out_per_class"]
 
 
-def draw_classes(images: dict[str, list[str]], data: dict) -> list[str]:
-    """The classes in the order of their labels; raises InputError if there are too few."""
+def draw_classes(images: dict[str, list[str]], data: dict, left_out: str = "") -> list[str]:
+    """The classes in the order of their labels; raises InputError if there are too few.
+
+    left_out: a sentence on files that are not among the images.
+    """
     least = least_images(data)
     eligible = [name for name, its_images in images.items() if len(its_images) >= least]
     if data["classes"]:
-        return named_classes(eligible, data, least)
+        return named_classes(eligible, data, least, left_out)
     if len(eligible) < data["num_classes"]:
         raise InputError(
             f"data.num_classes is {data['num_classes']}, but only {len(eligible)} of "
             f"{len(images)} classes hold at least {least} images "
-            "(data.min_images_per_class and data.held_out_per_class)."
+            f"(data.min_images_per_class and data.held_out_per_class). {left_out}".rstrip()
         )
     drawn = stream(data["seed"], "classes").permutation(len(eligible))[: data["num_classes"]]
     return sorted(eligible[i] for i in drawn)
 
 
-def named_classes(eligible: list[str], data: dict, least: int) -> list[str]:
+def named_classes(eligible: list[str], data: dict, least: int, left_out: str) -> list[str]:
     """Those of data.classes; raises InputError for a name of none or of one named before it."""
     if len(data["classes"]) != data["num_classes"]:
         raise InputError(
@@ -54,7 +57,8 @@ def named_classes(eligible: list[str], data: dict, least: int) -> list[str]:
         found = find_class(name, eligible)
         if found is None:
             raise InputError(
-                f"data.classes: {name!r} is no class of data.images with at least {least} images."
+                f"data.classes: {name!r} is no class of data.images with at least {least} images. "
+                f"{left_out}".rstrip()
             )
         if found in classes:
             raise InputError(f"data.classes: {name!r} is {found!r}, which is listed before it.")
@@ -62,10 +66,12 @@ def named_classes(eligible: list[str], data: dict, least: int) -> list[str]:
     return classes
 
 
-def draw_orders(images: dict[str, list[str]], data: dict) -> dict[str, list[str]]:
+def draw_orders(
+    images: dict[str, list[str]], data: dict, left_out: str = ""
+) -> dict[str, list[str]]:
     """All images of each drawn class, in the order in which they are taken."""
     orders = {}
-    for name in draw_classes(images, data):
+    for name in draw_classes(images, data, left_out):
         order = stream(data["seed"], f"images/{name}").permutation(len(images[name]))
         orders[name] = [images[name][index] for index in order]
     return orders

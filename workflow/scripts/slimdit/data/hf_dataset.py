@@ -29,6 +29,8 @@ class SavedDataset:
     or has not one column of images and one of labels, and where `datasets` is not installed.
     """
 
+    left_out = ""
+
     def __init__(self, root: str | Path):
         self.root = Path(root)
         try:

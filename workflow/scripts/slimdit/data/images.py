@@ -1,15 +1,16 @@
 """Image files to arrays."""
 
+import contextlib
 import io
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from slimdit.core.errors import InputError
+from slimdit.data.image_metadata import without_metadata
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-# What Exif's orientation asks for.
+# By what Exif calls an orientation.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -19,7 +20,6 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-MOST_TEXT_BYTES = 2**28  # in a PNG: notes of the program that made it refuse no pixels
 
 
 class NotAnImage(ValueError):
@@ -29,19 +29,18 @@ class NotAnImage(ValueError):
 def decode(content: bytes) -> Image.Image:
     """The image that a file holds, as RGB with EXIF rotation applied; raises NotAnImage.
 
-    What is transparent shows white; of 16 bits the upper 8 are kept.
+    Pixels alone decide: other metadata that are damaged or too large are left aside. What is
+    transparent shows white; of 16 bits the upper 8 are kept.
     """
     if not content:
         raise NotAnImage("it is empty")
-    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MOST_TEXT_BYTES
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
-            if num_pixels > limit:
-                raise NotAnImage(f"it has {num_pixels} pixels, more than {limit}")
-            image.load()  # before the metadata, whose faults are forgiven: those of pixels are not
-            turned = TURNS.get(_orientation(image))
-            return as_rgb(image if turned is None else image.transpose(turned))
+        try:
+            return _decoded(content)
+        except (NotAnImage, MemoryError):
+            raise
+        except Exception:  # pixels or metadata
+            return _decoded(without_metadata(content))
     except (NotAnImage, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -50,13 +49,16 @@ def decode(content: bytes) -> Image.Image:
         raise NotAnImage(str(error) or type(error).__name__) from None
 
 
-def _orientation(image: Image.Image) -> int | None:
-    """None where the metadata cannot be read: they do not decide about pixels."""
-    try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # whatever a reader stumbles over in damaged bytes
-        return None
-    return found if isinstance(found, int) else None
+def _decoded(content: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(content)) as image:
+        num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if num_pixels > limit:
+            raise NotAnImage(f"it has {num_pixels} pixels, more than {limit}")
+        image.load()
+        turn = None
+        with contextlib.suppress(Exception):  # metadata that cannot be read mean no rotation
+            turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        return as_rgb(image if turn is None else image.transpose(turn))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -4,6 +4,7 @@ Everything that can be wrong with them is found here, before anything is compute
 """
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +12,14 @@ import numpy as np
 
 from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
-from slimdit.data.images import EXTENSIONS, load_image
+from slimdit.data.image_files import list_images, other_layout
+from slimdit.data.images import load_image
 from slimdit.evaluation.metrics.frechet import checked_statistics
 from slimdit.jobs.progress import Progress
 from slimdit.storage.files import load_npz, sha256_of
 
+log = logging.getLogger(__name__)
+RIGHT = "images, or one folder of them a class"
 IMAGES, LABELS = "arr_0", "arr_1"
 # Mean and covariance of the images' features, by kind of feature.
 STATISTICS = {"pooled": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
@@ -126,19 +130,15 @@ def _read_folder(root: Path, image_size: int | None) -> ImageSet:
 
 def _list_images(root: Path) -> tuple[list[str], np.ndarray | None]:
     """Names of the images relative to `root`, in order, and the labels (N,) of class folders."""
-    flat, nested = (
-        sorted(
-            path.relative_to(root).as_posix()
-            for path in root.glob(pattern)
-            if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-        )
-        for pattern in ("*", "*/*")
-    )
-    if bool(flat) == bool(nested):
-        has = f"both {flat[0]} and {nested[0]}" if flat else "no images"
+    found = list_images(root)
+    nested = [name for images in found.classes.values() for name in images]
+    if found.loose and nested:
         raise InputError(
-            f"{root} has {has}; it should hold images ({', '.join(sorted(EXTENSIONS))}), "
-            "or one folder of them a class."
+            f"{root} has both {found.loose[0]} and {nested[0]}; it should hold {RIGHT}."
         )
+    if not found.loose and (wrong := other_layout(root, found, RIGHT)):
+        raise InputError(wrong)
+    if found.left_out:
+        log.warning("%s: %s", root, found.left_out)
     classes = [name.split("/")[0] for name in nested]
-    return flat or nested, np.unique(classes, return_inverse=True)[1] if nested else None
+    return found.loose or nested, np.unique(classes, return_inverse=True)[1] if nested else None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from slimdit.core.text import in_markdown
 from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT, part_name
 from slimdit.reporting.results import StudyResults
 
@@ -15,7 +16,7 @@ def conclusions(study: StudyResults) -> Iterator[str]:
     lines = []
     for group, rows in study.table.dropna(subset="parent").groupby("group", sort=False):
         for kind, of_kind in rows.groupby("compared", sort=False):
-            lines.append(f"- **{group}** {_concluded(study, kind, of_kind)}")
+            lines.append(f"- **{in_markdown(group)}** {_concluded(study, kind, of_kind)}")
     if len(names := unlearned(study)):
         lines.append(
             f"- {_listed(names)} did not learn the classes: they are recognized as seldom as by "

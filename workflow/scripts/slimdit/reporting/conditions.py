@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from slimdit.core.text import in_markdown
 from slimdit.profiling.modes import MODES
 from slimdit.reporting.columns import BEYOND_NOISE, NOISE
 from slimdit.reporting.differences import OVER_SEEDS, THIS_CHECKPOINT
@@ -67,7 +68,7 @@ def _speed(study: StudyResults) -> Iterator[str]:
     if modes := _distinct(filter(None, (each.get("compile_mode") for each in timed))):
         yield f"Compiled: torch.compile's mode {modes}."
     if missing := _distinct(
-        f"{file['variant']} {each['mode']} ({each['reason']})"
+        f"{file['variant']} {each['mode']} ({in_markdown(each['reason'])})"
         for file in study.speed
         for each in file["not_measured"]
         if each["batch_size"] == batch_size

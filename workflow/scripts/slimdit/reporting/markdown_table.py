@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from slimdit.core.text import in_markdown
 from slimdit.reporting.columns import (
     BEYOND_NOISE,
     CHANGE,
@@ -44,7 +45,7 @@ def _table_of(study: StudyResults, part: str) -> str:
             headings.append(f"{column.heading.format(unit=unit)} {column.better}".rstrip())
     lines = []
     for group, rows in table.groupby("group", sort=False):
-        lines.append([f"**{group}**", *[""] * (len(headings) - 1)])
+        lines.append([f"**{in_markdown(group)}**", *[""] * (len(headings) - 1)])
         for variant, row in rows.iterrows():
             name = f"{variant} ({row['num_images']:.0f})" if row["is_reference"] else variant
             lines.append([name, *(_cell(row, *each) for each in units.items())])
@@ -54,8 +55,7 @@ def _table_of(study: StudyResults, part: str) -> str:
 def markdown_table(headings: list[str], lines: list[list[str]]) -> str:
     """Of cells of text; the first column is flush left, the others right."""
     rule = ["---", *["---:"] * (len(headings) - 1)]
-    rows = ([cell.replace("|", r"\|") for cell in cells] for cells in (headings, rule, *lines))
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *lines))
 
 
 def _cell(row: pd.Series, column: Column, unit: float) -> str:

@@ -53,7 +53,7 @@ def samples_figure(
     pixel_inch = width_inch / picture.shape[1]
     height_inch = picture.shape[0] * pixel_inch
     cell_inch = width_inch / len(names)
-    headings = [wrapped(name.replace("_", " "), cell_inch) for name in names]
+    headings = [wrapped(name, cell_inch) for name in names]
     top_inch = 0.1 + LINE_INCH * max(heading.count("\n") + 1 for heading in headings)
     figure = page(height_inch + bottom_inch + top_inch, layout="none")
     axes = axes_at(figure, LABEL_INCH, bottom_inch, width_inch, height_inch)

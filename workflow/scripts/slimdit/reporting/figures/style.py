@@ -1,15 +1,20 @@
 """How every figure looks, and how it is written: equal inputs give equal bytes."""
 
+import contextlib
 import itertools
+import logging
+import re
 import textwrap
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib import cycler
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from slimdit.storage.files import atomic_path
@@ -24,8 +29,13 @@ LINE_STYLES = cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#777777"
 
+WORD_ENDS = re.compile(r"(\s+|(?<=[\w-][_-])(?=\w))")
+log = logging.getLogger(__name__)
+FONT = "DejaVu Sans"
+BOXES = ("Last Resort", "LastResort", ".LastResort")  # fonts that have a box for every letter
 SETTINGS = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
+    "text.parse_math": False,  # a $ in a name is a $
     "font.size": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": SMALL_PT,
@@ -41,15 +51,45 @@ SETTINGS = {
     "grid.linewidth": 0.4,
     "grid.color": "#DDDDDD",
     "axes.axisbelow": True,
-    "text.parse_math": False,  # names are the user's
     "savefig.dpi": 200,
     "svg.hashsalt": "slimdit",
 }
 
 
-def styled() -> AbstractContextManager:
-    """Within it, figures are in the project's style."""
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS, "backend": "Agg"})
+@contextlib.contextmanager
+def styled(letters: str = "") -> Iterator[None]:
+    """Within it, figures are in the project's style, in fonts that have these letters."""
+    settings = {**SETTINGS, "font.family": fonts_with(letters)} if letters else SETTINGS
+    with (
+        matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings, "backend": "Agg"}),
+        warnings.catch_warnings(),
+    ):
+        if letters:  # what is missing has been told
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def fonts_with(letters: str) -> list[str]:
+    """The project's font, and for what it lacks the first others that are installed; one sentence
+    in the log tells of letters that none has."""
+    fonts, missing = [FONT], {letter for letter in letters if not letter.isspace()}
+    missing -= _letters_of(fontManager.findfont(FONT))
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        if missing and not font.name.startswith(BOXES):
+            found = missing & _letters_of(font.fname, font.index)
+            fonts += [font.name] if found else []
+            missing -= found
+    if missing:
+        log.warning(
+            "No font of this machine has the letters %s: figures show boxes in their place; "
+            "install a font that has them, such as Noto Sans CJK for Chinese.",
+            " ".join(sorted(missing)),
+        )
+    return fonts
+
+
+def _letters_of(path: str, index: int = 0) -> set[str]:
+    return set(map(chr, FT2Font(path, face_index=index).get_charmap()))
 
 
 def save(figure: Figure, png: str | Path, svg: str | Path, source: str) -> None:
@@ -80,9 +120,11 @@ def row_positions(groups: Sequence[str], gap: float) -> np.ndarray:
 
 
 def wrapped(name: str, width_inch: float) -> str:
-    """A name in lines that fit the width: hubble deep field -> hubble deep / field."""
+    """A name in lines that fit the width: hubble_deep_field -> hubble_deep_ / field."""
     num_characters = max(6, int(width_inch / (0.6 * SMALL_PT / 72)))
-    return textwrap.fill(name, num_characters, break_long_words=False)
+    wrapper = textwrap.TextWrapper(num_characters, break_long_words=False)
+    wrapper.wordsep_re = WORD_ENDS
+    return wrapper.fill(name)
 
 
 def logarithmic(axis, low: float, high: float) -> None:
