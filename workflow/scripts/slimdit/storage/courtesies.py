@@ -1,5 +1,5 @@
-"""What a file system may lack: permissions, syncs, locks, maps. Each lack costs a courtesy, of which
-the log has one warning, and never the job."""
+"""What a file system may lack: permissions, syncs, locks, maps. Each lack costs a courtesy, with
+one warning in the log, and never the job."""
 
 import contextlib
 import errno
