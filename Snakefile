@@ -21,6 +21,14 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    if workflow.is_main_process and workflow.local_exec:
+        try:
+            check_compiler(STUDY.compile_choices)
+        except InputError as error:
+            sys.exit(f"config: {error}")
+
+
 onerror:
     if errors := error_summary(f"{LAYOUT.root}/logs"):
         print(f"Logs that end with an error:\n{errors}", file=sys.stderr)

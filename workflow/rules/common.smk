@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from slimdit.core.errors import InputError
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
-from slimdit.jobs.preflight import check_gpus, check_image_folder
+from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.shards import shard_names
