@@ -14,6 +14,7 @@ from slimdit.core.errors import InputError
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
 from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder
+from slimdit.storage.strict_yaml import read_mapping
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.shards import shard_names
@@ -21,6 +22,12 @@ from slimdit.study.jobs import Job
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
+if workflow.is_main_process:
+    try:
+        for path in workflow.configfiles:
+            read_mapping(path)
+    except InputError as error:
+        sys.exit(f"config: {error}")
 if problems := config_problems(config):
     sys.exit(listed(problems))
 STUDY = Study(config)
