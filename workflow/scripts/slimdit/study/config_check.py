@@ -22,6 +22,7 @@ from slimdit.study.schema_errors import Fault, faults, hint, unknown
 from slimdit.study.variant_check import until_missing, variant_problems
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
+CALLED = "SLIMDIT_STUDY"  # of the environment: how make was told to call the study
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 LIMITS = {  # of numbers by others of the config
     "data.min_images_per_class": [AtMost("data.max_images_per_class + data.held_out_per_class")],
@@ -137,6 +138,24 @@ def _class_problems(config: dict) -> Iterator[str]:
         yield f"sampling.prompts: no class of the study is {names}; {hint(wrong[0], known)}"
 
 
+def _name_problems(config: dict) -> Iterator[str]:
+    """Where two places name the study, or names are one where file names have no case."""
+    study, called = config["study"], os.environ.get(CALLED)
+    if called and called != study:
+        yield (
+            f"study is {study!r}, but make was called with STUDY={called}; write study: {called} "
+            f"in {'config.yaml' if called == 'photos' else f'configs/{called}.yaml'}."
+        )
+    for what, name, others in (
+        ("study", study, os.listdir("results") if Path("results").is_dir() else ()),
+        *(("variants", name, config["variants"]) for name in config["variants"]),
+    ):
+        for other in others:
+            if other != name and other.casefold() == name.casefold():
+                pair = " and ".join(sorted((name, other)))
+                yield f"{what}: {pair} differ by case alone, which many disks do not; rename one."
+
+
 def _folder_problems(config: dict) -> Iterator[str]:
     """What a study makes is its own: the rule that makes a folder empties it first."""
     for section, key, made_by in (
@@ -176,4 +195,11 @@ def _paper_problems(config: dict) -> Iterator[str]:
         yield f"paper_values {path!r} cannot be read ({error.strerror}); it should be a CSV file."
 
 
-CHECKS = (_class_problems, _folder_problems, _hub_problems, _paper_problems, variant_problems)
+CHECKS = (
+    _name_problems,
+    _class_problems,
+    _folder_problems,
+    _hub_problems,
+    _paper_problems,
+    variant_problems,
+)

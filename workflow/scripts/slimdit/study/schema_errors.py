@@ -115,9 +115,8 @@ def _of(error: ValidationError, path: tuple, names: Mapping) -> Iterator[Fault]:
         known = names[error.validator_value]
         yield Fault(where, "value", unknown(dotted(where), value, known))
     else:
-        is_empty = value is None and not any(
-            isinstance(key, int) for key in where[-1:]
-        )  # a key without a value
+        is_of_list = any(isinstance(key, int) for key in where[-1:])
+        is_empty = value is None and not is_of_list  # a key alone
         complaint = _complaint(value, schema, may_be_text=not is_empty)
         yield Fault(where, "value", f"{dotted(where)} is {complaint}.")
 
