@@ -22,9 +22,13 @@ report: "workflow/report/workflow.rst"
 
 
 onstart:
-    if workflow.is_main_process and workflow.local_exec:
+    if workflow.is_main_process:
         try:
-            check_compiler(STUDY.compile_choices)
+            if workflow.local_exec:
+                check_compiler(STUDY.compile_choices)
+            if not AUTOENCODER["train"] and not Path(LAYOUT.data("latents.json")).exists():
+                # Here, since the nodes of a cluster may have no network.
+                autoencoder_folder(AUTOENCODER["source"], AUTOENCODER["revision"])
         except InputError as error:
             sys.exit(f"config: {error}")
 

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 from snakemake.exceptions import WorkflowError
 
 from slimdit.core.errors import InputError
+from slimdit.data.autoencoder_files import autoencoder_folder
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
 from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder

@@ -10,11 +10,11 @@ from slimdit.compute.devices import device
 from slimdit.compute.precision import name_of
 from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
+from slimdit.data.autoencoder_files import weights_file
 from slimdit.data.autoencoders import (
     decode_images,
     encode_dtype,
     load_autoencoder,
-    weights_file,
 )
 from slimdit.data.resumable_array import ResumableArray
 from slimdit.diffusion.latent_sampler import LatentSampler, labels_for

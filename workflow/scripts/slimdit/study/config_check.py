@@ -15,6 +15,7 @@ import yaml
 
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, MultipleOf, OneOf, limit_problems
+from slimdit.data.autoencoder_files import check_autoencoder
 from slimdit.data.class_names import find_class
 from slimdit.study.component_options import REGISTRIES, ComponentSource, components
 from slimdit.study.paper_values import paper_values
@@ -173,11 +174,19 @@ def _folder_problems(config: dict) -> Iterator[str]:
             )
 
 
-def _hub_problems(config: dict) -> Iterator[str]:
+def _autoencoder_problems(config: dict) -> Iterator[str]:
+    """Of one that is not trained here: its folder's files, or its name on the hub."""
     autoencoder = config["autoencoder"]
     source, revision = autoencoder["source"], autoencoder["revision"]
     is_on_hub = revision is not None and HUB_NAME.fullmatch(source)
-    if not (autoencoder["train"] or is_on_hub or Path(source).is_dir()):
+    if autoencoder["train"]:
+        return
+    if Path(source).is_dir():
+        try:
+            check_autoencoder(Path(source), autoencoder)
+        except InputError as error:
+            yield f"autoencoder.source: {error}"
+    elif not is_on_hub:
         yield (
             f"autoencoder.source {source!r} is no folder here; a name on the hub, owner/name, "
             "needs the 40 hexadecimal digits of its commit as autoencoder.revision."
@@ -199,7 +208,7 @@ CHECKS = (
     _name_problems,
     _class_problems,
     _folder_problems,
-    _hub_problems,
+    _autoencoder_problems,
     _paper_problems,
     variant_problems,
 )
