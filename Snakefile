@@ -24,6 +24,7 @@ report: "workflow/report/workflow.rst"
 onstart:
     if workflow.is_main_process:
         try:
+            check_space(map(job_to_run, workflow.dag.needrun_jobs()))
             if workflow.local_exec:
                 check_compiler(STUDY.compile_choices)
             if not AUTOENCODER["train"] and not Path(LAYOUT.data("latents.json")).exists():

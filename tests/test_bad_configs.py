@@ -308,6 +308,18 @@ OTHERS = [
         {"data": {"photos": {"crops_per_photo": 179}}},
         "179 is less than data.held_out_per_class +",
     ),
+    (
+        {"data": {"num_classes": 3, "reference_per_class": 1}, "evaluation": {"neighbours": 2}},
+        "num_classes * min(data.min_images_per_class, data.reference_per_class) 3 is less than 4.",
+    ),
+    (
+        {"data": {"num_classes": 3, "min_images_per_class": 1}, "evaluation": {"neighbours": 2}},
+        "num_classes * min(data.min_images_per_class, data.reference_per_class) 3 is less than 4.",
+    ),
+    (
+        {"data": {"num_classes": 3, "held_out_per_class": 1}, "evaluation": {"neighbours": 2}},
+        "data.num_classes * data.held_out_per_class 3 is less than 4.",
+    ),
     ({"data": {"images": "results/mine/images"}}, "should lie in results/photos/"),
     ({"data": {"images": "results/photos/../../images"}}, "should lie in results/photos/"),
     ({"data": {"images": "data/pictures"}}, "with data.photos: null it is yours and only read."),

@@ -33,7 +33,9 @@ LIMITS = {  # of numbers by others of the config
         AtMost("len(data.classes)"),
         AtLeast("len(data.classes)"),
     ],
-    "data.num_classes * data.held_out_per_class": [AtLeast(4)],  # for errors over other images
+    # For errors over other images: two groups of two.
+    "data.num_classes * data.held_out_per_class": [AtLeast(4)],
+    "data.num_classes * min(data.min_images_per_class, data.reference_per_class)": [AtLeast(4)],
     "data.image_size": [
         MultipleOf("autoencoder.downsample_factor"),
         AtMost("data.photos.crop_size"),  # crops are not enlarged
@@ -53,7 +55,7 @@ LIMITS = {  # of numbers by others of the config
     ],
     "evaluation.neighbours": [
         AtMost("sampling.num_samples - 1"),
-        AtMost("data.num_classes * data.reference_per_class - 1"),
+        AtMost("data.num_classes * min(data.min_images_per_class, data.reference_per_class) - 1"),
         AtMost("data.num_classes * data.held_out_per_class - 1"),
     ],
     "speed.table_batch_size": [OneOf("speed.eager_batch_sizes")],
