@@ -28,7 +28,11 @@ setup-dev: .venv/installed-dev
 
 STOPPED = The same command goes on from here. If the folder is locked and nothing runs in it: make unlock STUDY=$(STUDY)
 
+# The config should say so too: in results/$(STUDY) the targets look.
+study plan status why: export SLIMDIT_STUDY = $(STUDY)
+
 study: setup
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.status $(CONFIG) > /dev/null  # a good config
 	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG) || { echo "$(STOPPED)"; exit 1; }
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
 	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"

@@ -21,6 +21,19 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    if workflow.is_main_process:
+        try:
+            check_space(map(job_to_run, workflow.dag.needrun_jobs()))
+            if workflow.local_exec:
+                check_compiler(STUDY.compile_choices)
+            if not AUTOENCODER["train"] and not Path(LAYOUT.data("latents.json")).exists():
+                # Here, since the nodes of a cluster may have no network.
+                autoencoder_folder(AUTOENCODER["source"], AUTOENCODER["revision"])
+        except InputError as error:
+            sys.exit(f"config: {error}")
+
+
 onerror:
     if errors := error_summary(f"{LAYOUT.root}/logs"):
         print(f"Logs that end with an error:\n{errors}", file=sys.stderr)

@@ -8,19 +8,18 @@ import huggingface_hub.constants
 import pytest
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from safetensors.torch import save_file
+from subjects import load_config, merged
 
 from slimdit.core.errors import InputError
-from slimdit.data.autoencoders import (
-    WEIGHTS,
-    encode_dtype,
-    encode_moments,
-    load_autoencoder,
-    weights_file,
-)
+from slimdit.data.autoencoder_files import CONFIG, WEIGHTS, check_autoencoder, weights_file
+from slimdit.data.autoencoders import encode_dtype, encode_moments, load_autoencoder
 from slimdit.diffusion.image_sampler import check_same_autoencoder
 from slimdit.storage.files import sha256_of
+from slimdit.study.config_check import config_problems
 from slimdit.training.autoencoder import build_autoencoder
 
+FACTOR = {"downsample_factor": 2}  # of two stages
 SOURCE, REVISION = "someone/autoencoder", "0123456789" * 4
 CPU = torch.device("cpu")
 
@@ -86,8 +85,78 @@ def test_a_folder_of_something_else_is_refused(tmp_path, config, message):
 def test_pickled_weights_are_not_read(folder):
     (folder / WEIGHTS).unlink()
     torch.save({"x": torch.zeros(1)}, folder / "diffusion_pytorch_model.bin")
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(InputError, match=rf"no {WEIGHTS}; diffusion_pytorch_model.bin is not read"):
         load_autoencoder(folder, None, CPU)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 334643268\n"
+
+
+def foreign(folder):
+    save_file({"x": torch.zeros(1)}, folder / WEIGHTS)
+
+
+def other_shape(folder):
+    build_autoencoder([8, 16], 4, 16, seed=0).save_pretrained(folder / "other")
+    (folder / "other" / WEIGHTS).rename(folder / WEIGHTS)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+BAD_FILES = {
+    "pointer": (lambda f: (f / WEIGHTS).write_bytes(POINTER), f"{WEIGHTS} is a pointer of Git LFS"),
+    "config pointer": (lambda f: (f / CONFIG).write_bytes(POINTER), "json is a pointer of Git LFS"),
+    "cut": (lambda f: cut(f / WEIGHTS), f"{WEIGHTS} is cut short or no safetensors file"),
+    "cut header": (lambda f: (f / WEIGHTS).write_bytes(b"\x09\0\0"), "is cut short or no safetens"),
+    "empty": (
+        lambda f: (f / WEIGHTS).write_bytes(b""),
+        f"{WEIGHTS} is cut short or no safe",
+    ),
+    "page": (lambda f: (f / WEIGHTS).write_bytes(b"<!DOCTYPE html>" * 9), "no safetensors file"),
+    "half": (
+        lambda f: (f / WEIGHTS).rename(f / "diffusion_pytorch_model.fp16.safetensors"),
+        "copy or link diffusion_pytorch_model.fp16.safetensors to that name",
+    ),
+    "none": (lambda f: (f / WEIGHTS).unlink(), f"has no {WEIGHTS}; download it"),
+    "foreign": (foreign, rf"{WEIGHTS} does not fit its config.json \("),
+    "other shape": (other_shape, rf"{WEIGHTS} does not fit its config.json \("),
+    "channels": (lambda f: None, "latent_channels is 8, but .*config.json says 4; write 4"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_files_that_cannot_be_loaded_are_named(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(InputError, match=message) as caught:
+        check_autoencoder(folder, {"latent_channels": 4 + 4 * ("8" in message)} | FACTOR)
+        load_autoencoder(folder, None, CPU)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["{}", "{}/", "{}/../autoencoder"])
+def test_a_folder_may_be_written_in_many_ways(folder, source):
+    assert load_autoencoder(source.format(folder), None, CPU)
+
+
+def test_of_a_pipeline_its_autoencoder_is_named(folder, tmp_path):
+    folder.rename(tmp_path / "vae")
+    with pytest.raises(InputError, match=r"is a whole pipeline; name its autoencoder, .*vae"):
+        check_autoencoder(tmp_path)
+
+
+def test_the_config_check_looks_into_the_folder(folder):
+    (folder / WEIGHTS).write_bytes(POINTER)
+    own = {"train": None, "source": f"{folder}/"} | FACTOR
+    (problem,) = config_problems(merged(load_config(), {"autoencoder": own}))
+    assert problem.startswith("autoencoder.source: ") and "is a pointer of Git LFS" in problem
+
+
+def test_what_the_hubs_cache_lacks_is_told_without_a_network(blob):
+    with pytest.raises(InputError, match="hub cannot be reached; where it can, run: hf download"):
+        load_autoencoder("someone/other", REVISION, CPU)
+    assert load_autoencoder(SOURCE, REVISION, CPU)
 
 
 def test_images_are_not_decoded_by_other_weights_than_encoded_them(folder):

@@ -118,8 +118,8 @@ def test_a_file_system_without_locks_is_told_of(tmp_path, caplog):
     with leased_gpus(1, tmp_path) as devices:
         assert devices == ["0"] and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
     (message,) = caplog.messages
-    assert message.startswith(f"GPUs cannot be leased, since the file system of {tmp_path} has no")
-    assert message.endswith("let one job at a time use them, with --resources gpu=1.")
+    assert "has no locks" in message
+    assert message.endswith("let one job at a time use the GPUs, with --resources gpu=1.")
 
 
 def assert_nothing_is_held(count, lock_dir):

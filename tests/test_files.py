@@ -176,7 +176,6 @@ def flip_bit(path, offset):
 def test_what_is_damaged_is_made_anew(tmp_path, damage, done):
     array = array_in(tmp_path)
     fill(array, [])
-    del array.values  # unmapped
     damage(array)
     again, calls = array_in(tmp_path), []
     assert again.done == done

@@ -11,9 +11,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 from snakemake.exceptions import WorkflowError
 
 from slimdit.core.errors import InputError
+from slimdit.data.autoencoder_files import autoencoder_folder
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
-from slimdit.jobs.preflight import check_gpus, check_image_folder
+from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder
+from slimdit.plan.space import check_space
+from slimdit.storage.strict_yaml import read_mapping
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.shards import shard_names
@@ -21,6 +24,12 @@ from slimdit.study.jobs import Job
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
+if workflow.is_main_process:
+    try:
+        for path in workflow.configfiles:
+            read_mapping(path)
+    except InputError as error:
+        sys.exit(f"config: {error}")
 if problems := config_problems(config):
     sys.exit(listed(problems))
 STUDY = Study(config)
@@ -69,6 +78,11 @@ def output_of(step):
 
 def log_of(step):
     return Job(STUDY, step).log
+
+
+def job_to_run(job):
+    """Of one of Snakemake's."""
+    return Job(STUDY, job.rule.name, job.wildcards.get("variant"), job.wildcards.get("seed"))
 
 
 def params_of(step):

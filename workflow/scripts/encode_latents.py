@@ -45,12 +45,12 @@ def encode_latents(
 
     from slimdit.compute.devices import device
     from slimdit.compute.precision import name_of
+    from slimdit.data.autoencoder_files import weights_file
     from slimdit.data.autoencoders import (
         encode_dtype,
         encode_moments,
         load_autoencoder,
         to_model_range,
-        weights_file,
     )
     from slimdit.jobs.provenance import arithmetic, conditions
 

@@ -36,7 +36,8 @@ def reconstruct(
     import torch
 
     from slimdit.compute.devices import device, to_device
-    from slimdit.data.autoencoders import decode_images, load_autoencoder, weights_file
+    from slimdit.data.autoencoder_files import weights_file
+    from slimdit.data.autoencoders import decode_images, load_autoencoder
     from slimdit.data.latents import MEAN, UNFLIPPED, LatentCache, Units
     from slimdit.diffusion.image_sampler import check_same_autoencoder, decode_dtype
     from slimdit.jobs.provenance import arithmetic, conditions

@@ -1,7 +1,6 @@
 """Which device a job computes on."""
 
 import os
-import shutil
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # what cuBLAS needs to repeat its bits
 
@@ -35,8 +34,3 @@ def to_device(array, device):
 
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-def cxx_compiler() -> str | None:
-    """Where a compiler of C++ is, or None."""
-    return shutil.which("g++") or shutil.which("clang++")

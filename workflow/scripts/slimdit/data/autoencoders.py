@@ -6,64 +6,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slimdit.compute.out_of_memory import is_out_of_memory
 from slimdit.compute.precision import autocast
 from slimdit.core.errors import InputError
-from slimdit.storage.files import sha256_of
-
-CLASSES = ("AutoencoderKL", "AutoencoderTiny")
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-SHA256_DIGITS = 64
-
-
-def weights_file(source: str | Path, revision: str | None) -> Path:
-    """The weights on this machine: a local folder's, or the hub's, downloaded once.
-
-    The hub's cache names a large file by the sha256 that the hub has of it. Raises InputError where
-    the file has another.
-    """
-    from huggingface_hub import hf_hub_download
-
-    if Path(source).is_dir():
-        return Path(source) / WEIGHTS
-    path = Path(hf_hub_download(str(source), WEIGHTS, revision=revision))
-    blob = path.resolve()
-    if len(blob.name) == SHA256_DIGITS and sha256_of(blob) != blob.name:
-        raise InputError(
-            f"{blob} is not what {source} has at {revision} (its sha256 should be its name); "
-            "delete it to download it again."
-        )
-    return path
+from slimdit.core.text import shortened
+from slimdit.data.autoencoder_files import WEIGHTS, autoencoder_folder
 
 
 def load_autoencoder(source: str | Path, revision: str | None, device: torch.device):
     """A local folder in diffusers' layout, or a hub name with a pinned revision; frozen.
 
-    Raises InputError when the folder holds no known autoencoder, a hub name has no revision, or
-    its weights are not those of the hub.
+    Raises InputError as `autoencoder_folder` does, and for weights of another structure.
     """
     import diffusers
 
-    is_folder = Path(source).is_dir()
-    if not is_folder:
-        if not revision:
-            raise InputError(
-                f"autoencoder.revision is missing; pin the commit of {source} on the hub."
-            )
-        weights_file(source, revision)
+    folder = autoencoder_folder(source, revision)
+    of_class = getattr(diffusers, diffusers.AutoencoderKL.load_config(folder)["_class_name"])
     try:
-        name = diffusers.AutoencoderKL.load_config(source, revision=revision)["_class_name"]
-    except (OSError, KeyError):
-        if not is_folder:
+        model, found = of_class.from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True
+        )
+        if missing := found["missing_keys"]:
+            raise ValueError(f"{min(missing)} is missing")
+    except (OSError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
             raise
+        what = shortened(str(error).strip().split("\n")[0])
         raise InputError(
-            f"{source} is not an autoencoder in diffusers' layout; it needs a config.json with "
-            f"_class_name and a {WEIGHTS}."
+            f"{folder / WEIGHTS} does not fit its config.json ({what}); download both again."
         ) from None
-    if name not in CLASSES:
-        raise InputError(f"autoencoder {source} is a {name}; known: {', '.join(CLASSES)}.")
-    model = getattr(diffusers, name).from_pretrained(
-        source, use_safetensors=True, revision=revision
-    )
     return model.to(device).eval().requires_grad_(False)
 
 

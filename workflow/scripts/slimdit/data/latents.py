@@ -12,6 +12,7 @@ from slimdit.compute.devices import to_device
 from slimdit.compute.process_group import Processes
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
+from slimdit.storage.courtesies import read_array
 from slimdit.storage.files import read_json, sha256_of
 
 UNFLIPPED = 0  # of the two flips
@@ -38,7 +39,7 @@ class LatentCache:
                 f"{array} is not what {manifest} is about (its sha256 differs); "
                 "delete both to encode anew."
             )
-        self.moments = np.load(array, mmap_mode="r", allow_pickle=False)
+        self.moments = read_array(array)
         self.labels = np.array(of_split["labels"], dtype=np.int64)
 
 

@@ -5,15 +5,16 @@ import time
 import numpy as np
 import torch
 
-from slimdit.compute.devices import device, on_cuda
+from slimdit.compute.compiler import compiles
+from slimdit.compute.devices import device
 from slimdit.compute.precision import name_of
 from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
+from slimdit.data.autoencoder_files import weights_file
 from slimdit.data.autoencoders import (
     decode_images,
     encode_dtype,
     load_autoencoder,
-    weights_file,
 )
 from slimdit.data.resumable_array import ResumableArray
 from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
@@ -39,7 +40,7 @@ class ImageSampler:
         model = load_variant(checkpoint, on)
         self.latent_sampler = LatentSampler(model, sampling, num_timesteps, on)
         self.autoencoder = load_autoencoder(source, revision, on)
-        if on_cuda(sampling["compile"], "on", on):
+        if compiles(sampling["compile"], on):
             self.autoencoder.decoder.compile(dynamic=True)
         self.decoder_dtype = decode_dtype(sampling["precision"], on)
         check_same_autoencoder(weights_file(source, revision), self.manifest)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimdit.compute.devices import on_cuda, to_device
+from slimdit.compute.compiler import compiles
+from slimdit.compute.devices import to_device
 from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
 from slimdit.compute.precision import autocast
 from slimdit.core.errors import InputError
@@ -59,7 +60,7 @@ class LatentSampler:
         self.diffusion = diffusion
         named = {"name": sampling["sampler"], **sampling.get("options", {})}
         self.sampler = SAMPLERS.build(named, diffusion)
-        self.is_compiled = on_cuda(sampling["compile"], "on", device)
+        self.is_compiled = compiles(sampling["compile"], device)
         self.batch_size = sampling["batch_size"]
         with torch.inference_mode():
             self.timesteps = model.timestep_embedder(diffusion.timesteps)  # (K, C)

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from slimdit.core.errors import InputError
+from slimdit.storage.courtesies import read_array
 from slimdit.storage.files import atomic_path, sha256_of
 
 GRID_ROWS = 8
@@ -21,7 +22,7 @@ def joined(shards, reports, precision_name):
             )
         if sha256_of(path) != report["images_sha256"]:
             raise InputError(f"{path} is damaged (its sha256 differs); delete it to make it anew.")
-    return np.concatenate([np.load(path, mmap_mode="r", allow_pickle=False) for path in shards])
+    return np.concatenate([read_array(path) for path in shards])
 
 
 def write_grid(path, images, labels):

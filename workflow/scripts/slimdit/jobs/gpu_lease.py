@@ -1,7 +1,6 @@
 """Which GPUs a job has to itself: Snakemake counts GPUs but does not name them; locks do."""
 
 import contextlib
-import logging
 import os
 import subprocess
 import time
@@ -10,12 +9,11 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from slimdit.jobs.locks import lock_at
+from slimdit.jobs.locks import NO_LOCKS, lock_at
+from slimdit.storage.courtesies import warn_of_lack
 
 POLL_S = 0.2
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-log = logging.getLogger(__name__)
 
 
 def visible_devices() -> list[str]:
@@ -67,10 +65,7 @@ def _free_devices(
         except Timeout:
             continue
         except OSError as error:
-            log.warning(
-                "GPUs cannot be leased, since the file system of %s has no locks (%s): let one job "
-                "at a time use them, with --resources gpu=%d.",
-                *(folder, error, count),
-            )
+            cost = f"let one job at a time use the GPUs, with --resources gpu={count}"
+            warn_of_lack(NO_LOCKS, str(error), cost)
             return devices[:count]
     return held

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from slimdit.storage.courtesies import warn_of_lack
+
 POLL_S = 0.5
+NO_LOCKS = "has no locks"
 
 
 def lock_at(path: Path) -> BaseFileLock:
@@ -21,15 +24,19 @@ def sole_process(what: str, folder: str | Path = ".snakemake/jobs") -> Iterator[
     """Wait until no other process is at work on `what`: one may have outlived a run that was
     killed, and what it writes must not come after what this one writes.
 
-    Where the file system has no locks it does not wait.
+    Where the file system has no locks it does not wait, with a warning.
     """
     lock = lock_at(Path(folder) / f"{what.replace('/', '.')}.lock")
-    with contextlib.suppress(OSError):
+    try:
         try:
             lock.acquire()
         except Timeout:
             print(f"{what}: waits for another process, at work on it too.", file=sys.stderr)
             lock.acquire(blocking=True, poll_interval=POLL_S)
+    except OSError as error:
+        warn_of_lack(
+            NO_LOCKS, str(error), "start no second run before all jobs of a first have ended"
+        )
     try:
         yield
     finally:

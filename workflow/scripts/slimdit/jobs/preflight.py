@@ -1,8 +1,9 @@
 """What is checked before the first job, of the command line and the folder; nothing is changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from slimdit.core.errors import InputError
+from slimdit.jobs.launch import in_own_process
 from slimdit.storage.folders import check_replaceable
 
 
@@ -30,3 +31,19 @@ def check_image_folder(data: Mapping) -> None:
     """
     if data["photos"]:
         check_replaceable(data["images"], "config: data.images")
+
+
+def check_compiler(choices: Iterable[str]) -> None:
+    """Raises InputError where one of the options `compile` is on and nothing can be compiled here.
+
+    It takes seconds: not of a dry run, nor of a node that only sends jobs to others.
+    """
+    if "on" in choices:
+        in_own_process(_compile)
+
+
+def _compile() -> None:
+    from slimdit.compute.compiler import compiles
+    from slimdit.compute.devices import device
+
+    compiles("on", device())

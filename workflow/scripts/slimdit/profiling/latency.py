@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from scipy.special import stdtrit
 
-from slimdit.compute.devices import cxx_compiler
 from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
 from slimdit.compute.precision import autocast
 from slimdit.core.randomness import stream
@@ -179,10 +178,3 @@ def _in_new_step(graph: Callable, *inputs: torch.Tensor):
 
 def _device(model: DiT) -> torch.device:
     return next(model.parameters()).device
-
-
-def cannot_compile(device: torch.device) -> str | None:
-    """Why torch.compile cannot be used here, or None."""
-    if device.type == "cpu" and not cxx_compiler():
-        return "torch.compile needs a C++ compiler on the CPU, and there is none"
-    return None

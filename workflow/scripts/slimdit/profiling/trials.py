@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from slimdit.compute.compiler import cannot_compile
 from slimdit.compute.devices import device
 from slimdit.compute.out_of_memory import is_out_of_memory
 from slimdit.compute.precision import name_of
@@ -21,7 +22,6 @@ from slimdit.models.checkpoint import load_variant
 from slimdit.models.component import store_by_precision
 from slimdit.profiling.energy import energy_counter, joules_per_call
 from slimdit.profiling.latency import (
-    cannot_compile,
     clock_s,
     compiled,
     forward,
@@ -86,7 +86,7 @@ class Trials:
     def run(self, mode: str, batch_size: int) -> dict:
         """An entry of what `time_rows` gives."""
         found: dict = {"mode": mode, "batch_size": batch_size}
-        if mode == COMPILED and (reason := cannot_compile(self.device)):
+        if mode == COMPILED and (reason := cannot_compile(self.device.type)):
             return found | {"reason": reason}
         try:
             if mode == SAMPLER:

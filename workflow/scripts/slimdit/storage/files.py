@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import safe_open
 
 from slimdit.core.errors import InputError
+from slimdit.storage.courtesies import make_public, sync_file, sync_folder
 
 TEMPORARY = ".tmp"
 HEADER = "slimdit"  # of a checkpoint: its key, the only one, since several come in no fixed order
@@ -45,21 +46,13 @@ def temporary_path(folder: Path, name: str, suffix: str = "") -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename within a folder, with the file on disk before this returns, and where the file system
-    knows of such things its name too, readable by those whom the umask lets."""
-    umask = os.umask(0)
-    os.umask(umask)
+    """Rename within a folder, with the file and its name on disk before this returns, readable by
+    those whom the umask lets."""
     with open(temporary, "rb+") as file:
-        with contextlib.suppress(OSError):  # no permissions: exFAT, drives of Windows
-            os.fchmod(file.fileno(), 0o666 & ~umask)  # safetensors writes for its user alone
-        os.fsync(file.fileno())
+        make_public(file)
+        sync_file(file)
     os.replace(temporary, path)
-    with contextlib.suppress(OSError):  # no sync of folders: CIFS
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    sync_folder(path.parent)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -15,6 +15,7 @@ import yaml
 
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, MultipleOf, OneOf, limit_problems
+from slimdit.data.autoencoder_files import check_autoencoder
 from slimdit.data.class_names import find_class
 from slimdit.study.component_options import REGISTRIES, ComponentSource, components
 from slimdit.study.paper_values import paper_values
@@ -22,6 +23,7 @@ from slimdit.study.schema_errors import Fault, faults, hint, unknown
 from slimdit.study.variant_check import until_missing, variant_problems
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
+CALLED = "SLIMDIT_STUDY"  # of the environment: how make was told to call the study
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 LIMITS = {  # of numbers by others of the config
     "data.min_images_per_class": [AtMost("data.max_images_per_class + data.held_out_per_class")],
@@ -31,7 +33,9 @@ LIMITS = {  # of numbers by others of the config
         AtMost("len(data.classes)"),
         AtLeast("len(data.classes)"),
     ],
-    "data.num_classes * data.held_out_per_class": [AtLeast(4)],  # for errors over other images
+    # For errors over other images: two groups of two.
+    "data.num_classes * data.held_out_per_class": [AtLeast(4)],
+    "data.num_classes * min(data.min_images_per_class, data.reference_per_class)": [AtLeast(4)],
     "data.image_size": [
         MultipleOf("autoencoder.downsample_factor"),
         AtMost("data.photos.crop_size"),  # crops are not enlarged
@@ -51,7 +55,7 @@ LIMITS = {  # of numbers by others of the config
     ],
     "evaluation.neighbours": [
         AtMost("sampling.num_samples - 1"),
-        AtMost("data.num_classes * data.reference_per_class - 1"),
+        AtMost("data.num_classes * min(data.min_images_per_class, data.reference_per_class) - 1"),
         AtMost("data.num_classes * data.held_out_per_class - 1"),
     ],
     "speed.table_batch_size": [OneOf("speed.eager_batch_sizes")],
@@ -137,6 +141,24 @@ def _class_problems(config: dict) -> Iterator[str]:
         yield f"sampling.prompts: no class of the study is {names}; {hint(wrong[0], known)}"
 
 
+def _name_problems(config: dict) -> Iterator[str]:
+    """Where two places name the study, or names are one where file names have no case."""
+    study, called = config["study"], os.environ.get(CALLED)
+    if called and called != study:
+        yield (
+            f"study is {study!r}, but make was called with STUDY={called}; write study: {called} "
+            f"in {'config.yaml' if called == 'photos' else f'configs/{called}.yaml'}."
+        )
+    for what, name, others in (
+        ("study", study, os.listdir("results") if Path("results").is_dir() else ()),
+        *(("variants", name, config["variants"]) for name in config["variants"]),
+    ):
+        for other in others:
+            if other != name and other.casefold() == name.casefold():
+                pair = " and ".join(sorted((name, other)))
+                yield f"{what}: {pair} differ by case alone, which many disks do not; rename one."
+
+
 def _folder_problems(config: dict) -> Iterator[str]:
     """What a study makes is its own: the rule that makes a folder empties it first."""
     for section, key, made_by in (
@@ -154,11 +176,19 @@ def _folder_problems(config: dict) -> Iterator[str]:
             )
 
 
-def _hub_problems(config: dict) -> Iterator[str]:
+def _autoencoder_problems(config: dict) -> Iterator[str]:
+    """Of one that is not trained here: its folder's files, or its name on the hub."""
     autoencoder = config["autoencoder"]
     source, revision = autoencoder["source"], autoencoder["revision"]
     is_on_hub = revision is not None and HUB_NAME.fullmatch(source)
-    if not (autoencoder["train"] or is_on_hub or Path(source).is_dir()):
+    if autoencoder["train"]:
+        return
+    if Path(source).is_dir():
+        try:
+            check_autoencoder(Path(source), autoencoder)
+        except InputError as error:
+            yield f"autoencoder.source: {error}"
+    elif not is_on_hub:
         yield (
             f"autoencoder.source {source!r} is no folder here; a name on the hub, owner/name, "
             "needs the 40 hexadecimal digits of its commit as autoencoder.revision."
@@ -176,4 +206,11 @@ def _paper_problems(config: dict) -> Iterator[str]:
         yield f"paper_values {path!r} cannot be read ({error.strerror}); it should be a CSV file."
 
 
-CHECKS = (_class_problems, _folder_problems, _hub_problems, _paper_problems, variant_problems)
+CHECKS = (
+    _name_problems,
+    _class_problems,
+    _folder_problems,
+    _autoencoder_problems,
+    _paper_problems,
+    variant_problems,
+)

@@ -5,10 +5,10 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import yaml
 from snakemake.utils import update_config
 
 from slimdit.core.errors import InputError
+from slimdit.storage.strict_yaml import read_mapping
 from slimdit.study.config_check import config_problems, listed
 from slimdit.study.study import Study
 
@@ -19,16 +19,7 @@ def configured_study(overlays: list[str | Path]) -> Study:
     """The study of config.yaml with `overlays` on it; raises InputError for a bad config."""
     config = {}
     for path in (BASE, *overlays):
-        try:
-            part = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}); name a config.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            what = " ".join(str(error).split())
-            raise InputError(f"{path} is not YAML ({what}); it should be a config.") from None
-        if not isinstance(part, dict):
-            raise InputError(f"{path} holds no keys; it should be a config such as {BASE}.")
-        update_config(config, part)
+        update_config(config, read_mapping(path))
     if problems := config_problems(config):
         raise InputError(listed(problems))
     return Study(config)

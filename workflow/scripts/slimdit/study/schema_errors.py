@@ -4,6 +4,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from slimdit.core.options import RENAMED, wanted
 from slimdit.core.text import shortened
 
 MOST_LISTED = 20  # known names
+QUOTES = ": write it in quotes"
 
 
 class Fault(NamedTuple):
@@ -106,21 +108,33 @@ def _of(error: ValidationError, path: tuple, names: Mapping) -> Iterator[Fault]:
                     text = f"{dotted((*where, key))} is now called {new}."
                 yield Fault((*where, key), "unknown", text)
     elif "propertyNames" in error.absolute_schema_path:
-        text = f"{dotted(where)} has the key {_shown(value)}; it should be {wanted(schema)}."
+        text = f"{dotted(where)} has the key {_shown(value)}; it should be {wanted(schema)}"
+        text += f"{QUOTES if _is_meant_as_text(value, schema) else ''}."
         yield Fault((*where, value), "value", text)
     elif error.validator == "format":
         known = names[error.validator_value]
         yield Fault(where, "value", unknown(dotted(where), value, known))
     else:
-        yield Fault(where, "value", f"{dotted(where)} is {_complaint(value, schema)}.")
+        is_of_list = any(isinstance(key, int) for key in where[-1:])
+        is_empty = value is None and not is_of_list  # a key alone
+        complaint = _complaint(value, schema, may_be_text=not is_empty)
+        yield Fault(where, "value", f"{dotted(where)} is {complaint}.")
 
 
-def _complaint(value, schema: dict) -> str:
+def _complaint(value, schema: dict, may_be_text: bool) -> str:
     if isinstance(value, bool) and (switch := "on" if value else "off") in schema.get("enum", ()):
         return f"{_shown(value)} to YAML; write '{switch}' in quotes"
     if isinstance(value, str) and (number := _as_number(value, schema)):
         return f"{_shown(value)}, text to YAML; write {number}"
+    if may_be_text and _is_meant_as_text(value, schema):
+        return f"{_shown(value)} to YAML; it should be {wanted(schema)}{QUOTES}"
     return f"{_shown(value)}; it should be {wanted(schema)}"
+
+
+def _is_meant_as_text(value, schema: dict) -> bool:
+    """Whether a value that YAML took for a switch, a number or a date is allowed in quotes."""
+    is_plain = isinstance(value, bool | int | float | date | None)
+    return is_plain and Validator(schema).is_valid(_shown(value))
 
 
 def _as_number(text: str, schema: dict) -> str | None:
@@ -136,6 +150,8 @@ def _as_number(text: str, schema: dict) -> str | None:
 def _shown(value) -> str:
     if isinstance(value, dict):
         return "a mapping"
+    if isinstance(value, date):
+        return value.isoformat()
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return shortened(value)

@@ -4,6 +4,7 @@ A rule's file says what it is made from and how much memory it needs; its script
 """
 
 from collections.abc import Callable
+from pathlib import PurePosixPath
 
 from slimdit.study.layout import Layout
 from slimdit.study.paper_values import paper_values
@@ -95,7 +96,7 @@ STEPS: dict[str, Step] = {
     ),
     "train_autoencoder": Step(
         outputs=lambda study: {  # in diffusers' layout, and what its training says
-            key: f"{study.config['autoencoder']['source']}/{name}"
+            key: str(PurePosixPath(study.config["autoencoder"]["source"], name))
             for key, name in {
                 "weights": "diffusion_pytorch_model.safetensors",
                 "model_config": "config.json",

@@ -113,6 +113,12 @@ class Study:
     def sampling(self, variant: str) -> dict:
         return self.config["sampling"] | self.block(variant).get("sampling", {})
 
+    @property
+    def compile_choices(self) -> set[str]:
+        """The options `compile` of all rows."""
+        kinds = (self.training, self.sampling)
+        return {options(row)["compile"] for row in self.variants for options in kinds}
+
     def num_sampled(self, variant: str) -> int:
         """Images of all sets of a run."""
         sampling = self.sampling(variant)

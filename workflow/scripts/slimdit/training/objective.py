@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimdit.compute.devices import on_cuda, to_device
+from slimdit.compute.compiler import compiles
+from slimdit.compute.devices import to_device
 from slimdit.compute.precision import autocast, chosen_dtype
 from slimdit.compute.process_group import Processes
 from slimdit.core.randomness import stream
@@ -88,8 +89,9 @@ class Objective:
         self.processes = Processes()
         self.parts = self.processes.parts(hyper.batch_size, micro_batch_size)
         self.model = self.processes.replicated(model)
-        compiled = on_cuda(hyper.compile, "on", self.device)
-        self.predict = torch.compile(self.model) if compiled else self.model
+        self.predict = (
+            torch.compile(self.model) if compiles(hyper.compile, self.device) else self.model
+        )
         self.routes_tokens = model.routes_tokens
         self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
 
