@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slimdit.compute.threads import thread_limit
 from slimdit.core.errors import InputError
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # its kernels round otherwise than TensorFlow's own
@@ -25,7 +26,7 @@ class TensorFlowGraph:
             )
         config = tf.ConfigProto(
             allow_soft_placement=True,  # DecodeJpeg, which is not used, has no kernel on a GPU
-            intra_op_parallelism_threads=int(os.environ.get("OMP_NUM_THREADS", 0)),
+            intra_op_parallelism_threads=thread_limit() or 0,
             inter_op_parallelism_threads=1,
         )
         config.gpu_options.allow_growth = True
