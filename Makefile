@@ -1,4 +1,4 @@
-# `make study` and `make test` do everything on a fresh machine with Python 3.11+.
+# `make study` and `make test` do everything on a fresh machine with Python 3.11 to 3.14.
 PYTHON ?= python3
 STUDY ?= photos
 CONFIG = $(if $(filter photos,$(STUDY)),,--configfile configs/$(STUDY).yaml)
@@ -16,6 +16,7 @@ SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 setup: .venv/installed
 
 .venv/installed: requirements.txt
+	@$(PYTHON) workflow/scripts/slimdit/core/interpreter.py
 	$(PYTHON) -m venv .venv
 	$(PIP) -r requirements.txt
 	touch $@

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 from snakemake.exceptions import WorkflowError
 
 from slimdit.core.errors import InputError
+from slimdit.core.interpreter import path_problem
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
 from slimdit.jobs.preflight import check_gpus, check_image_folder
@@ -21,6 +22,8 @@ from slimdit.study.jobs import Job
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
+if problem := path_problem(sys.executable):
+    sys.exit(problem)
 if problems := config_problems(config):
     sys.exit(listed(problems))
 STUDY = Study(config)

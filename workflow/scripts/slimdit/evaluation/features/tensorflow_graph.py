@@ -45,7 +45,8 @@ def _tensorflow():
     except ModuleNotFoundError as error:
         raise InputError(
             f"backend 'tensorflow' of inception-2015 lacks the module {error.name!r}; "
-            "run pip install -r requirements-inception.txt, or set backend to torch."
+            "run pip install -r requirements-inception.txt, which has none for Python 3.14, or set "
+            "backend to torch."
         ) from None
     tf.get_logger().setLevel("ERROR")
     return tf
