@@ -11,7 +11,7 @@ export MALLOC_TRIM_THRESHOLD_ = 1073741824
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 
-.PHONY: setup setup-dev study unlock plan status why verify docs test test-slurm lint bench audit kills coverage mutants format clean
+.PHONY: setup setup-dev study unlock plan status why adopt verify docs test test-slurm lint bench audit kills coverage mutants format clean
 
 setup: .venv/installed
 
@@ -49,6 +49,10 @@ status: setup
 # Why results would be made again: the definitions, inputs or settings that differ; ROW=S2-base for one row.
 why: setup
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.why $(CONFIG) $(if $(ROW),--row $(ROW))
+
+# Takes results that Snakemake has no record of, such as copied ones, as they are.
+adopt: setup
+	$(BIN)/snakemake --cores 1 $(CONFIG) --touch --forceall
 
 # Whether the study's files and tables are what its records say.
 verify: setup

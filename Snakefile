@@ -21,6 +21,11 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    if not workflow.touch and (found := unrecognised()):
+        sys.exit(found)
+
+
 onerror:
     if errors := error_summary(f"{LAYOUT.root}/logs"):
         print(f"Logs that end with an error:\n{errors}", file=sys.stderr)

@@ -115,3 +115,27 @@ def shown(step, category, captions):
         )
 
     return {name: with_caption(name, path) for name, path in output_of(step).items()}
+
+
+def unrecognised():
+    """A sentence where a finished job is about to be done again that by its own record is what it
+    would be today: Snakemake does not know results that were copied here without `.snakemake`."""
+    from slimdit.why import differences
+
+    for job in workflow.dag.needrun_jobs():
+        reason, name = workflow.dag.reason(job), job.rule.name
+        known = workflow.persistence.has_metadata(job) or reason.missing_output or reason.forced
+        if known or reason.incomplete_output or name not in STEPS:
+            continue
+        wildcards = job.wildcards_dict
+        seed = wildcards.get("seed")
+        ours = Job(
+            STUDY, name, wildcards.get("variant"), seed and int(seed), wildcards.get("shard")
+        )
+        if not any(differences(ours)):
+            return (
+                f"{ours.name} would be done again, though {ours.record} says that it is as it would be "
+                "made today: Snakemake has no record of it, such as of results that were copied "
+                "without .snakemake. `make adopt` takes all results over as they are; `make why` says "
+                "which of them differ; `--forceall` makes them anew."
+            )
