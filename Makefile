@@ -1,4 +1,4 @@
-# `make study` and `make test` do everything on a fresh machine with Python 3.11+.
+# `make study` and `make test` do everything on a fresh machine with Python 3.11 to 3.14.
 PYTHON ?= python3
 STUDY ?= photos
 CONFIG = $(if $(filter photos,$(STUDY)),,--configfile configs/$(STUDY).yaml)
@@ -11,11 +11,12 @@ export MALLOC_TRIM_THRESHOLD_ = 1073741824
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 
-.PHONY: setup setup-dev study unlock plan status why verify docs test test-slurm lint bench audit kills coverage mutants format clean
+.PHONY: setup setup-dev study unlock plan status why adopt verify docs test test-slurm lint bench audit kills coverage mutants format clean
 
 setup: .venv/installed
 
 .venv/installed: requirements.txt
+	@$(PYTHON) workflow/scripts/slimdit/core/interpreter.py
 	$(PYTHON) -m venv .venv
 	$(PIP) -r requirements.txt
 	touch $@
@@ -52,6 +53,10 @@ status: setup
 # Why results would be made again: the definitions, inputs or settings that differ; ROW=S2-base for one row.
 why: setup
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.why $(CONFIG) $(if $(ROW),--row $(ROW))
+
+# Takes results that Snakemake has no record of, such as copied ones, as they are.
+adopt: setup
+	$(BIN)/snakemake --cores 1 $(CONFIG) --touch --forceall
 
 # Whether the study's files and tables are what its records say.
 verify: setup

@@ -22,16 +22,17 @@ report: "workflow/report/workflow.rst"
 
 
 onstart:
-    if workflow.is_main_process:
+    if workflow.is_main_process and not workflow.touch:
         try:
-            check_space(map(job_to_run, workflow.dag.needrun_jobs()))
+            check_recognised()
+            check_space(ours for _, ours in jobs_to_run())
             if workflow.local_exec:
                 check_compiler(STUDY.compile_choices)
             if not AUTOENCODER["train"] and not Path(LAYOUT.data("latents.json")).exists():
                 # Here, since the nodes of a cluster may have no network.
                 autoencoder_folder(AUTOENCODER["source"], AUTOENCODER["revision"])
         except InputError as error:
-            sys.exit(f"config: {error}")
+            sys.exit(str(error))
 
 
 onerror:

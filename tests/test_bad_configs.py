@@ -15,7 +15,7 @@ from subjects import ROOT, load_config, merged
 
 from slimdit.core.options import options_schema, type_schema
 from slimdit.study.component_options import REGISTRIES, UNKNOWN, components, default_of
-from slimdit.study.config_check import config_problems, listed
+from slimdit.study.config_check import config_problems
 
 CONFIG = load_config()
 SHIPPED = {
@@ -370,7 +370,7 @@ TABLE = KEYS_AND_VALUES + COMPONENTS + VARIANTS + OTHERS
 def test_bad_config_is_told_in_one_sentence(overlay, sentence, monkeypatch):
     monkeypatch.chdir(ROOT)
     problems = config_problems(merged(CONFIG, overlay))
-    assert sum(sentence in problem for problem in problems) == 1, listed(problems)
+    assert sum(sentence in problem for problem in problems) == 1, problems
     for problem in problems:
         assert problem.isprintable() and problem.endswith((".", "?"))
 

@@ -1,10 +1,12 @@
 """What conda, Docker and Apptainer install is what the code imports, in pip's versions."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -12,10 +14,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from subjects import ROOT
+
+from slimdit.core.interpreter import NEWEST, OLDEST, path_problem, version_problem
 
 SCRIPTS = ROOT / "workflow/scripts"
 REQUIREMENTS = ("requirements.txt", "requirements-inception.txt", "requirements-datasets.txt")
+INTERPRETER = "workflow/scripts/slimdit/core/interpreter.py"
 RECIPES = ("containers/Dockerfile", "containers/slimdit.def")
 FEATURES = {
     "slimdit": [path.stem for path in (SCRIPTS / "slimdit/evaluation/features").glob("[!_]*.py")],
@@ -84,7 +91,7 @@ def distributions():
 @pytest.mark.parametrize(("script", "name"), sorted(set(rules())))
 def test_an_environment_has_what_its_rules_scripts_import(script, name, distributions):
     (pins,) = (entry["pip"] for entry in environment(name) if isinstance(entry, dict))
-    pinned = {pin.partition("==")[0] for pin in pins}
+    pinned = {Requirement(pin).name for pin in pins}
     for package in needed(script, FEATURES[name]) - WITHOUT[name]:
         assert distributions[package] & pinned, f"envs/{name}.yaml lacks {package}"
     assert not needed(script, FEATURES[name], lazy=False) & WITHOUT[name]
@@ -130,10 +137,119 @@ def test_a_wheel_holds_every_file_of_the_library_and_no_other(wheel):
 def test_a_wheel_brings_what_the_project_pins(wheel):
     (path,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
     required = re.findall(r"^Requires-Dist: (\S+)", wheel.read(path).decode(), flags=re.M)
-    pins = [
-        line
-        for name in (*REQUIREMENTS, "requirements-slurm.txt")
-        for line in (ROOT / name).read_text().splitlines()
-        if "==" in line
+    pins = [pin for name in (*REQUIREMENTS, "requirements-slurm.txt") for pin in pins_of(name)]
+    assert sorted(each.rstrip(";") for each in required) == sorted(
+        f"{pin.name}{pin.specifier}" for pin in pins
+    )
+
+
+def pins_of(name):
+    lines = (ROOT / name).read_text().splitlines()
+    return [Requirement(line) for line in lines if line and line[0] not in "#-"]
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.13", "3.14"])
+@pytest.mark.parametrize(
+    ("system", "machine", "name"),
+    [
+        ("linux", "x86_64", "tensorflow-cpu"),
+        ("linux", "aarch64", "tensorflow"),
+        ("darwin", "arm64", "tensorflow"),
+    ],
+)
+def test_tensorflow_is_asked_for_where_it_is(python, system, machine, name):
+    where = {"python_version": python, "sys_platform": system, "platform_machine": machine}
+    pins = [pin.name for pin in pins_of("requirements-inception.txt") if pin.marker.evaluate(where)]
+    assert pins == ([] if python == "3.14" else [name])
+
+
+@pytest.mark.parametrize("name", ["slimdit", "inception"])
+def test_the_environments_pins_are_those_of_pip(name):
+    (pins,) = (entry["pip"] for entry in environment(name) if isinstance(entry, dict))
+    of_pip = {(pin.name, pin.specifier) for each in REQUIREMENTS for pin in pins_of(each)}
+    assert {(pin.name, pin.specifier) for pin in map(Requirement, pins)} <= of_pip
+
+
+def test_every_place_allows_the_same_pythons():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest, newest = (".".join(map(str, version)) for version in (OLDEST, NEWEST))
+    allowed = SpecifierSet(project["requires-python"])
+    assert oldest in allowed and newest in allowed
+    assert f"3.{OLDEST[1] - 1}" not in allowed and f"3.{NEWEST[1] + 1}" not in allowed
+    assert f"Python {oldest} to {newest}" in (ROOT / "README.md").read_text()
+    (tried,) = re.findall(r"for python in (.*);", (ROOT / ".ci/resolve.sh").read_text())
+    assert tried.split() == [f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+
+
+@pytest.mark.parametrize(
+    ("version", "word"),
+    [((2, 7), "old"), ((3, 9), "old"), ((3, 10), "old"), ((3, 15), "new"), ((4, 0), "new")],
+)
+def test_another_python_is_told_which_one_is_needed(version, word):
+    sentence = version_problem(version)
+    assert sentence.startswith(f"Python {version[0]}.{version[1]} is too {word}")
+    assert "needs Python 3.11 to 3.14" in sentence and "PYTHON=" in sentence
+    assert version_problem((3, 11)) is None and version_problem((3, 14)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["My Studies (v1)", "a & b", "Jane's", "a;b", "$x", "tab\tular", "a|b", 'q"', "<a>"]
+)
+def test_a_path_that_a_shell_splits_is_refused(name):
+    assert f"The path /home/{name}/.venv has " in path_problem(f"/home/{name}/.venv")
+
+
+@pytest.mark.parametrize(
+    "name", ["Übung-für_Käse", "U\u0308bung", "猫", "v1.0+cpu", "a[1]", "a,b", "a=b", "a@b", "a#b"]
+)
+def test_a_path_that_a_shell_takes_as_it_is_will_do(tmp_path, name):
+    assert path_problem(str(tmp_path / name)) is None
+    (tmp_path / name).touch()
+    shown = subprocess.run(f"ls {tmp_path}/{name}", shell=True, capture_output=True, text=True)
+    assert shown.stdout == f"{tmp_path}/{name}\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "python", "sentence"),
+    [("a b", sys.executable, "a space in it"), ("plain", "old", "Python 3.10 is too old")],
+)
+def test_make_tells_before_it_installs(tmp_path, folder, python, sentence):
+    root = tmp_path / folder
+    for name in ("Makefile", "requirements.txt", INTERPRETER):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, root / name)
+    if python == "old":
+        python = tmp_path / "python"
+        told = f"import sys; sys.path.insert(0, '{(root / INTERPRETER).parent}'); "
+        told += "import interpreter; sys.exit(interpreter.version_problem((3, 10)))"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{told}"\n')
+        python.chmod(0o755)
+    made = subprocess.run(
+        ["make", "setup", f"PYTHON={python}"], cwd=root, capture_output=True, text=True
+    )
+    assert made.returncode != 0 and sentence in made.stderr
+    assert not (root / ".venv").exists()
+
+
+def test_the_check_of_a_python_is_read_by_every_python():
+    tree = ast.parse((ROOT / INTERPRETER).read_text("ascii"))
+    later = (ast.JoinedStr, ast.NamedExpr, ast.AnnAssign, ast.AsyncFunctionDef, ast.Nonlocal)
+    assert not [node for node in ast.walk(tree) if isinstance(node, later)]
+    assert not [node for node in ast.walk(tree) if getattr(node, "returns", None)]
+
+
+def test_a_home_that_cannot_be_written_stops_nothing(tmp_path):
+    (tmp_path / "home").touch()
+    kept = {name: each for name, each in os.environ.items() if not name.startswith("XDG_")}
+    command = [
+        *(sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "--cores", "1"),
+        *("--snakefile", ROOT / "Snakefile", "--directory", tmp_path),
+        *("--configfile", ROOT / "config.yaml", ROOT / "tests/tiny.yaml"),
     ]
-    assert sorted(each.rstrip(";") for each in required) == sorted(pins)
+    run = subprocess.run(
+        command,
+        env=kept | {"HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr

@@ -1,5 +1,6 @@
 """Images in what the package `datasets` saves, and what cannot be used."""
 
+import errno
 import sys
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from test_bad_data import encoded, select
 
 from slimdit.core.errors import InputError
-from slimdit.data.hf_dataset import parquet_files
+from slimdit.data.hf_dataset import load, parquet_files
 from slimdit.data.images import image_array
 from slimdit.data.sources import image_source
 from slimdit.data.subset import read_image
@@ -187,3 +188,46 @@ def test_without_the_package_the_message_says_what_to_install(root, monkeypatch)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"not installed; install requirements-datasets\.txt"):
         image_source.__wrapped__(root)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "Disk quota exceeded"),
+        (OSError(errno.EROFS, "Read-only file system", "/home/x.lock"), "Read-only file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "/home/x"), "Permission denied"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "No such file"),
+        (OSError("Not enough disk space. Needed: 9 GB"), "Not enough disk space"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_cache_that_cannot_be_written_is_told_as_that(
+    tmp_path, monkeypatch, fault, reason, depth
+):
+    def from_parquet(files):
+        error = fault
+        for _ in range(depth):
+            outer = RuntimeError("An error occurred while generating the dataset")
+            outer.__cause__, error = error, outer
+        raise error
+
+    (tmp_path / "train.parquet").touch()
+    monkeypatch.setattr(datasets.Dataset, "from_parquet", from_parquet)
+    with pytest.raises(InputError, match="cache of the package datasets") as told:
+        load(tmp_path, datasets)
+    assert reason in str(told.value) and "HF_HOME" in str(told.value)
+    assert "save it again" not in str(told.value)
+
+
+def test_files_without_permission_are_told_as_that(tmp_path, monkeypatch):
+    path = tmp_path / "train.parquet"
+    path.touch()
+
+    def from_parquet(files):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(datasets.Dataset, "from_parquet", from_parquet)
+    with pytest.raises(InputError, match=r"train.parquet cannot be read .*mend its permissions"):
+        load(tmp_path, datasets)

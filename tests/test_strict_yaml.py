@@ -59,4 +59,4 @@ def test_snakemake_is_stopped_by_it(tmp_path):
     command = [sys.executable, "-m", "snakemake", "-n", "--configfile", str(overlay)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 1 and "Traceback" not in run.stderr
-    assert f"config: {overlay}, line 3: the key seed is already on line 2;" in run.stderr
+    assert f"{overlay}, line 3: the key seed is already on line 2;" in run.stderr

@@ -1,5 +1,6 @@
 """What `python -m slimdit.why` says after a change: the setting, definition or input, by name."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -108,3 +109,26 @@ def test_results_from_before_recipes_are_told(project):
 def test_bad_input_is_told_in_a_sentence(project, capsys, arguments, sentence):
     assert main(arguments) == 1
     assert sentence in capsys.readouterr().err
+
+
+def snakemake(project, *options):
+    command = [".venv/bin/python", "-m", "snakemake", "--cores", "1", "--resources", "gpu=1"]
+    run = subprocess.run([*command, *options], cwd=project, capture_output=True, text=True)
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_results_copied_without_snakemakes_records_are_not_made_again(project):
+    """With the times of a copy, the newest first."""
+    files = sorted((project / "results").rglob("*"), key=lambda path: path.stat().st_mtime)
+    for age, path in enumerate(files):
+        os.utime(path, (1e9 - age, 1e9 - age), follow_symlinks=False)
+    weights = project / f"results/photos/{RUN.format('XS2-base', 'checkpoint.safetensors')}"
+    before = weights.read_bytes()
+    code, text = snakemake(project)
+    assert code != 0 and "Traceback" not in text
+    assert "would be done again, though results/photos/" in text and "`make adopt`" in text
+    assert weights.read_bytes() == before
+    assert snakemake(project, "--touch", "--forceall")[0] == 0
+    assert "Nothing to be done" in snakemake(project)[1]
+    edit_config(project, lambda c: c["variants"]["KD-XS2"].update(training={"steps": 3}))
+    assert "Training KD-XS2, seed 0" in snakemake(project, "--dry-run")[1]

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 from snakemake.exceptions import WorkflowError
 
 from slimdit.core.errors import InputError
+from slimdit.core.interpreter import path_problem
 from slimdit.data.autoencoder_files import autoencoder_folder
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
@@ -18,28 +19,26 @@ from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folde
 from slimdit.plan.space import check_space
 from slimdit.storage.strict_yaml import read_mapping
 from slimdit.study.component_options import default_of
-from slimdit.study.config_check import config_problems, listed
+from slimdit.study.config_check import check_config
 from slimdit.study.shards import shard_names
 from slimdit.study.jobs import Job
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
-if workflow.is_main_process:
-    try:
+if problem := path_problem(sys.executable):
+    sys.exit(problem)
+try:
+    if workflow.is_main_process:
         for path in workflow.configfiles:
             read_mapping(path)
-    except InputError as error:
-        sys.exit(f"config: {error}")
-if problems := config_problems(config):
-    sys.exit(listed(problems))
-STUDY = Study(config)
-if workflow.is_main_process:
-    try:
+    check_config(config)
+    if workflow.is_main_process:
         check_gpus(workflow.global_resources, workflow.resource_settings.overwrite_resources)
         check_image_folder(config["data"])
-    except InputError as error:
-        sys.exit(str(error))
+except InputError as error:
+    sys.exit(str(error))
 
+STUDY = Study(config)
 LAYOUT = STUDY.layout
 AUTOENCODER = config["autoencoder"]
 EXTRACTOR = STUDY.evaluation["extractor"]
@@ -80,9 +79,14 @@ def log_of(step):
     return Job(STUDY, step).log
 
 
-def job_to_run(job):
-    """Of one of Snakemake's."""
-    return Job(STUDY, job.rule.name, job.wildcards.get("variant"), job.wildcards.get("seed"))
+def jobs_to_run():
+    """Snakemake's, and for each whose rule is a step ours."""
+    for theirs in workflow.dag.needrun_jobs():
+        if theirs.rule.name in STEPS:
+            wildcards = theirs.wildcards_dict
+            seed = wildcards.get("seed")
+            ours = (wildcards.get("variant"), seed and int(seed), wildcards.get("shard"))
+            yield theirs, Job(STUDY, theirs.rule.name, *ours)
 
 
 def params_of(step):
@@ -126,3 +130,21 @@ def shown(step, category, captions):
         )
 
     return {name: with_caption(name, path) for name, path in output_of(step).items()}
+
+
+def check_recognised():
+    """Raises InputError where a finished job is about to be done again that by its own record is
+    what it would be today: Snakemake does not know results that were copied without `.snakemake`.
+    """
+    from slimdit.why import differences
+
+    for theirs, ours in jobs_to_run():
+        reason = workflow.dag.reason(theirs)
+        known = workflow.persistence.has_metadata(theirs) or reason.missing_output or reason.forced
+        if not (known or reason.incomplete_output or any(differences(ours))):
+            raise InputError(
+                f"{ours.name} would be done again, though {ours.record} says that it is as it would be "
+                "made today: Snakemake has no record of it, such as of results that were copied "
+                "without .snakemake. `make adopt` takes all results over as they are; `make why` says "
+                "which of them differ; `--forceall` makes them anew."
+            )

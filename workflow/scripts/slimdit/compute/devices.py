@@ -5,12 +5,22 @@ import os
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # what cuBLAS needs to repeat its bits
 
 
-def make_deterministic() -> None:
-    """From here on a GPU gives the same bits again, or raises for an operation that cannot.
+def set_deterministic(wanted: bool) -> None:
+    """Whether a GPU gives the same bits again from here on, or raises for an operation that cannot.
 
-    To be called before CUDA starts. A CPU always does, with as many threads.
+    To be called before CUDA starts; what another program has set does not count. A CPU always does,
+    with as many threads.
     """
-    os.environ[WORKSPACE] = ":4096:8"
+    os.environ.pop(WORKSPACE, None)
+    if wanted:
+        os.environ[WORKSPACE] = ":4096:8"
+
+
+def forget_process_group() -> None:
+    """What runs here is alone, though a launcher of another's, such as of a cluster's pods, has
+    numbered the processes that it starts."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        os.environ.pop(name, None)
 
 
 def device():

@@ -1,10 +1,17 @@
-"""How many threads a process was given."""
+"""How many threads the numerical libraries take."""
 
 import os
+import re
+
+NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def threads_asked(otherwise: int) -> int:
-    """The first number of OMP_NUM_THREADS, which may be empty or a list such as "4,2" (OpenMP 5.2,
-    section 21.1.2); `otherwise` where there is none."""
-    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(first) if first.isdecimal() and int(first) else otherwise
+def thread_limits(count: int) -> dict[str, str]:
+    """Environment variables that give the numerical libraries so many threads."""
+    return dict.fromkeys(NAMES, str(count))
+
+
+def thread_limit() -> int | None:
+    """What OMP_NUM_THREADS says, of a list such as "4,2" the first; None where it says nothing."""
+    first = re.match(r"\s*0*([1-9]\d*)\s*(,|$)", os.environ.get(NAMES[0], ""), re.ASCII)
+    return int(first[1]) if first else None

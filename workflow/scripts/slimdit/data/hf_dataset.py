@@ -12,6 +12,9 @@ SPLITS = "dataset_dict.json"  # what DatasetDict.save_to_disk writes
 SAVED = ("dataset_info.json", "state.json")  # and Dataset.save_to_disk
 ROW = "row-"
 TEXT = ("string", "large_string")
+NO_ACCESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+NO_ACCESS |= {errno.ENOENT, errno.ENOTDIR}
+NO_SPACE = "Not enough disk space"  # in the words of the package
 SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "dev"}
 SPLIT_NAMES |= {"test", "testing", "eval", "evaluation"}
 
@@ -93,9 +96,28 @@ def load(root: Path, datasets):
         return datasets.Dataset.from_parquet(files)
     except Exception as error:  # whatever the package stumbles over in damaged files
         raise InputError(
-            f"data.images: {root} cannot be read as a dataset ({error}); save it again by "
+            access_problem(error, root, datasets.config.HF_DATASETS_CACHE)
+            or f"data.images: {root} cannot be read as a dataset ({error}); save it again by "
             "Dataset.save_to_disk."
         ) from None
+
+
+def access_problem(error: BaseException | None, root: Path, cache: str | Path) -> str | None:
+    """A sentence on a disk that is full, read-only or not there, where that is behind the error:
+    the files may be sound."""
+    while error:
+        if isinstance(error, OSError) and (error.errno in NO_ACCESS or NO_SPACE in str(error)):
+            if Path(str(error.filename)).is_relative_to(root):
+                return (
+                    f"data.images: {error.filename} cannot be read ({error.strerror}); "
+                    "mend its permissions."
+                )
+            return (
+                f"data.images: {root} cannot be copied to {cache}, the cache of the package "
+                f"datasets ({error.strerror or error}); set HF_HOME to a folder with room for it."
+            )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def parquet_files(root: Path) -> list[str]:

@@ -6,6 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
+from slimdit.compute.devices import forget_process_group
 from slimdit.core.errors import InputError
 from slimdit.core.text import aligned
 from slimdit.evaluation.features import EXTRACTORS, build_extractor
@@ -16,7 +17,7 @@ from slimdit.evaluation.metrics.frechet import (
     frechet_distance_from_statistics,
 )
 from slimdit.evaluation.quality import DISTANCES, quality
-from slimdit.jobs.provenance import origin
+from slimdit.jobs.provenance import origin, surroundings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,6 +90,8 @@ def evaluate(
     folder of features that are not computed again. measures: those of `quality`. Raises InputError
     for bad files before the extractor is built.
     """
+    forget_process_group()
+    surroundings()
     real = read_image_set(reference, image_size, statistics_suffice=True)
     made = read_image_set(samples, image_size)
     built = build_extractor(extractor, **dict(extractor_options))

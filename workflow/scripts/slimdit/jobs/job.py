@@ -8,12 +8,14 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from slimdit.compute.devices import make_deterministic
+from slimdit.compute.devices import forget_process_group, set_deterministic
+from slimdit.compute.threads import thread_limits
 from slimdit.jobs.failures import explain
 from slimdit.jobs.gpu_lease import leased_gpus
 from slimdit.jobs.job_log import log_to
 from slimdit.jobs.locks import sole_process
 from slimdit.jobs.messages import hide_meaningless
+from slimdit.jobs.provenance import surroundings
 
 
 @contextlib.contextmanager
@@ -26,8 +28,9 @@ def job(snakemake) -> Iterator[list[str]]:
     """
     os.environ.update(thread_limits(snakemake.threads))
     hide_meaningless()
-    if snakemake.config["deterministic"]:
-        make_deterministic()
+    set_deterministic(snakemake.config["deterministic"])
+    forget_process_group()
+    surroundings()  # of the code that is about to run
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either
     count = int(snakemake.resources.get("gpu", 0))
@@ -38,12 +41,6 @@ def job(snakemake) -> Iterator[list[str]]:
             if 1 < len(gpus) < count:
                 logging.warning("%d GPUs were asked for, %d are there.", count, len(gpus))
             yield gpus
-
-
-def thread_limits(count: int) -> dict[str, str]:
-    """Environment variables that give the numerical libraries so many threads."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, str(count))
 
 
 @contextlib.contextmanager

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from slimdit.compute.threads import threads_asked
+from slimdit.compute.threads import thread_limit, thread_limits
 from slimdit.core.errors import InputError
 from slimdit.jobs.failures import explain
-from slimdit.jobs.job import thread_limits
 from slimdit.jobs.job_log import log_to
 from slimdit.jobs.messages import hide_meaningless
+from slimdit.jobs.provenance import surroundings
 
 SHUTDOWN_S = 600  # a step and a save end within it; SLURM waits less, by its own clock
 # The processes' own words say why they end.
@@ -44,7 +44,7 @@ def run_on(devices: list[str], function: Callable, arguments: dict, log_path: st
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     log.info("on %d devices", len(devices))
-    threads = threads_asked(1) // len(devices)
+    threads = (thread_limit() or 1) // len(devices)
     os.environ.update(thread_limits(max(1, threads)))
     for name in SILENT:
         logging.getLogger(name).propagate = False
@@ -100,6 +100,7 @@ def _run(function: Callable, arguments: dict, log_path: str, report: Path) -> No
             if not is_first:  # one progress bar is enough
                 sys.stderr = open(os.devnull, "w")  # noqa: SIM115
             log_to(log_path, logging.INFO if is_first else logging.ERROR)
+            surroundings()
             function(**arguments)
     except BaseException as error:
         # The others end because of the first one that does: its error alone is kept.

@@ -15,13 +15,16 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from slimdit.compute.threads import threads_asked
+from slimdit.compute.threads import thread_limit
 from slimdit.core.errors import InputError
 from slimdit.storage.files import load_npz, read_header, read_json
 
-COMPUTE = ("torch", "torchao", "diffusers", "numpy", "tensorflow", "tensorflow-cpu")
-ROOT = Path(__file__).parents[4]  # of a checkout
-PACKAGES = (*COMPUTE, "fvcore", "scikit-learn", "snakemake")
+COMPUTE = ("torch", "torchao", "diffusers", "numpy")
+TENSORFLOW = ("tensorflow", "tensorflow-cpu")
+PACKAGES = (*COMPUTE, *TENSORFLOW, "fvcore", "scikit-learn", "snakemake")
+ROOT = Path(__file__).parents[4]  # of the checkout, where this is one
+OWN = "workflow/scripts/slimdit/__init__.py"  # a file that its commits have
+GIT_S = 60  # a disk that answers later is no reason to wait
 
 
 def origin(**extra) -> dict:
@@ -30,8 +33,12 @@ def origin(**extra) -> dict:
 
 
 def arithmetic() -> list:
-    """What equal work gives equal bits with: the device and the libraries that compute."""
-    return [_device(), {name: _versions().get(name) for name in COMPUTE}]
+    """What equal work gives equal bits with: the device and the libraries that compute.
+
+    TensorFlow is one of them in a process that has imported it, wherever it is installed.
+    """
+    names = (*COMPUTE, *(TENSORFLOW if "tensorflow" in sys.modules else ()))
+    return [_device(), {name: _versions().get(name) for name in names}]
 
 
 def timed(conditions: dict) -> dict:
@@ -60,14 +67,10 @@ def conditions(
                 for path, sha256 in digests.items()
             }
     return {
-        **_commit(),
-        "python": platform.python_version(),
-        "versions": _versions(),
-        "machine": platform.machine(),
-        "processor": _processor(),
+        **surroundings(),
         "device": _device(),
         "deterministic": _is_deterministic(),
-        "threads": threads_asked(os.cpu_count() or 1),
+        "threads": thread_limit() or os.cpu_count(),
         **{name: value for name, value in made.items() if value is not None},
         **extra,
     }
@@ -101,21 +104,42 @@ def read_origin(path: str | Path) -> dict:
 
 
 @functools.cache
-def _commit() -> dict:
+def surroundings() -> dict:
+    """Commit, versions and machine, as the first call finds them: before the work, since they are
+    of the code that does it, and what it took days to make is not lost for want of them."""
+    return {
+        **commit(ROOT),
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+    }
+
+
+def commit(root: Path) -> dict:
+    """The checkout's, and whether its files are others than that; None each where `root` is none,
+    such as a copy inside another project's repository."""
+    # Git gives its hooks a repository that need not be the one of the folder.
+    others = {name for name in os.environ if re.match("GIT_(?!CONFIG)", name)}
+
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(ROOT), *arguments],
+            ["git", "--no-optional-locks", "-C", str(root), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=True,
-        ).stdout.strip()
+            timeout=GIT_S,
+            env={name: value for name, value in os.environ.items() if name not in others},
+        ).stdout
 
     try:
-        if not ROOT.samefile(git("rev-parse", "--show-toplevel")):  # a copy within another's
+        inside, head, _ = git("rev-parse", "--show-prefix", "HEAD", f"HEAD:{OWN}").split("\n", 2)
+        if inside:
             return {"commit": None, "dirty": None}
         dirty = git("status", "--porcelain", "--untracked-files=no", "--", ":/")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(dirty)}
-    except (OSError, subprocess.CalledProcessError):
+        return {"commit": head, "dirty": bool(dirty)}
+    except (OSError, ValueError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 
 
@@ -123,17 +147,19 @@ def _commit() -> dict:
 def _versions() -> dict[str, str]:
     installed = {}
     for package in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
+        # Of what an installation that was stopped leaves, there is no version either.
+        with contextlib.suppress(metadata.PackageNotFoundError, KeyError, OSError):
             installed[package] = metadata.version(package)
     return installed
 
 
-@functools.cache
 def _processor() -> str:
     with contextlib.suppress(OSError):
-        if model := re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()):
+        if model := re.search(
+            r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8", "replace")
+        ):
             return model[1]
-    return platform.processor()
+    return platform.processor() or platform.machine()
 
 
 def _is_deterministic() -> bool:
@@ -148,5 +174,5 @@ def _device() -> str:
         return torch.cuda.get_device_name()
     tensorflow = sys.modules.get("tensorflow")
     for gpu in tensorflow.config.list_physical_devices("GPU") if tensorflow else ():
-        return tensorflow.config.experimental.get_device_details(gpu)["device_name"]
+        return tensorflow.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
     return "cpu"

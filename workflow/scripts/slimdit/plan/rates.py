@@ -56,11 +56,13 @@ def measured(study: Study, units: Mapping[str, bool]) -> Rates:
     """Time each of these units, on all cores or on one: whether its job takes them is told."""
     import torch
 
-    from slimdit.compute.devices import device
+    from slimdit.compute.devices import device, forget_process_group
     from slimdit.jobs.provenance import origin
     from slimdit.plan.timers import TIMERS
 
     torch.set_float32_matmul_precision("high")
+    forget_process_group()
+    made_by = origin()
     seconds: dict[str, float | str] = {}
     for unit, takes_cores in tqdm(units.items(), "measure", disable=None):  # on a terminal
         what, *variant = unit.split(" ", 1)
@@ -70,7 +72,7 @@ def measured(study: Study, units: Mapping[str, bool]) -> Rates:
         except (InputError, ImportError, OSError, torch.OutOfMemoryError) as error:
             found = " ".join(str(error).split()).rstrip(".")
         seconds[rate_name(study, unit)] = found
-    return Rates(origin(), seconds)
+    return Rates(made_by, seconds)
 
 
 def recorded(path: str) -> Rates:

@@ -76,10 +76,11 @@ def config_problems(config) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def listed(problems: list[str]) -> str:
-    """The problems as they are shown, a line each."""
-    number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-    return "\n  ".join([f"config: {number}", *problems])
+def check_config(config) -> None:
+    """Raises InputError with the problems, a line each."""
+    if problems := config_problems(config):
+        number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise InputError("\n  ".join([f"config: {number}", *problems]))
 
 
 @functools.cache

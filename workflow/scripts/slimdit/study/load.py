@@ -9,7 +9,7 @@ from snakemake.utils import update_config
 
 from slimdit.core.errors import InputError
 from slimdit.storage.strict_yaml import read_mapping
-from slimdit.study.config_check import config_problems, listed
+from slimdit.study.config_check import check_config
 from slimdit.study.study import Study
 
 BASE = "config.yaml"  # on which others are laid, as in the Snakefile
@@ -20,8 +20,7 @@ def configured_study(overlays: list[str | Path]) -> Study:
     config = {}
     for path in (BASE, *overlays):
         update_config(config, read_mapping(path))
-    if problems := config_problems(config):
-        raise InputError(listed(problems))
+    check_config(config)
     return Study(config)
 
 

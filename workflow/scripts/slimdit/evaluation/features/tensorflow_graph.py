@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slimdit.compute.threads import threads_asked
+from slimdit.compute.threads import thread_limit
 from slimdit.core.errors import InputError
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # its kernels round otherwise than TensorFlow's own
@@ -26,7 +26,7 @@ class TensorFlowGraph:
             )
         config = tf.ConfigProto(
             allow_soft_placement=True,  # DecodeJpeg, which is not used, has no kernel on a GPU
-            intra_op_parallelism_threads=threads_asked(0),
+            intra_op_parallelism_threads=thread_limit() or 0,
             inter_op_parallelism_threads=1,
         )
         config.gpu_options.allow_growth = True
@@ -45,7 +45,8 @@ def _tensorflow():
     except ModuleNotFoundError as error:
         raise InputError(
             f"backend 'tensorflow' of inception-2015 lacks the module {error.name!r}; "
-            "run pip install -r requirements-inception.txt, or set backend to torch."
+            "run pip install -r requirements-inception.txt, which has none for Python 3.14, or set "
+            "backend to torch."
         ) from None
     tf.get_logger().setLevel("ERROR")
     return tf
