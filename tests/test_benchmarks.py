@@ -12,7 +12,7 @@ from cases.distance import frechet
 from cases.mixture import compiled_pass, plain_pass
 from cases.sampler import plain_sampler, study_sampler
 from cases.startup import dry_run, job_start
-from cases.training import compiled_steps, plain_steps
+from cases.training import our_steps, plain_steps
 from cases.variants import against_base
 from plain.diffusion import PlainDiffusion
 from plain.transformer import PlainTransformer
@@ -35,7 +35,7 @@ SIDES = {
     ),
     "training-step": (
         partial(plain_steps, TINY, CPU),
-        partial(compiled_steps, TINY, FLOAT32, CPU),
+        partial(our_steps, TINY, FLOAT32, "on", CPU),
     ),
     "mixture": (
         partial(plain_pass, TINY, CPU),
@@ -169,3 +169,11 @@ def test_speed_interval(benchmark):
         assert 0.93 < found["held_by_processes"] < 0.97
     assert written["simulated"]["1.0"]["held_by_rounds"] < 0.9
     assert printed.count("simulated") == 5
+
+
+def test_waiting_threads(benchmark):
+    options = ["--config", "tests/tiny.yaml", "--seconds", "0.5", "--num-runs", "1"]
+    printed, written = benchmark("waiting_threads.py", *options)
+    for of_name in written["steps_per_s"].values():
+        assert all(rate > 0 for rates in of_name.values() for rate in rates)
+    assert "one thread" in printed

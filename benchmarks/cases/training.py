@@ -30,7 +30,7 @@ def training_step(study: Study, dtype: torch.dtype, num_runs: int, device: torch
     """
     result = speedup_apart(
         Side(plain_steps, study, device),
-        Side(compiled_steps, study, dtype, device),
+        Side(our_steps, study, dtype, "on", device),
         num_runs,
         tolerance_of(dtype),
     )
@@ -53,8 +53,8 @@ def objective(study: Study, dtype: torch.dtype, compiling: str, device: torch.de
     return Objective(model, hyper, batches, seed=0)
 
 
-def compiled_steps(study: Study, dtype: torch.dtype, device: torch.device):
-    ours = objective(study, dtype, "on", device)
+def our_steps(study: Study, dtype: torch.dtype, compiling: str, device: torch.device):
+    ours = objective(study, dtype, compiling, device)
     run = Run(ours.model, TERMS, ours.hyper.learning_rate, ours.hyper.ema_decay)
     gradient = ours.model.patch_embedder.weight
 

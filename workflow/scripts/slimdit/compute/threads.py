@@ -3,6 +3,7 @@
 import os
 import re
 
+SPINS = "GOMP_SPINCOUNT"  # of GNU's OpenMP: turns that a thread waits in a loop before it sleeps
 NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
