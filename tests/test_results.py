@@ -330,6 +330,16 @@ def test_conditions_come_from_the_files(files):
         assert condition in text
 
 
+@pytest.mark.parametrize(("cores", "is_busy"), [(0.05, False), (1.4, True)])
+def test_a_busy_machine_is_told_where_speed_is(files, cores, is_busy):
+    files.add_costs("S2-base", cores_of_others=0.01, latency_spread=0.03)
+    files.add_costs("Q-S2", cores_of_others=cores, latency_spread=0.05)
+    *_, text = files.tables()
+    assert f"kept at most {cores:.2f} cores busy (Q-S2); the quartiles" in text
+    assert "iterations are 4.0% of their median apart" in text
+    assert ("The machine was busy while speed was measured" in text) == is_busy
+
+
 def test_architecture_table_has_exactly_its_columns(files, tmp_path):
     for variant in ("Q-S2", "S2-base"):
         files.add_costs(variant, total_params=32_656_160)

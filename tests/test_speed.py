@@ -3,7 +3,10 @@
 import functools
 import json
 import math
+import os
+import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +19,7 @@ from measure_speed import measure_speed
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import save_variant
+from slimdit.profiling import machine_load
 from slimdit.profiling import trials as speed_trials
 from slimdit.profiling.cost import weight_bytes
 from slimdit.profiling.energy import EnergyCounter, energy_counter, joules_per_call, rapl
@@ -27,6 +31,7 @@ from slimdit.profiling.latency import (
     latency_over_base,
     random_inputs,
 )
+from slimdit.profiling.machine_load import cores_of_others
 from slimdit.profiling.peak_memory import peak_memory
 from slimdit.profiling.roofline import Peaks, least_bytes, measured_peaks, roofline
 from slimdit.profiling.trials import TimedRow, Trials, share, together
@@ -86,6 +91,7 @@ def test_latency_and_ratio_are_medians_over_all_rounds():
     result = latency(own_s, batch_size=4)
     assert result["latency_ms"] == pytest.approx(2) and result["timed_iterations"] == 3
     assert result["images_per_s"] == pytest.approx(2000)
+    assert result["latency_spread"] == pytest.approx((5.5 - 1.5) / 2)
     ratio = latency_over_base(own_s, base_s)
     assert ratio["latency_over_base"] == pytest.approx(0.5)
     assert set(latency_over_base(own_s).values()) == {None}
@@ -237,15 +243,45 @@ def test_the_sampler_is_timed_by_whole_samplings_with_all_their_steps(trials, mo
 
 def test_one_measurement_is_made_of_all_processes_rounds():
     first = {"mode": "eager", "batch_size": 2, "energy_j_per_image": 1.0}
-    first |= {"times_s": [0.2, 0.4], "base_times_s": [0.1, 0.2]}
-    second = first | {"energy_j_per_image": 3.0, "times_s": [0.1, 0.3], "base_times_s": [0.1, 0.3]}
+    first |= {"times_s": [0.2, 0.4], "base_times_s": [0.1, 0.2], "cores_of_others": 0.5}
+    second = first | {
+        "energy_j_per_image": 3.0,
+        "cores_of_others": 0.2,
+        "times_s": [0.1, 0.3],
+        "base_times_s": [0.1, 0.3],
+    }
     found = together([first, second])
     assert found["times_s"] == [[0.2, 0.4], [0.1, 0.3]] and found["processes"] == 2
     assert found["latency_over_base"] == pytest.approx(1.5)
     assert found["latency_over_base_low"] < 1 < found["latency_over_base_high"]
-    assert found["energy_j_per_image"] == 2
+    assert found["energy_j_per_image"] == 2 and found["cores_of_others"] == 0.5
     alone = together([first | {"base_times_s": None}])
     assert alone["base_times_s"] is None and alone["latency_over_base"] is None
+
+
+def test_cores_that_others_keep_busy_are_counted():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        with cores_of_others() as load:
+            time.sleep(1)
+        other.kill()
+    assert 0.2 < load["cores_of_others"] <= os.cpu_count()
+
+
+def test_ones_own_work_and_idle_cores_are_not_of_others(monkeypatch):
+    clocks = iter([(0.0, 0.0, 0.0), (3.0, 1.5, 2.0)])  # busy, own and wall seconds
+
+    def tick():
+        busy_s, own_s, wall_s = next(clocks)
+        times = {"user": busy_s, "guest": busy_s, "idle": 9 * wall_s, "iowait": wall_s}
+        fake = SimpleNamespace(_asdict=lambda: times)
+        monkeypatch.setattr(machine_load.psutil, "cpu_times", lambda: fake)
+        monkeypatch.setattr(machine_load.time, "process_time", lambda: own_s)
+        monkeypatch.setattr(machine_load.time, "monotonic", lambda: wall_s)
+
+    tick()
+    with cores_of_others() as load:
+        tick()
+    assert load["cores_of_others"] == (3.0 - 1.5) / 2.0
 
 
 def test_peak_memory_of_what_does_not_fit_is_none():

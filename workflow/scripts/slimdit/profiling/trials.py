@@ -30,6 +30,7 @@ from slimdit.profiling.latency import (
     latency_over_base,
     random_inputs,
 )
+from slimdit.profiling.machine_load import cores_of_others
 from slimdit.profiling.modes import COMPILED, MODES, SAMPLER
 
 FEWEST_SAMPLINGS = 3  # in a process
@@ -70,7 +71,8 @@ def together(found: Sequence[dict]) -> dict:
     times = latency(times_s, first["batch_size"]) | latency_over_base(*rounds.values())
     if first["energy_j_per_image"]:
         times["energy_j_per_image"] = statistics.mean(each["energy_j_per_image"] for each in found)
-    return {**first, "processes": len(found), **rounds, **times}
+    load = max(each["cores_of_others"] for each in found)
+    return {**first, "processes": len(found), "cores_of_others": load, **rounds, **times}
 
 
 class Trials:
@@ -133,8 +135,10 @@ class Trials:
         return timed | {"is_compiled": samplers[0].is_compiled, "dtype": name_of(samplers[0].dtype)}
 
     def _timed(self, calls: list[Callable], warmup: int, count: int) -> dict:
-        own_s, *base_s = interleaved_times_s(calls, warmup, count, self.clock_s)
+        with cores_of_others() as load:
+            own_s, *base_s = interleaved_times_s(calls, warmup, count, self.clock_s)
         return {
+            **load,
             "warmup_iterations": warmup,
             "times_s": own_s,
             "base_times_s": base_s[0] if base_s else None,

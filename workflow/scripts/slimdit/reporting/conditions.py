@@ -1,5 +1,6 @@
 """In words, how the results table is read and how its numbers were measured."""
 
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -8,6 +9,8 @@ from slimdit.profiling.modes import MODES
 from slimdit.reporting.columns import BEYOND_NOISE, NOISE
 from slimdit.reporting.differences import OVER_SEEDS, THIS_CHECKPOINT
 from slimdit.reporting.results import StudyResults
+
+QUIET_CORES = 0.1  # of others
 
 READING = (
     "Params counts every parameter, the frozen position table included; square brackets give those "
@@ -61,6 +64,7 @@ def _speed(study: StudyResults) -> Iterator[str]:
             f"{_distinct(each['warmup_iterations'] for each in timed)} to warm up; an iteration is "
             "one pass of the batch through the model."
         )
+        yield from _quietness(study)
     if first := [file["variant"] for file in study.speed if file["base"] is None]:
         yield f"Throughputs are that of {_distinct(first)}, times the ratios on the way to a row."
     if study.peak_memory_kinds:
@@ -74,6 +78,29 @@ def _speed(study: StudyResults) -> Iterator[str]:
         if each["batch_size"] == batch_size
     ):
         yield f"Not measured: {missing}."
+
+
+def _quietness(study: StudyResults) -> Iterator[str]:
+    """Of the machine while it was measured; results of earlier versions do not tell."""
+    each = [
+        (one["cores_of_others"], file["variant"], one["latency_spread"])
+        for file in study.speed
+        for one in file["measurements"]
+        if "cores_of_others" in one
+    ]
+    if not each:
+        return
+    cores, variant, _ = max(each)
+    spread = statistics.median(spread for *_, spread in each)
+    yield (
+        f"Meanwhile other programs kept at most {cores:.2f} cores busy ({variant}); the quartiles "
+        f"of a trial's iterations are {100 * spread:.1f}% of their median apart (median of trials)."
+    )
+    if cores > QUIET_CORES:
+        yield (
+            "**The machine was busy while speed was measured**: on a quiet one "
+            "`--forcerun measure_speed` measures it again."
+        )
 
 
 def _quality(study: StudyResults) -> Iterator[str]:

@@ -1,0 +1,28 @@
+"""How much of the machine other programs take while this one measures."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import psutil
+
+WAITING = ("idle", "iowait")
+COUNTED_TWICE = ("guest", "guest_nice")  # Linux has them in user and nice too
+
+
+@contextlib.contextmanager
+def cores_of_others() -> Iterator[dict[str, float]]:
+    """A dictionary that has, once the context has ended, as "cores_of_others" how many cores other
+    processes, and other guests of the same host, kept busy on average."""
+    found: dict[str, float] = {}
+    others_s, started_s = _others_s(), time.monotonic()
+    yield found
+    wall_s = time.monotonic() - started_s
+    found["cores_of_others"] = max(0.0, (_others_s() - others_s) / wall_s)
+
+
+def _others_s() -> float:
+    """Of all cores, since the machine started."""
+    times = psutil.cpu_times()._asdict()
+    busy_s = sum(s for name, s in times.items() if name not in (*WAITING, *COUNTED_TWICE))
+    return busy_s - time.process_time()
