@@ -27,7 +27,7 @@ from cases.training import our_steps
 from command_line import default_path, study_and_parser
 from sides import SPAWN
 
-from slimdit.compute.threads import SPINS, thread_limits
+from slimdit.compute.environment import NUM_SPINS, SPINS, thread_limits
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import write_json
 from slimdit.study.load import configured_study
@@ -36,7 +36,10 @@ OWN = "OpenMP's own"
 CORES = os.cpu_count() or 1
 SETTINGS = {  # environment of a process
     OWN: thread_limits(CORES),
-    **{f"{spins} turns": thread_limits(CORES) | {SPINS: str(spins)} for spins in (0, 1000, 10000)},
+    **{
+        f"{spins} turns": thread_limits(CORES) | {SPINS: str(spins)}
+        for spins in (0, 1000, NUM_SPINS, 10000)
+    },
     "one thread": thread_limits(1),
 }
 NAMES = {name for environment in SETTINGS.values() for name in environment}

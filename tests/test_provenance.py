@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from subjects import ROOT
 
-from slimdit.compute.devices import WORKSPACE, forget_process_group, set_deterministic
-from slimdit.compute.threads import thread_limit
+from slimdit.compute.devices import WORKSPACE, set_deterministic
+from slimdit.compute.environment import NUM_SPINS, SPINS, settle, thread_limit
 from slimdit.jobs import provenance
 from slimdit.jobs.provenance import OWN, arithmetic, commit, conditions, surroundings
 
@@ -186,6 +186,18 @@ def test_an_installed_tensorflow_that_is_not_used_changes_no_state(monkeypatch):
 def test_what_other_programs_left_in_the_environment_is_not_ours(monkeypatch):
     for name, value in {WORKSPACE: ":16:8", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv(SPINS, "7")
     set_deterministic(False)
-    forget_process_group()
+    settle()
     assert not {WORKSPACE, "LOCAL_RANK", "WORLD_SIZE"} & os.environ.keys()
+
+
+@pytest.mark.parametrize(
+    ("users", "spins"),
+    [({}, str(NUM_SPINS)), ({SPINS: "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+    ids=str,
+)
+def test_threads_wait_as_the_user_says_or_briefly(monkeypatch, users, spins):
+    monkeypatch.setattr(os, "environ", users)
+    settle()
+    assert os.environ.get(SPINS) == spins

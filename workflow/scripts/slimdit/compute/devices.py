@@ -16,13 +16,6 @@ def set_deterministic(wanted: bool) -> None:
         os.environ[WORKSPACE] = ":4096:8"
 
 
-def forget_process_group() -> None:
-    """What runs here is alone, though a launcher of another's, such as of a cluster's pods, has
-    numbered the processes that it starts."""
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
-        os.environ.pop(name, None)
-
-
 def device():
     """The torch device of this process: its own of the leased GPUs, or the CPU."""
     import torch

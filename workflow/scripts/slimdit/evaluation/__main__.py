@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from slimdit.compute.devices import forget_process_group
+from slimdit.compute.environment import settle
 from slimdit.core.errors import InputError
 from slimdit.core.text import aligned
 from slimdit.evaluation.features import EXTRACTORS, build_extractor
@@ -90,7 +90,7 @@ def evaluate(
     folder of features that are not computed again. measures: those of `quality`. Raises InputError
     for bad files before the extractor is built.
     """
-    forget_process_group()
+    settle()
     surroundings()
     real = read_image_set(reference, image_size, statistics_suffice=True)
     made = read_image_set(samples, image_size)

@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from slimdit.compute.devices import forget_process_group, set_deterministic
-from slimdit.compute.threads import thread_limits
+from slimdit.compute.devices import set_deterministic
+from slimdit.compute.environment import settle, thread_limits
 from slimdit.jobs.failures import explain
 from slimdit.jobs.gpu_lease import leased_gpus
 from slimdit.jobs.job_log import log_to
@@ -26,10 +26,10 @@ def job(snakemake) -> Iterator[list[str]]:
     Thread counts are set before numpy or torch are imported by the script's function, and a GPU
     is leased for as long as the script runs when the rule asks for `gpu`.
     """
+    settle()
     os.environ.update(thread_limits(snakemake.threads))
     hide_meaningless()
     set_deterministic(snakemake.config["deterministic"])
-    forget_process_group()
     surroundings()  # of the code that is about to run
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from slimdit.compute.threads import thread_limit, thread_limits
+from slimdit.compute.environment import thread_limit, thread_limits
 from slimdit.core.errors import InputError
 from slimdit.jobs.failures import explain
 from slimdit.jobs.job_log import log_to

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from slimdit.compute.threads import thread_limit
+from slimdit.compute.environment import thread_limit
 from slimdit.core.errors import InputError
 from slimdit.storage.files import load_npz, read_header, read_json
 

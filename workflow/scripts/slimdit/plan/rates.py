@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from snakemake.utils import available_cpu_count
 from tqdm import tqdm
 
+from slimdit.compute.environment import settle
 from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
 from slimdit.storage.files import read_json
@@ -54,14 +55,15 @@ def rate_name(study: Study, unit: str) -> str:
 
 def measured(study: Study, units: Mapping[str, bool]) -> Rates:
     """Time each of these units, on all cores or on one: whether its job takes them is told."""
+    settle()
+
     import torch
 
-    from slimdit.compute.devices import device, forget_process_group
+    from slimdit.compute.devices import device
     from slimdit.jobs.provenance import origin
     from slimdit.plan.timers import TIMERS
 
     torch.set_float32_matmul_precision("high")
-    forget_process_group()
     made_by = origin()
     seconds: dict[str, float | str] = {}
     for unit, takes_cores in tqdm(units.items(), "measure", disable=None):  # on a terminal

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slimdit.compute.threads import thread_limit
+from slimdit.compute.environment import thread_limit
 from slimdit.core.errors import InputError
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # its kernels round otherwise than TensorFlow's own

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from slimdit.evaluation.reference_rows import HELD_OUT_RECONSTRUCTED
 from slimdit.profiling.modes import COMPILED, EAGER
-from slimdit.reporting.columns import INTERVAL, STD_OVER_SEEDS
+from slimdit.reporting.columns import INTERVAL, STD_OVER_SEEDS, number
 from slimdit.reporting.figures.labels import place_labels
 from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
 from slimdit.reporting.results import StudyResults
@@ -43,8 +43,8 @@ def draw_pareto(study: StudyResults) -> Figure:
 def pareto_figure(
     planes: dict[str, pd.DataFrame], distance_label: str, floor: float = np.nan
 ) -> Figure:
-    """A panel for each label of a cost, with a line at `floor`: the distance of real images through
-    the autoencoder, where it is known.
+    """A panel for each label of a cost. `floor`: the distance of real images through the
+    autoencoder, where it is known; a line where it is among the points, told in any case.
 
     planes: label -> points: by variant its group, cost, distance and the distance's std over seeds,
     cost and distance better when smaller and NaN where they were not measured; cost_low and
@@ -62,9 +62,10 @@ def pareto_figure(
     handles = [Line2D([], [], linestyle="", label=group, **styles[group]) for group in groups]
     handles.append(Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front"))
     if not np.isnan(floor):
-        handles.append(Line2D([], [], **FLOOR_LINE, label=HELD_OUT_RECONSTRUCTED))
+        told = f"{HELD_OUT_RECONSTRUCTED}: {number(floor)}"
+        handles.append(Line2D([], [], **FLOOR_LINE, label=told))
     spacing = {"handletextpad": 0.2, "columnspacing": 1.0}
-    figure.legend(handles=handles, loc="outside upper center", ncols=7, **spacing)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, **spacing)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # The labels' places are found for these sizes of the panels.
     for axes, points in zip(panels, planes.values(), strict=True):
@@ -86,12 +87,9 @@ def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict], floor: flo
     if missing := [variant for variant in points.index if variant not in drawn.index]:
         text = f"not measured: {', '.join(missing)}" if len(drawn) else "nothing was measured"
         axes.set_title(text, loc="right", fontsize=SMALL_PT, color=GREY, wrap=True)
-    heights = pd.Series([*drawn["distance"], floor], dtype=float)
-    for axis, values in ((axes.xaxis, drawn["cost"]), (axes.yaxis, heights)):
+    for axis, values in ((axes.xaxis, drawn["cost"]), (axes.yaxis, drawn["distance"])):
         if values.min() > 0 and values.max() > 2 * values.min():
             logarithmic(axis, values.min(), values.max())
-    if not np.isnan(floor):
-        axes.axhline(floor, **FLOOR_LINE, zorder=1)
     axes.margins(0.12)  # room for labels
     axes.grid(True)
     dots = {"linestyle": "", "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.4}
@@ -100,6 +98,10 @@ def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict], floor: flo
         style = {**styles[group], **dots, "elinewidth": 0.8, "zorder": 3}
         ends = of.reindex(columns=["cost_low", "cost_high"]).sub(of["cost"], axis=0)
         axes.errorbar(of["cost"], of["distance"], spread, np.abs(ends.to_numpy(float)).T, **style)
+    if not np.isnan(floor):
+        lowest_and_highest = axes.get_ylim()
+        axes.axhline(floor, **FLOOR_LINE, zorder=1)
+        axes.set_ylim(lowest_and_highest)
 
 
 def _draw_front(axes, drawn: pd.DataFrame, styles: dict[str, dict]) -> None:
