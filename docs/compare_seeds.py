@@ -106,7 +106,7 @@ def table_of(column: Column, alone: dict[int, StudyResults], whole: StudyResults
     like = whole.table[column.name].median() / unit
 
     def shown(value: float) -> str:
-        return number(value / unit, like)
+        return f"{'+' if value > 0 else ''}{number(value / unit, like)}"
 
     def mark(study: StudyResults, variant: str) -> str:
         row = study.table.loc[variant]
