@@ -1,14 +1,14 @@
 """What threads that wait cost: steps of training a second, alone and beside other programs.
 
     python benchmarks/waiting_threads.py --config config.yaml
-    python benchmarks/waiting_threads.py --config tests/tiny.yaml --seconds 1 --num-runs 1 \
-        --out smoke.json
+    python benchmarks/waiting_threads.py --config tests/tiny.yaml --threads "one thread" \
+        --beside alone --seconds 1 --num-runs 1 --out smoke.json
 
 The threads of GNU's OpenMP wait for each other in a loop of GOMP_SPINCOUNT turns before they sleep.
 A process trains S2-base on all cores with each of these numbers, with OpenMP's own, and on one
 thread: alone, beside a program that takes one core, beside another training of the same setting,
-and beside one with OpenMP's own. Settings take turns; medians are printed, as parts of OpenMP's own
-alone. Run in the checkout. Prints a table and writes JSON.
+and beside one with OpenMP's own. Settings take turns; medians are printed, as parts of the first.
+Run in the checkout. Prints a table and writes JSON.
 """
 
 import contextlib
@@ -44,32 +44,35 @@ SETTINGS = {  # environment of a process
 }
 NAMES = {name for environment in SETTINGS.values() for name in environment}
 WARM_UP = 5  # steps
-ALONE, BUSY = "alone", "beside a program"
-SAME, SPINNING = "beside its like", "beside one that spins"
+ALONE, BUSY, SAME, SPINNING = "alone", "a program", "its like", "one that spins"
 
 
 def main() -> None:
     _, parser = study_and_parser(__doc__.split("\n\n")[0])
+    parser.add_argument("--threads", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    neighbours = ALONE, BUSY, SAME, SPINNING
+    parser.add_argument("--beside", nargs="+", choices=neighbours, default=neighbours)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--num-runs", type=int, default=3)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     where_from = origin()
     out = arguments.out or default_path("waiting-threads", where_from["device"])
-    found = {name: {beside: [] for beside in (ALONE, BUSY, SAME, SPINNING)} for name in SETTINGS}
+    found = {name: {beside: [] for beside in arguments.beside} for name in arguments.threads}
     for _ in range(arguments.num_runs):
-        for name, environment in SETTINGS.items():
-            for beside, rates in found[name].items():
+        for name, of_name in found.items():
+            environment = SETTINGS[name]
+            for beside, rates in of_name.items():
                 with neighbour(beside, environment, arguments.config):
                     rates.append(rate(environment, arguments.config, arguments.seconds))
     medians = {
         name: {beside: statistics.median(rates) for beside, rates in of_name.items()}
         for name, of_name in found.items()
     }
-    whole = medians[OWN][ALONE]
-    print(f"{'':16}" + "".join(f"{beside:>24}" for beside in (ALONE, BUSY, SAME, SPINNING)))
+    whole = medians[arguments.threads[0]][arguments.beside[0]]
+    print(f"{'beside':16}" + "".join(f"{beside:>16}" for beside in arguments.beside))
     for name, of_name in medians.items():
-        print(f"{name:16}" + "".join(f"{value / whole:>24.3f}" for value in of_name.values()))
+        print(f"{name:16}" + "".join(f"{value / whole:>16.3f}" for value in of_name.values()))
     content = {"steps_per_s": found, "seconds": arguments.seconds, "num_cores": CORES}
     write_json(out, content | {"origin": where_from})
     print(f"\nWritten to {out}.")
