@@ -133,7 +133,7 @@ class Files:
         tables(
             **self.paths,
             autoencoder=[],
-            record_only=__file__,
+            record_only=[__file__],
             rows=rows,
             paper=paper or {},
             speed_batch_size=8,

@@ -109,9 +109,7 @@ def test_one_changed_bit_is_one_problem(folder, name):
     (folder / name).write_bytes(content)
     problem = the_problem(folder, name)
     if name not in TABLES:
-        # A bit of punctuation makes it no JSON.
-        sha256 = sha256_of(folder / name)[:12]
-        assert re.search(f"has sha256 {sha256}, but |is not valid JSON", problem)
+        assert f"has sha256 {sha256_of(folder / name)[:12]}, but " in problem
 
 
 @pytest.mark.parametrize("name", [*RECORDED, RECORD])

@@ -34,8 +34,8 @@ rule tables:
         reference_quality=[output_of("evaluate_reference")["quality"]],
         training=runs("training.json", STUDY.trained),
         autoencoder=[output_of("train_autoencoder")["report"]] if AUTOENCODER["train"] else [],
-        # No table has it, the record of the study does.
-        record_only=LAYOUT.data("latents.json"),
+        # No table has them, the record of the study does.
+        record_only=[LAYOUT.data("latents.json"), *runs("samples.json")],
     output:
         **shown(
             "tables",

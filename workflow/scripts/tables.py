@@ -27,7 +27,7 @@ def tables(
     """Write the tables, and `study_json`, the record that they can be made again from.
 
     Inputs are lists of JSON files; autoencoder: the report of the study's own, if it trained one;
-    record_only: a file that no table has. rows: in table order. paper: the paper's own values by
+    record_only: files that no table has. rows: in table order. paper: the paper's own values by
     variant ({} for none). config: the study's, resolved. outputs: paths that end in the names of
     `study_tables`.
     """
@@ -42,7 +42,7 @@ def tables(
     texts = study_tables(study, paper, map(read_json, autoencoder))
     for path in map(Path, outputs.values()):
         write_text(path, texts[path.name])
-    files = [path for paths in made_from.values() for path in paths] + [*autoencoder, record_only]
+    files = [path for paths in made_from.values() for path in paths] + [*autoencoder, *record_only]
     content = {
         "config": config,
         "rows": rows,
