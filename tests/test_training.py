@@ -98,10 +98,11 @@ def test_resumed_run_equals_the_unbroken_run_bit_for_bit(job, variant, monkeypat
 def test_finished_run_is_not_trained_again(job, monkeypatch):
     arguments = job("S2-base")
     train(**arguments)
-    before = load_file(arguments["checkpoint"])
+    before, took_s = load_file(arguments["checkpoint"]), read_json(arguments["report"])["wall_s"]
     monkeypatch.setattr(Objective, "__call__", lambda self, step: pytest.fail("trained again"))
     train(**arguments)
-    after = load_file(arguments["checkpoint"])
+    after, report = load_file(arguments["checkpoint"]), read_json(arguments["report"])
+    assert report["wall_s"] == took_s == pytest.approx(STEPS / report["steps_per_s"])
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

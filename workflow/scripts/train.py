@@ -1,6 +1,5 @@
 """Train one variant with one seed, under a teacher if it has one."""
 
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -41,7 +40,6 @@ def train(
     from slimdit.training.loop import Run, expert_load, final_terms, fit
     from slimdit.training.objective import Hyperparameters, Objective
 
-    started_s = time.monotonic()
     hyper = Hyperparameters(**training)
     cache = LatentCache(latents, latents_manifest)
 
@@ -79,7 +77,7 @@ def train(
                 for expert, fraction in enumerate(load):
                     writer.add_scalar(f"expert_load/{layer}/{expert}", fraction, entry["step"])
 
-        steps_per_s = fit(
+        fit(
             run,
             hyper.steps,
             objective,
@@ -118,8 +116,8 @@ def train(
             "batch_size": hyper.batch_size,
             "dtype": dtype,
             **final_terms(run.history, has_term, TERMS),
-            "steps_per_s": steps_per_s,
-            "wall_s": time.monotonic() - started_s,
+            "steps_per_s": run.step / run.wall_s,
+            "wall_s": run.wall_s,
             "expert_load": expert_load(run.history),
             "origin": timed(where_from)
             | {"outputs": {path.name: sha256_of(path) for path in map(Path, (checkpoint, losses))}},

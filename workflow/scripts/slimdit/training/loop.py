@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ class Run:
         )
         self.ema_decay = ema_decay
         self.step = 0
+        self.wall_s = 0.0  # of all steps, however often the run was stopped
         self.history: list[dict] = []  # one entry per log interval
         self.window = Window(terms)
 
@@ -98,7 +100,8 @@ class Run:
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
         tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-        metadata = {"step": str(self.step), "history": json.dumps(self.history)}
+        progress = {"step": self.step, "wall_s": self.wall_s, "history": self.history}
+        metadata = {name: json.dumps(value) for name, value in progress.items()}
         save_file(tensors, path, metadata)
 
     @torch.no_grad()
@@ -107,7 +110,8 @@ class Run:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        self.step, self.history = int(metadata["step"]), json.loads(metadata["history"])
+        for name, value in metadata.items():
+            setattr(self, name, json.loads(value))
         log.info("goes on after step %d", self.step)
         self.window.count = int(tensors.pop("window.count"))
         device = next(self.model.parameters()).device
@@ -164,8 +168,8 @@ def fit(
     on_log: Callable[[dict], None] = lambda entry: None,
     learning_rate: Callable[[int], float] | None = None,
     remedy: str = "make training.micro_batch_size smaller, or set it to a part of batch_size",
-) -> float:
-    """Train `run` to its last step; returns steps per second of this process's share.
+) -> None:
+    """Train `run` to its last step.
 
     gradients(step) adds the gradients of a step to the weights' and gives the terms of its loss in
     the run's order, the first being what is minimised, and the expert loads. Saves to `states`
@@ -175,6 +179,7 @@ def fit(
     """
     processes = Processes()
     state = states.folder if processes.is_first else None
+    started_s = time.monotonic() - run.wall_s
     with (
         Progress(steps, "train", "step", run.step, state) as progress,
         termination_requested() as terminated,
@@ -196,6 +201,7 @@ def fit(
             if logs or saves:
                 entry = run.window.means(run.step)
                 run.check_finite(entry["loss"], states)
+                run.wall_s = time.monotonic() - started_s
             if logs:
                 run.window.reset()
                 run.history.append(entry)
@@ -208,7 +214,6 @@ def fit(
             if stop and not is_last:
                 processes.wait()
                 raise SystemExit(f"Terminated: saved at step {run.step}, the next start goes on.")
-        return progress.per_s
 
 
 @contextmanager
