@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from planning import plan
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +35,8 @@ def test_more_gpus_than_there_are_is_told_before_anything_runs(limit, tmp_path):
 
 def test_conda_and_pip_pin_the_same_versions():
     def pins(lines):
-        return dict(line.split("==") for line in lines if "==" in line)
+        wanted = map(Requirement, (line for line in lines if "==" in line))
+        return {each.name: str(each.specifier) for each in wanted}
 
     names = ("requirements.txt", "requirements-inception.txt", "requirements-datasets.txt")
     pip = pins(line for name in names for line in (ROOT / name).read_text().splitlines())
