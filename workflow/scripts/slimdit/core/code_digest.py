@@ -3,9 +3,10 @@
 A definition is a function, a class or a constant of the library, wherever it stands, with the data
 files beside it that it names. Comments, docstrings, layout, import lines and the file that holds it
 are no part of it. Of a registry only the components in use count: a new attention, or a change in
-one, leaves the other rows alone. What is defined in AROUND surrounds a step, checks its options or
-brings its results to the disk, and does not count. Code that cannot be followed so (at a module's
-top level a loop or an assignment to what another module defines, a star import) is refused.
+one, leaves the other rows alone. What is defined in AROUND surrounds a step, checks its options,
+files or machine, brings its results to the disk or words to the user, and does not count. Code that
+cannot be followed so (at a module's top level a loop or an assignment to what another module
+defines, a star import) is refused.
 """
 
 import ast
@@ -17,7 +18,11 @@ from pathlib import Path
 
 PACKAGE = "slimdit"
 AROUND = tuple(
-    f"{PACKAGE}.{each}" for each in ("jobs", "storage", "core.code_digest", "core.options")
+    f"{PACKAGE}.{each}"
+    for each in (
+        *("jobs", "storage", "core.code_digest", "core.options", "core.text"),
+        *("compute.compiler", "compute.out_of_memory", "data.autoencoder_files"),
+    )
 )
 REGISTRY = (f"{PACKAGE}.core.registry", "Registry")
 SCRIPTS = Path(__file__).parents[2]
@@ -52,11 +57,11 @@ def definition_digests(
             components = source.reached(place[1])
         waiting += components
     numbers = numbers_of(reached)
-    by_name = defaultdict(list)
+    by_name = defaultdict(dict)  # those that say the same, such as a logger, are one
     for (_, each), source in reached.items():
-        by_name[each].append(source.digest_with_links(each, numbers))
+        by_name[each][source.digest_with_links(each, numbers)] = None
     return {
-        each: digests[0] if len(digests) == 1 else digest_of("".join(digests))
+        each: "".join(digests) if len(digests) == 1 else digest_of("".join(digests))
         for each, digests in sorted(by_name.items())
     }
 
