@@ -30,7 +30,7 @@ setup-dev: .venv/installed-dev
 STOPPED = The same command goes on from here. If the folder is locked and nothing runs in it: make unlock STUDY=$(STUDY)
 
 # The config should say so too: in results/$(STUDY) the targets look.
-study plan status why: export SLIMDIT_STUDY = $(STUDY)
+study plan status why adopt: export SLIMDIT_STUDY = $(STUDY)
 
 study: setup
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.status $(CONFIG) > /dev/null  # a good config

@@ -22,13 +22,14 @@ report: "workflow/report/workflow.rst"
 
 
 onstart:
-    if workflow.is_main_process and not workflow.touch:
+    if not workflow.touch:
         try:
             check_recognised()
-            check_space(ours for _, ours in jobs_to_run())
-            if workflow.local_exec:
+            jobs = [ours for _, ours in jobs_to_run()]
+            check_space(jobs)
+            if workflow.local_exec and any(STEPS[job.step].compiles for job in jobs):
                 check_compiler(STUDY.compile_choices)
-            if not AUTOENCODER["train"] and not Path(LAYOUT.data("latents.json")).exists():
+            if not AUTOENCODER["train"] and any("source" in job.settings for job in jobs):
                 # Here, since the nodes of a cluster may have no network.
                 autoencoder_folder(AUTOENCODER["source"], AUTOENCODER["revision"])
         except InputError as error:

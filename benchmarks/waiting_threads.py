@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
@@ -109,6 +110,9 @@ def started(environment: dict[str, str], target, *arguments) -> Iterator[None]:
     os.environ.update(environment)
     process = SPAWN.Process(target=target, args=arguments, daemon=True)
     process.start()
+    for each in arguments:
+        if isinstance(each, Connection):
+            each.close()  # so that the other end sees when the process is gone
     try:
         yield
     finally:

@@ -63,6 +63,11 @@ def change_in(study: StudyResults, column: Column) -> pd.Series:
     return values - values.reindex(study.table["parent"]).to_numpy()
 
 
+def differ(signs: pd.Series, others: pd.Series) -> pd.Series:
+    """Where both are known and not the same."""
+    return (signs != others) & signs.notna() & others.notna()
+
+
 def marked(study: StudyResults, column: Column) -> pd.Series:
     return study.table[part_name(column.name, "significant")] == True  # noqa: E712
 
@@ -74,7 +79,7 @@ def told(what: str, alone: dict[int, StudyResults], columns: list[Column]) -> st
         for column in columns:
             sign = np.sign(change_in(study, column))
             others = [np.sign(change_in(o, column)) for s, o in alone.items() if s != seed]
-            is_reversed = np.any([other != sign for other in others], axis=0)
+            is_reversed = np.any([differ(sign, other) for other in others], axis=0)
             of_column = marked(study, column)
             num_marks += int(of_column.sum())
             reverses += [
@@ -90,9 +95,9 @@ def reversed_over_seeds(whole: StudyResults, alone: dict, columns: list[Column])
     num_marks, num_reversed = 0, 0
     for column in columns:
         own = marked(whole, column) & (whole.table["compared"] == OVER_SEEDS)
-        signs = np.array([np.sign(change_in(study, column)) for study in alone.values()])
+        first, *others = (np.sign(change_in(study, column)) for study in alone.values())
         num_marks += int(own.sum())
-        num_reversed += int((own & (signs != signs[0]).any(axis=0)).sum())
+        num_reversed += int((own & np.any([differ(first, o) for o in others], axis=0)).sum())
     return (
         f"Of the marks {BEYOND_NOISE[OVER_SEEDS]} over all seeds, {num_reversed} of {num_marks} "
         "have not the same sign in every seed."

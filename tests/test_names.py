@@ -38,7 +38,7 @@ autoencoder: {{source: results/own/autoencoder}}
     ("text", "sentence"),
     [
         (OWN.format("own").encode(), "study is 'own', but make was called with STUDY=mine; write"),
-        (b"seeds: [1]\n", "study is 'photos', but make was called with STUDY=mine; write study: m"),
+        (b"seeds: [1]\n", "configs/mine.yaml: no study is named; write study: and its name"),
         ("study: mine\n".encode("utf-16"), "configs/mine.yaml is not in UTF-8; save it so"),
         (OWN.format("own").replace("own", "mine").encode(), None),
     ],

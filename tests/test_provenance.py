@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from subjects import ROOT
 from slimdit.compute.devices import WORKSPACE, set_deterministic
 from slimdit.compute.environment import NUM_SPINS, SPINS, settle, thread_limit
 from slimdit.jobs import provenance
-from slimdit.jobs.provenance import OWN, arithmetic, commit, conditions, surroundings
+from slimdit.jobs.provenance import OWN, TENSORFLOW, arithmetic, commit, conditions, surroundings
 
 NOT_OURS = {"commit": None, "dirty": None}
 
@@ -175,12 +174,12 @@ def test_what_surrounds_a_job_is_seen_before_it_works(tmp_path, monkeypatch):
     assert before.items() <= conditions().items()
 
 
-def test_an_installed_tensorflow_that_is_not_used_changes_no_state(monkeypatch):
-    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    monkeypatch.setattr(provenance, "_versions", lambda: {"torch": "1"})
-    without = arithmetic()
-    monkeypatch.setattr(provenance, "_versions", lambda: {"torch": "1", "tensorflow": "2"})
-    assert arithmetic() == without
+def test_an_installed_tensorflow_changes_the_state_of_features_alone(monkeypatch):
+    versions = {"torch": "1", "tensorflow": "2"}
+    monkeypatch.setattr(provenance, "_versions", lambda: versions)
+    without, features = arithmetic(), arithmetic(*TENSORFLOW)
+    versions |= {"tensorflow": "3"}
+    assert arithmetic() == without and arithmetic(*TENSORFLOW) != features
 
 
 def test_what_other_programs_left_in_the_environment_is_not_ours(monkeypatch):

@@ -332,8 +332,8 @@ def test_conditions_come_from_the_files(files):
 
 @pytest.mark.parametrize(("cores", "is_busy"), [(0.05, False), (1.4, True)])
 def test_a_busy_machine_is_told_where_speed_is(files, cores, is_busy):
-    files.add_costs("S2-base", cores_of_others=0.01, latency_spread=0.03)
-    files.add_costs("Q-S2", cores_of_others=cores, latency_spread=0.05)
+    files.add_costs("S2-base", others_s=-0.01, wall_s=2.0, latency_spread=0.03)
+    files.add_costs("Q-S2", others_s=2 * cores, wall_s=2.0, latency_spread=0.05)
     *_, text = files.tables()
     assert f"kept at most {cores:.2f} cores busy (Q-S2); the quartiles" in text
     assert "iterations are 4.0% of their median apart" in text

@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -31,7 +30,7 @@ from slimdit.profiling.latency import (
     latency_over_base,
     random_inputs,
 )
-from slimdit.profiling.machine_load import cores_of_others
+from slimdit.profiling.machine_load import time_of_others
 from slimdit.profiling.peak_memory import peak_memory
 from slimdit.profiling.roofline import Peaks, least_bytes, measured_peaks, roofline
 from slimdit.profiling.trials import TimedRow, Trials, share, together
@@ -243,10 +242,10 @@ def test_the_sampler_is_timed_by_whole_samplings_with_all_their_steps(trials, mo
 
 def test_one_measurement_is_made_of_all_processes_rounds():
     first = {"mode": "eager", "batch_size": 2, "energy_j_per_image": 1.0}
-    first |= {"times_s": [0.2, 0.4], "base_times_s": [0.1, 0.2], "cores_of_others": 0.5}
+    first |= {"times_s": [0.2, 0.4], "base_times_s": [0.1, 0.2], "others_s": 0.5, "wall_s": 2.0}
     second = first | {
         "energy_j_per_image": 3.0,
-        "cores_of_others": 0.2,
+        "others_s": 0.2,
         "times_s": [0.1, 0.3],
         "base_times_s": [0.1, 0.3],
     }
@@ -254,17 +253,18 @@ def test_one_measurement_is_made_of_all_processes_rounds():
     assert found["times_s"] == [[0.2, 0.4], [0.1, 0.3]] and found["processes"] == 2
     assert found["latency_over_base"] == pytest.approx(1.5)
     assert found["latency_over_base_low"] < 1 < found["latency_over_base_high"]
-    assert found["energy_j_per_image"] == 2 and found["cores_of_others"] == 0.5
+    assert found["energy_j_per_image"] == 2
+    assert (found["others_s"], found["wall_s"]) == (0.7, 4.0)
     alone = together([first | {"base_times_s": None}])
     assert alone["base_times_s"] is None and alone["latency_over_base"] is None
 
 
-def test_cores_that_others_keep_busy_are_counted():
+def test_what_others_do_meanwhile_is_counted():
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
-        with cores_of_others() as load:
+        with time_of_others() as load:
             time.sleep(1)
         other.kill()
-    assert 0.2 < load["cores_of_others"] <= os.cpu_count()
+    assert load["others_s"] > 0.2 and load["wall_s"] >= 1
 
 
 def test_ones_own_work_and_idle_cores_are_not_of_others(monkeypatch):
@@ -279,9 +279,9 @@ def test_ones_own_work_and_idle_cores_are_not_of_others(monkeypatch):
         monkeypatch.setattr(machine_load.time, "monotonic", lambda: wall_s)
 
     tick()
-    with cores_of_others() as load:
+    with time_of_others() as load:
         tick()
-    assert load["cores_of_others"] == (3.0 - 1.5) / 2.0
+    assert load == {"others_s": 3.0 - 1.5, "wall_s": 2.0}
 
 
 def test_peak_memory_of_what_does_not_fit_is_none():

@@ -17,11 +17,12 @@ from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
 from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder
 from slimdit.plan.space import check_space
-from slimdit.storage.strict_yaml import read_mapping
+from slimdit.storage.files import sha256_of
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import check_config
 from slimdit.study.shards import shard_names
 from slimdit.study.jobs import Job
+from slimdit.study.load import read_configs
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
@@ -29,8 +30,7 @@ if problem := path_problem(sys.executable):
     sys.exit(problem)
 try:
     if workflow.is_main_process:
-        for path in workflow.configfiles:
-            read_mapping(path)
+        read_configs(workflow.configfiles)
     check_config(config)
     if workflow.is_main_process:
         check_gpus(workflow.global_resources, workflow.resource_settings.overwrite_resources)
@@ -134,17 +134,17 @@ def shown(step, category, captions):
 
 def check_recognised():
     """Raises InputError where a finished job is about to be done again that by its own record is
-    what it would be today: Snakemake does not know results that were copied without `.snakemake`.
-    """
+    what it would be today: Snakemake knows no results that were copied without `.snakemake`."""
     from slimdit.why import differences
 
+    digest = functools.cache(sha256_of)
     for theirs, ours in jobs_to_run():
         reason = workflow.dag.reason(theirs)
-        known = workflow.persistence.has_metadata(theirs) or reason.missing_output or reason.forced
-        if not (known or reason.incomplete_output or any(differences(ours))):
+        why = (reason.missing_output, reason.forced, reason.incomplete_output)
+        known = any(why) or reason.updated_input_run or workflow.persistence.has_metadata(theirs)
+        if not (known or any(differences(ours, digest))):
             raise InputError(
                 f"{ours.name} would be done again, though {ours.record} says that it is as it would be "
-                "made today: Snakemake has no record of it, such as of results that were copied "
-                "without .snakemake. `make adopt` takes all results over as they are; `make why` says "
-                "which of them differ; `--forceall` makes them anew."
+                "made today: Snakemake has no record of it, as of results copied without .snakemake. "
+                "`make why` says which differ: delete those; `make adopt` takes over all that are left."
             )

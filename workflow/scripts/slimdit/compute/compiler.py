@@ -44,11 +44,24 @@ def cannot_compile(device_type: str) -> str | None:
     try:
         torch.compile(_next, fullgraph=True, dynamic=False)(torch.zeros(2, device=device_type))
     except Exception as error:  # of any kind: of the compiler, the linker, the loader, Triton
-        said = SAID.search(text := str(error).strip())
-        what = said[1] if said else next(iter(text.splitlines()), type(error).__name__)
-        cure = next(cure for sign, cure in CURES.items() if sign.lower() in text.lower())
-        return f"torch.compile does not work here ({shortened(' '.join(what.split()))}); {cure}"
+        return told(error)
     return None
+
+
+def is_compiler_failure(error: Exception) -> bool:
+    """Of a model, though the smallest program was compiled: its code may have lain in a cache."""
+    from torch._dynamo.exc import BackendCompilerFailed
+    from torch._inductor.exc import InductorError
+
+    return isinstance(error, BackendCompilerFailed | InductorError)
+
+
+def told(error: Exception) -> str:
+    """What a compilation ended with, and what would help, on one line."""
+    said = SAID.search(text := str(error).strip())
+    what = said[1] if said else next(iter(text.splitlines()), type(error).__name__)
+    cure = next(cure for sign, cure in CURES.items() if sign.lower() in text.lower())
+    return f"torch.compile does not work here ({shortened(' '.join(what.split()))}); {cure}"
 
 
 def _next(x: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ def settle() -> None:
     """Before a numerical library is loaded: threads that wait for each other soon sleep, unless
     the user has told them how to wait; and what runs here is alone, though a launcher of another's,
     such as of a cluster's pods, has numbered the processes that it starts."""
-    if not os.environ.keys() & WAITING:
+    if not any(map(os.environ.get, WAITING)):
         os.environ[SPINS] = str(NUM_SPINS)
     for name in PROCESS_GROUP:
         os.environ.pop(name, None)

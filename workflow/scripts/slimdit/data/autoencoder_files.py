@@ -138,3 +138,8 @@ def _downloaded(source: str | Path, revision: str | None, name: str) -> Path:
             f"{source} at {revision} cannot be downloaded ({' '.join(str(error).split())}); mend "
             "autoencoder.source or autoencoder.revision, or log in by hf auth login."
         ) from None
+    except OSError as error:
+        raise InputError(
+            f"{source} cannot be written to this machine's cache ({error}); set HF_HOME to a "
+            "folder of yours with room for it."
+        ) from None

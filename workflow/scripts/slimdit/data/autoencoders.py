@@ -29,7 +29,7 @@ def load_autoencoder(source: str | Path, revision: str | None, device: torch.dev
         if missing := found["missing_keys"]:
             raise ValueError(f"{min(missing)} is missing")
     except (OSError, ValueError, RuntimeError) as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or getattr(error, "errno", None):  # a disk's own
             raise
         what = shortened(str(error).strip().split("\n")[0])
         raise InputError(

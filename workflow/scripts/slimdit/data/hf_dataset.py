@@ -1,6 +1,7 @@
 """Images as rows of a dataset of Hugging Face's package `datasets`, saved on this machine."""
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ SAVED = ("dataset_info.json", "state.json")  # and Dataset.save_to_disk
 ROW = "row-"
 TEXT = ("string", "large_string")
 NO_ACCESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-NO_ACCESS |= {errno.ENOENT, errno.ENOTDIR}
+GONE = {errno.ENOENT, errno.ENOTDIR}
 NO_SPACE = "Not enough disk space"  # in the words of the package
 SPLIT_NAMES = {"train", "training", "validation", "valid", "val", "dev"}
 SPLIT_NAMES |= {"test", "testing", "eval", "evaluation"}
@@ -106,17 +107,22 @@ def access_problem(error: BaseException | None, root: Path, cache: str | Path) -
     """A sentence on a disk that is full, read-only or not there, where that is behind the error:
     the files may be sound."""
     while error:
-        if isinstance(error, OSError) and (error.errno in NO_ACCESS or NO_SPACE in str(error)):
-            if Path(str(error.filename)).is_relative_to(root):
+        if isinstance(error, OSError):
+            place = Path(os.path.abspath(str(error.filename)))
+            is_ours = place.is_relative_to(os.path.abspath(root))
+            if is_ours and error.errno in NO_ACCESS:
                 return (
                     f"data.images: {error.filename} cannot be read ({error.strerror}); "
                     "mend its permissions."
                 )
-            return (
-                f"data.images: {root} cannot be copied to {cache}, the cache of the package "
-                f"datasets ({error.strerror or error}); set HF_HOME to a folder with room for it."
-            )
-        error = error.__cause__ or error.__context__
+            is_gone = error.errno in GONE and error.filename and not is_ours
+            if is_gone or error.errno in NO_ACCESS or NO_SPACE in str(error):
+                return (
+                    f"data.images: {root} cannot be copied to {cache}, the cache of the package "
+                    f"datasets ({error.strerror or error}); set HF_HOME to a folder with room "
+                    "for it."
+                )
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 

@@ -95,9 +95,12 @@ def has_ending(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
-def other_layout(root: Path, found: ImageFiles, right: str) -> str:
+def other_layout(root: Path, found: ImageFiles, right: str, without_classes: bool = False) -> str:
     """What `root` holds in place of class folders of images, and that it should hold `right`; ""
-    where it has some. Folders called train or val are splits where no others have images."""
+    where it has some. Folders called train or val are splits where no others have images.
+
+    without_classes: whether images in no class folder are right too.
+    """
     folders = {name for name, images in found.classes.items() if images}
     if any(not _is_split(name) for name in folders):
         return ""
@@ -105,9 +108,12 @@ def other_layout(root: Path, found: ImageFiles, right: str) -> str:
         return better
     if folders:
         names = " and ".join(sorted(folders))
+        cure = "sort the images of one into a folder a class, and name that"
+        if without_classes:
+            cure = f"name one of them, such as {root / min(folders)}"
         return (
             f"{root} holds no class folders, but images in {names}, which is called as splits are; "
-            "sort the images of one into a folder a class, and name that."
+            f"{cure}."
         )
     if found.loose:
         return (
@@ -154,7 +160,12 @@ def _folders_below(root: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 
 def _images_below(folder: str, name: str) -> Iterator[str]:
-    for entry in visible(folder):
+    """Of a folder that is left out, so that one that cannot be read does no harm."""
+    try:
+        entries = visible(folder)
+    except InputError:
+        return
+    for entry in entries:
         below = f"{name}/{entry.name}"
         if may_be_image(entry):
             yield below

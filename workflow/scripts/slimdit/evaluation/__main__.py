@@ -23,6 +23,7 @@ from slimdit.jobs.provenance import origin, surroundings
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 1, with one sentence on stderr, for bad input."""
     options = parser().parse_args(arguments)
+    settle()
     try:
         result = evaluate(**vars(options))
     except InputError as error:
@@ -90,7 +91,6 @@ def evaluate(
     folder of features that are not computed again. measures: those of `quality`. Raises InputError
     for bad files before the extractor is built.
     """
-    settle()
     surroundings()
     real = read_image_set(reference, image_size, statistics_suffice=True)
     made = read_image_set(samples, image_size)

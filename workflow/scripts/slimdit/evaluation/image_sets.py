@@ -136,7 +136,7 @@ def _list_images(root: Path) -> tuple[list[str], np.ndarray | None]:
         raise InputError(
             f"{root} has both {found.loose[0]} and {nested[0]}; it should hold {RIGHT}."
         )
-    if not found.loose and (wrong := other_layout(root, found, RIGHT)):
+    if not found.loose and (wrong := other_layout(root, found, RIGHT, True)):
         raise InputError(wrong)
     if found.left_out:
         log.warning("%s: %s", root, found.left_out)

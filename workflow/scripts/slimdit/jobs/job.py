@@ -15,7 +15,6 @@ from slimdit.jobs.gpu_lease import leased_gpus
 from slimdit.jobs.job_log import log_to
 from slimdit.jobs.locks import sole_process
 from slimdit.jobs.messages import hide_meaningless
-from slimdit.jobs.provenance import surroundings
 
 
 @contextlib.contextmanager
@@ -30,7 +29,7 @@ def job(snakemake) -> Iterator[list[str]]:
     os.environ.update(thread_limits(snakemake.threads))
     hide_meaningless()
     set_deterministic(snakemake.config["deterministic"])
-    surroundings()  # of the code that is about to run
+    _see_surroundings()
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either
     count = int(snakemake.resources.get("gpu", 0))
@@ -41,6 +40,13 @@ def job(snakemake) -> Iterator[list[str]]:
             if 1 < len(gpus) < count:
                 logging.warning("%d GPUs were asked for, %d are there.", count, len(gpus))
             yield gpus
+
+
+def _see_surroundings() -> None:
+    """Of the code that is about to run; what it takes imports numpy."""
+    from slimdit.jobs.provenance import surroundings
+
+    surroundings()
 
 
 @contextlib.contextmanager

@@ -32,13 +32,10 @@ def origin(**extra) -> dict:
     return timed(conditions(**extra))
 
 
-def arithmetic() -> list:
-    """What equal work gives equal bits with: the device and the libraries that compute.
-
-    TensorFlow is one of them in a process that has imported it, wherever it is installed.
-    """
-    names = (*COMPUTE, *(TENSORFLOW if "tensorflow" in sys.modules else ()))
-    return [_device(), {name: _versions().get(name) for name in names}]
+def arithmetic(*others: str) -> list:
+    """What equal work gives equal bits with: the device and the libraries that compute, with those
+    that this work takes besides."""
+    return [_device(), {name: _versions().get(name) for name in (*COMPUTE, *others)}]
 
 
 def timed(conditions: dict) -> dict:

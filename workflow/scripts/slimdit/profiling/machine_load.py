@@ -11,14 +11,17 @@ COUNTED_TWICE = ("guest", "guest_nice")  # Linux has them in user and nice too
 
 
 @contextlib.contextmanager
-def cores_of_others() -> Iterator[dict[str, float]]:
-    """A dictionary that has, once the context has ended, as "cores_of_others" how many cores other
-    processes, and other guests of the same host, kept busy on average."""
+def time_of_others() -> Iterator[dict[str, float]]:
+    """A dictionary that has, once the context has ended, as "others_s" how many seconds other
+    processes, and other guests of the same host, kept cores busy, and as "wall_s" how long it took.
+
+    A system counts in steps of 10 ms a core: of short times only the sum of many says something.
+    """
     found: dict[str, float] = {}
     others_s, started_s = _others_s(), time.monotonic()
     yield found
-    wall_s = time.monotonic() - started_s
-    found["cores_of_others"] = max(0.0, (_others_s() - others_s) / wall_s)
+    found["wall_s"] = time.monotonic() - started_s
+    found["others_s"] = _others_s() - others_s
 
 
 def _others_s() -> float:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from slimdit.compute.compiler import cannot_compile
+from slimdit.compute.compiler import cannot_compile, is_compiler_failure, told
 from slimdit.compute.devices import device
 from slimdit.compute.out_of_memory import is_out_of_memory
 from slimdit.compute.precision import name_of
@@ -30,7 +30,7 @@ from slimdit.profiling.latency import (
     latency_over_base,
     random_inputs,
 )
-from slimdit.profiling.machine_load import cores_of_others
+from slimdit.profiling.machine_load import time_of_others
 from slimdit.profiling.modes import COMPILED, MODES, SAMPLER
 
 FEWEST_SAMPLINGS = 3  # in a process
@@ -71,8 +71,8 @@ def together(found: Sequence[dict]) -> dict:
     times = latency(times_s, first["batch_size"]) | latency_over_base(*rounds.values())
     if first["energy_j_per_image"]:
         times["energy_j_per_image"] = statistics.mean(each["energy_j_per_image"] for each in found)
-    load = max(each["cores_of_others"] for each in found)
-    return {**first, "processes": len(found), "cores_of_others": load, **rounds, **times}
+    load = {key: sum(each[key] for each in found) for key in ("wall_s", "others_s")}
+    return {**first, "processes": len(found), **load, **rounds, **times}
 
 
 class Trials:
@@ -95,9 +95,11 @@ class Trials:
                 return found | self._sampled(batch_size)
             return found | self._passed(mode, batch_size)
         except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            return found | {"reason": "does not fit in memory"}
+            if is_out_of_memory(error):
+                return found | {"reason": "does not fit in memory"}
+            if is_compiler_failure(error):
+                return found | {"reason": told(error)}
+            raise
 
     def _passed(self, mode: str, batch_size: int) -> dict:
         """Of passes through the models."""
@@ -135,7 +137,7 @@ class Trials:
         return timed | {"is_compiled": samplers[0].is_compiled, "dtype": name_of(samplers[0].dtype)}
 
     def _timed(self, calls: list[Callable], warmup: int, count: int) -> dict:
-        with cores_of_others() as load:
+        with time_of_others() as load:
             own_s, *base_s = interleaved_times_s(calls, warmup, count, self.clock_s)
         return {
             **load,

@@ -10,7 +10,7 @@ from slimdit.reporting.columns import BEYOND_NOISE, NOISE
 from slimdit.reporting.differences import OVER_SEEDS, THIS_CHECKPOINT
 from slimdit.reporting.results import StudyResults
 
-QUIET_CORES = 0.1  # of others
+QUIET = 0.05  # the part of a job's cores that others may take
 
 READING = (
     "Params counts every parameter, the frozen position table included; square brackets give those "
@@ -82,21 +82,23 @@ def _speed(study: StudyResults) -> Iterator[str]:
 
 def _quietness(study: StudyResults) -> Iterator[str]:
     """Of the machine while it was measured; results of earlier versions do not tell."""
-    each = [
-        (one["cores_of_others"], file["variant"], one["latency_spread"])
-        for file in study.speed
-        for one in file["measurements"]
-        if "cores_of_others" in one
-    ]
-    if not each:
+    told = [file for file in study.speed if all("others_s" in one for one in file["measurements"])]
+    if not (each := [one for file in told for one in file["measurements"]]):
         return
-    cores, variant, _ = max(each)
-    spread = statistics.median(spread for *_, spread in each)
+    busy = {
+        file["variant"]: max(0.0, sum(one["others_s"] for one in file["measurements"]))
+        / sum(one["wall_s"] for one in file["measurements"])
+        for file in told
+        if file["measurements"]
+    }
+    variant = max(busy, key=busy.__getitem__)
+    spread = statistics.median(one["latency_spread"] for one in each)
     yield (
-        f"Meanwhile other programs kept at most {cores:.2f} cores busy ({variant}); the quartiles "
-        f"of a trial's iterations are {100 * spread:.1f}% of their median apart (median of trials)."
+        f"Meanwhile other programs kept at most {busy[variant]:.2f} cores busy ({variant}); the "
+        f"quartiles of a trial's iterations are {100 * spread:.1f}% of their median apart (median "
+        "of trials)."
     )
-    if cores > QUIET_CORES:
+    if busy[variant] > QUIET * min(file["origin"]["threads"] for file in told):
         yield (
             "**The machine was busy while speed was measured**: on a quiet one "
             "`--forcerun measure_speed` measures it again."

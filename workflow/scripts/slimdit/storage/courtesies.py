@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 # Of these a network share, a FUSE or a disk of another system makes use to say that it does not.
 LACKING = {getattr(errno, name) for name in ("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "ENOTTY")}
 LACKING |= {errno.EPERM, errno.EACCES, errno.ENOLCK, errno.ENODEV}
@@ -71,8 +69,12 @@ def claim_space(file, num_bytes: int) -> None:
             os.posix_fallocate(file.fileno(), 0, num_bytes)
 
 
-def read_array(path: str | Path) -> np.ndarray:
+def read_array(path: str | Path):
     """Of an .npy file, not to be written to: its pages, or a copy where files cannot be mapped."""
+    import numpy as np  # after a job has set its threads
+
+    with open(path, "rb"):  # a file that cannot be read is no lack
+        pass
     with courtesy("maps no files into memory", "arrays are read whole"):
         return np.load(path, mmap_mode="r", allow_pickle=False)
     return np.load(path, allow_pickle=False)

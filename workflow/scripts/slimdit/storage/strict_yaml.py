@@ -1,5 +1,6 @@
 """YAML files, of which nothing is dropped or guessed in silence."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -7,10 +8,23 @@ import yaml
 from slimdit.core.errors import InputError
 
 MERGE = "tag:yaml.org,2002:merge"  # of the key <<
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+OTHERWISE = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9_.]+)+)")  # octal, to the base of 60
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice: YAML's own loaders keep the last value."""
+    """Refuses a key that a mapping has twice, of which YAML's own loaders keep the last value, and
+    numbers that are others to YAML 1.1 than to a reader: 0100, which is 64, and 1:30, which is 90.
+    """
+
+    def construct_scalar(self, node):
+        is_number = node.tag in NUMBERS
+        if is_number and (found := OTHERWISE.fullmatch(node.value)):
+            raise InputError(
+                f"line {node.start_mark.line + 1}: YAML reads {found[0]} as another number; write "
+                "it in decimal digits, or in quotes where it is text."
+            )
+        return super().construct_scalar(node)
 
     def compose_mapping_node(self, anchor):
         node = super().compose_mapping_node(anchor)

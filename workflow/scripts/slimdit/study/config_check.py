@@ -189,6 +189,11 @@ def _autoencoder_problems(config: dict) -> Iterator[str]:
             check_autoencoder(Path(source), autoencoder)
         except InputError as error:
             yield f"autoencoder.source: {error}"
+        except OSError as error:
+            yield (
+                f"autoencoder.source: {error.filename} cannot be read ({error.strerror}); "
+                "mend its permissions."
+            )
     elif not is_on_hub:
         yield (
             f"autoencoder.source {source!r} is no folder here; a name on the hub, owner/name, "

@@ -2,7 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from snakemake.utils import update_config
@@ -18,10 +18,27 @@ BASE = "config.yaml"  # on which others are laid, as in the Snakefile
 def configured_study(overlays: list[str | Path]) -> Study:
     """The study of config.yaml with `overlays` on it; raises InputError for a bad config."""
     config = {}
-    for path in (BASE, *overlays):
-        update_config(config, read_mapping(path))
+    for part in read_configs([BASE, *overlays]):
+        update_config(config, part)
     check_config(config)
     return Study(config)
+
+
+def read_configs(paths: Sequence[str | Path]) -> list[dict]:
+    """What the files hold; raises InputError for one that cannot be read, and where some are laid
+    on config.yaml but none names the study, whose results would go to another study's folder."""
+    parts = [read_mapping(path) for path in paths]
+    overlays = {path: part for path, part in zip(paths, parts, strict=True) if not _is_base(path)}
+    if overlays and not any("study" in part for part in overlays.values()):
+        raise InputError(
+            f"{' and '.join(map(str, overlays))}: no study is named; write study: and its name, or "
+            f"that of {BASE} to change that study."
+        )
+    return parts
+
+
+def _is_base(path: str | Path) -> bool:
+    return Path(path).name == BASE
 
 
 def run_command(

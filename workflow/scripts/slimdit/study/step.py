@@ -22,8 +22,9 @@ class Step:
     seeds: whether each of their seeds has its own. state: name of the folder of what is half done.
     record: the output that holds where the result comes from. needed: whether the study has it.
     part_of: the step of whose job one of this step does a part. takes_gpu: whether it computes on a
-    GPU where there is one; takes_cores: whether it should have the machine to itself. is_optional:
-    whether a finished study may be without it: counts before anything is trained, and parts.
+    GPU where there is one; takes_cores: whether it should have the machine to itself; compiles:
+    whether its models are compiled where the config says so. is_optional: whether a finished study
+    may be without it: counts before anything is trained, and parts.
     """
 
     outputs: Callable[[Study], dict[str, str]]
@@ -38,6 +39,7 @@ class Step:
     part_of: str | None = None
     takes_gpu: bool = False
     takes_cores: bool = False
+    compiles: bool = False
     is_optional: bool = False
 
     @property

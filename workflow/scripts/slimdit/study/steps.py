@@ -191,6 +191,7 @@ STEPS: dict[str, Step] = {
         record="report",
         takes_gpu=True,
         takes_cores=True,
+        compiles=True,
     ),
     "compress": Step(
         outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),
@@ -233,6 +234,7 @@ STEPS: dict[str, Step] = {
         state="sample",
         record="report",
         takes_gpu=True,
+        compiles=True,
     ),
     "sample_shard": Step(
         outputs=lambda study: {
@@ -248,6 +250,7 @@ STEPS: dict[str, Step] = {
         part_of="sample",
         takes_gpu=True,
         is_optional=True,
+        compiles=True,
     ),
     "evaluate": Step(
         outputs=files(Layout.run, features="features.npz", quality="quality.json"),

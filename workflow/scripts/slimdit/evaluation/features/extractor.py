@@ -14,7 +14,7 @@ from slimdit.core.canonical import fingerprint
 from slimdit.core.code_digest import definition_digests
 from slimdit.data.resumable_array import ResumableArray
 from slimdit.evaluation.metric_names import MetricNames
-from slimdit.jobs.provenance import arithmetic
+from slimdit.jobs.provenance import TENSORFLOW, arithmetic
 
 
 class Extractor(ABC):
@@ -103,6 +103,6 @@ class Extractor(ABC):
                 list(images.shape),
                 self.describe(),
                 definition_digests(type(self).__module__, type(self).__name__, {}),
-                arithmetic(),
+                arithmetic(*TENSORFLOW),
             ]
         )

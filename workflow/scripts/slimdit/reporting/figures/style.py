@@ -76,9 +76,10 @@ def fonts_with(letters: str) -> list[str]:
     missing -= _letters_of(fontManager.findfont(FONT))
     for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
         if missing and not font.name.startswith(BOXES):
-            found = missing & _letters_of(font.fname, font.index)
-            fonts += [font.name] if found else []
-            missing -= found
+            with contextlib.suppress(OSError, RuntimeError):  # it was there when fonts were listed
+                found = missing & _letters_of(font.fname, font.index)
+                fonts += [font.name] if found else []
+                missing -= found
     if missing:
         log.warning(
             "No font of this machine has the letters %s: figures show boxes in their place; "
