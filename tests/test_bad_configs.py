@@ -462,6 +462,7 @@ def branches(node, path=()):
 def test_all_problems_are_listed_before_anything_runs(tmp_path):
     overlay = tmp_path / "bad.yaml"
     overlay.write_text(
+        "study: photos\n"
         "training: {learning_rate: 1e-4}\n"
         "trainig: {}\n"
         "speed: {table_batch_size: 3}\n"

@@ -84,7 +84,7 @@ def test_the_papers_study_is_planned_without_its_images(folder):
 
 
 def test_a_study_that_snakemake_refuses_ends_in_a_sentence(folder, capsys):
-    content = {"evaluation": {"extractor": "inception-2015"}}
+    content = {"study": "photos", "evaluation": {"extractor": "inception-2015"}}
     write_json("fid.json", content | {"extractors": {"inception-2015": {"graph": "none.pb"}}})
     assert plan.main(["--configfile", "fid.json"]) == 1
     (sentence,) = capsys.readouterr().err.splitlines()
@@ -168,7 +168,7 @@ def test_a_file_of_something_else_is_an_input_error(content, folder):
 
 @pytest.mark.parametrize(
     ("overlay", "sentence"),
-    [(None, "nope.yaml cannot be read"), ("seeds: none", "config: 1 problem")],
+    [(None, "nope.yaml cannot be read"), ("study: photos\nseeds: none", "config: 1 problem")],
 )
 def test_a_bad_config_ends_in_a_sentence(folder, capsys, overlay, sentence):
     if overlay:

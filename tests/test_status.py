@@ -263,7 +263,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_the_command_shows_a_line_for_each_job_and_writes_nothing(folder, capsys):
     overlay = folder / "two.yaml"
-    overlay.write_text("seeds: [0, 1]\n")
+    overlay.write_text("study: photos\nseeds: [0, 1]\n")
     BEAT.write("results/photos/state/train/S2-base-seed-1")
     before = sorted(folder.rglob("*"))
     assert status.main(["--configfile", str(overlay)]) == 0
@@ -335,7 +335,7 @@ def test_a_job_without_a_heartbeat_runs_while_its_log_is_fresh(folder, name, log
         (None, "no.yaml cannot be read"),
         ("a: [", "is not YAML"),
         ("[]", "holds no keys"),
-        ("seeds: none", "config: 1 problem"),
+        ("study: photos\nseeds: none", "config: 1 problem"),
     ],
 )
 def test_a_bad_config_ends_in_a_sentence(folder, capsys, overlay, sentence):

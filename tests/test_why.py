@@ -10,9 +10,10 @@ import yaml
 from recorded_study import RUN
 from subjects import ROOT
 
+from slimdit.core.errors import InputError
 from slimdit.study.jobs import Job, jobs_of
 from slimdit.study.load import configured_study
-from slimdit.why import differences, main
+from slimdit.why import check_recognised, differences, main
 
 QUALITY = f"results/photos/{RUN.format('KD-XS2', 'quality.json')}"
 
@@ -132,3 +133,18 @@ def test_results_copied_without_snakemakes_records_are_not_made_again(project):
     assert "Nothing to be done" in snakemake(project)[1]
     edit_config(project, lambda c: c["variants"]["KD-XS2"].update(training={"steps": 3}))
     assert "Training KD-XS2, seed 0" in snakemake(project, "--dry-run")[1]
+
+
+def test_what_follows_a_changed_result_is_made_again_without_a_question(project):
+    """Though its own record says that it is as it would be made of what is there."""
+    edit_config(
+        project, lambda c: c["variants"]["KD-XS2"].update(training={"learning_rate": 0.125})
+    )
+    of_row = (job for job in jobs_of(configured_study([])) if job.variant == "KD-XS2")
+    jobs = {job.step: job for job in of_row if job.step in ("train", "evaluate")}
+    needs = {"train": [], "evaluate": ["train"]}
+    check_recognised(jobs, needs, lambda name: False)
+    del jobs["train"]
+    with pytest.raises(InputError, match="evaluate KD-XS2, seed 0 would be done again, though"):
+        check_recognised(jobs, needs, lambda name: False)
+    check_recognised(jobs, needs, lambda name: True)

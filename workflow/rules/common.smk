@@ -17,7 +17,6 @@ from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
 from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder
 from slimdit.plan.space import check_space
-from slimdit.storage.files import sha256_of
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import check_config
 from slimdit.study.shards import shard_names
@@ -133,18 +132,13 @@ def shown(step, category, captions):
 
 
 def check_recognised():
-    """Raises InputError where a finished job is about to be done again that by its own record is
-    what it would be today: Snakemake knows no results that were copied without `.snakemake`."""
-    from slimdit.why import differences
+    """Raises InputError for results that were copied without `.snakemake`, before they are made
+    again."""
+    from slimdit.why import check_recognised
 
-    digest = functools.cache(sha256_of)
-    for theirs, ours in jobs_to_run():
+    def is_known(theirs):
         reason = workflow.dag.reason(theirs)
-        why = (reason.missing_output, reason.forced, reason.incomplete_output)
-        known = any(why) or reason.updated_input_run or workflow.persistence.has_metadata(theirs)
-        if not (known or any(differences(ours, digest))):
-            raise InputError(
-                f"{ours.name} would be done again, though {ours.record} says that it is as it would be "
-                "made today: Snakemake has no record of it, as of results copied without .snakemake. "
-                "`make why` says which differ: delete those; `make adopt` takes over all that are left."
-            )
+        gone = reason.missing_output or reason.incomplete_output
+        return gone or reason.forced or workflow.persistence.has_metadata(theirs)
+
+    check_recognised(dict(jobs_to_run()), workflow.dag.dependencies, is_known)

@@ -9,7 +9,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from slimdit.core.errors import InputError
@@ -89,6 +89,36 @@ def differences(job: Job, digest: Callable[[Path], str] = sha256_of) -> Iterator
             yield f"input {name} is not there."
         elif digest(path) != sha256:
             yield f"input {name} has other content than it was made from."
+
+
+def check_recognised(
+    jobs: Mapping[Hashable, Job],
+    dependencies: Mapping[Hashable, Iterable[Hashable]],
+    is_known: Callable[[Hashable], bool],
+) -> None:
+    """Raises InputError where a job is about to be done again though what it made is, by its own
+    record, what it would make today, and so is all that it is made from.
+
+    jobs: that are about to be done, by what Snakemake calls them, as in `dependencies`. is_known:
+    whether Snakemake has a record of one, or another reason to do it than the times of files.
+    """
+    digest = functools.cache(sha256_of)
+
+    @functools.cache
+    def is_wanted(name: Hashable) -> bool:
+        if name not in jobs:
+            return False
+        differs = jobs[name].record and any(differences(jobs[name], digest))
+        return is_known(name) or bool(differs) or any(map(is_wanted, dependencies[name]))
+
+    for name, job in jobs.items():
+        if job.record and not is_wanted(name):
+            raise InputError(
+                f"{job.name} would be done again, though {job.record} says that it is as it would "
+                "be made today: Snakemake has no record of it, as of results that were copied "
+                "without .snakemake. `make why` says which differ: delete those; `make adopt` "
+                "takes over all that are left."
+            )
 
 
 def _changes(kind: str, then: dict, now: dict, shown: Callable) -> Iterator[str]:
