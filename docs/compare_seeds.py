@@ -15,7 +15,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
-from slimdit.reporting.columns import BEYOND_NOISE, NOISE, Column, number
+from slimdit.reporting.columns import BEYOND_NOISE, NOISE, Column
 from slimdit.reporting.differences import OVER_SEEDS, THIS_CHECKPOINT, part_name
 from slimdit.reporting.markdown_table import markdown_table
 from slimdit.reporting.results import StudyResults, read_study
@@ -86,7 +86,7 @@ def told(what: str, alone: dict[int, StudyResults], columns: list[Column]) -> st
                 f"{name} ({column.heading.format(unit='').strip()}, seed {seed})"
                 for name in study.table.index[of_column & is_reversed]
             ]
-    which = f": {', '.join(reverses)}" if 0 < len(reverses) <= 12 else ""
+    which = f": {', '.join(reverses)}" if 0 < len(reverses) <= 20 else ""
     return f"{what}, {len(reverses)} of {num_marks} have another sign in another seed{which}."
 
 
@@ -108,10 +108,9 @@ def table_of(column: Column, alone: dict[int, StudyResults], whole: StudyResults
     """A line for each variant that is compared with its parent."""
     compared = whole.table.dropna(subset="compared")
     unit = column.unit(whole.table[column.name].max())[1]
-    like = whole.table[column.name].median() / unit
 
     def shown(value: float) -> str:
-        return f"{'+' if value > 0 else ''}{number(value / unit, like)}"
+        return f"{value / unit:+.3g}"
 
     def mark(study: StudyResults, variant: str) -> str:
         row = study.table.loc[variant]

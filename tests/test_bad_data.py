@@ -135,7 +135,9 @@ def run_rule(folder, prompts=None):
     """Select the subset of `folder`/images as its study does."""
     overlay = folder / "own.yaml"
     data = DATA | {"photos": None, "images": "images"}
-    overlay.write_text(json.dumps({"study": "photos", "data": data, "sampling": {"prompts": prompts}}))
+    overlay.write_text(
+        json.dumps({"study": "photos", "data": data, "sampling": {"prompts": prompts}})
+    )
     command = [
         *(sys.executable, "-m", "snakemake", "results/photos/data/subset.csv", "--cores", "1"),
         *("--directory", folder, "--snakefile", ROOT / "Snakefile"),

@@ -26,9 +26,9 @@ def test_marks_that_another_seed_reverses_are_counted(tmp_path):
     text = (tmp_path / "docs/own/retraining.md").read_text()
     label = EFFICIENTNET["fd_label"].replace("FD", "FD-650")
     (fd_table,) = (part for part in text.split("## ") if part.startswith(f"{label}\n"))
-    assert "| Q-S2 | this checkpoint | +10.0 † | +11.0 † | +9.0 † |" in fd_table
+    assert "| Q-S2 | this checkpoint | +10 † | +11 † | +9 † |" in fd_table
     assert "| S2-own | one training each" not in fd_table
-    assert "| S2-own | over seeds | -2.0 | +5.0 | -3.0 |" in fd_table
+    assert "| S2-own | over seeds | -2 | +5 | -3 |" in fd_table
     alone, mistaken = (line for line in text.splitlines() if "another sign in another" in line)
     assert ", 0 of " in alone
     assert ", 0 of " not in mistaken and f"S2-own ({label}, seed 1)" in mistaken
