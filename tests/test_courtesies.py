@@ -100,5 +100,5 @@ def test_without_locks_jobs_run_and_are_warned(tmp_path, monkeypatch, caplog, nu
     with sole_process("a.log", tmp_path), leased_gpus(1, tmp_path) as devices:
         assert devices == ["0"]
     jobs, gpus = caplog.messages
-    assert "has no locks" in jobs and jobs.endswith("before all jobs of a first have ended.")
+    assert "gives no lock" in jobs and jobs.endswith("before all jobs of a first have ended.")
     assert gpus.endswith("let one job at a time use the GPUs, with --resources gpu=1.")

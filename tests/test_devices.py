@@ -118,7 +118,7 @@ def test_a_file_system_without_locks_is_told_of(tmp_path, caplog):
     with leased_gpus(1, tmp_path) as devices:
         assert devices == ["0"] and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
     (message,) = caplog.messages
-    assert "has no locks" in message
+    assert "gives no lock" in message
     assert message.endswith("let one job at a time use the GPUs, with --resources gpu=1.")
 
 

@@ -9,7 +9,7 @@ import re
 import sys
 
 OLDEST, NEWEST = (3, 11), (3, 14)  # for which the pinned packages are there
-SPLIT_BY_A_SHELL = re.compile(r"[\s\"'\\$`&|;<>(){}\[\]*?]")
+SPLIT_BY_A_SHELL = re.compile(r"[\s\"'\\$`&|;<>(){}]")
 
 
 def version_problem(version):

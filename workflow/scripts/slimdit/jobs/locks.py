@@ -1,17 +1,16 @@
 """Locks that the kernel drops when their process ends, however it ends."""
 
 import contextlib
-import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from slimdit.storage.courtesies import LACKING, courtesy
+from slimdit.storage.courtesies import warn_of_lack
 
 POLL_S = 0.5
-NO_LOCKS = "has no locks"
+NO_LOCKS = "gives no lock"
 
 
 def lock_at(path: Path) -> BaseFileLock:
@@ -28,13 +27,16 @@ def sole_process(what: str, folder: str | Path = ".snakemake/jobs") -> Iterator[
     Where the file system has no locks it does not wait, with a warning.
     """
     lock = lock_at(Path(folder) / f"{what.replace('/', '.')}.lock")
-    cost = "start no second run before all jobs of a first have ended"
-    with courtesy(NO_LOCKS, cost, LACKING - {errno.EACCES}):
+    try:
         try:
             lock.acquire()
         except Timeout:
             print(f"{what}: waits for another process, at work on it too.", file=sys.stderr)
             lock.acquire(blocking=True, poll_interval=POLL_S)
+    except OSError as error:
+        warn_of_lack(
+            NO_LOCKS, str(error), "start no second run before all jobs of a first have ended"
+        )
     try:
         yield
     finally:
