@@ -39,7 +39,7 @@ SETTINGS = {  # environment of a process
     OWN: thread_limits(CORES),
     **{
         f"{spins} turns": thread_limits(CORES) | {SPINS: str(spins)}
-        for spins in (0, 1000, NUM_SPINS, 10000)
+        for spins in (0, NUM_SPINS, 3000, 10000)
     },
     "one thread": thread_limits(1),
 }

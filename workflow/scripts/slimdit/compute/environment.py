@@ -8,7 +8,7 @@ SPINS = "GOMP_SPINCOUNT"  # of GNU's OpenMP: turns that a thread waits in a loop
 WAITING = (SPINS, "OMP_WAIT_POLICY")
 # Longer than the gaps within a step, so that a quiet machine loses nothing; so short that beside
 # another program threads do not burn the cores that those whom they wait for need.
-NUM_SPINS = 3000
+NUM_SPINS = 1000
 PROCESS_GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 
 
