@@ -63,9 +63,10 @@ def change_in(study: StudyResults, column: Column) -> pd.Series:
     return values - values.reindex(study.table["parent"]).to_numpy()
 
 
-def differ(signs: pd.Series, others: pd.Series) -> pd.Series:
-    """Where both are known and not the same."""
-    return (signs != others) & signs.notna() & others.notna()
+def is_reversed(alone: dict[int, StudyResults], column: Column) -> pd.Series:
+    """Of each row, whether its change has not the same sign in every seed that has it."""
+    signs = pd.DataFrame({s: np.sign(change_in(study, column)) for s, study in alone.items()})
+    return signs.nunique(axis=1) > 1
 
 
 def marked(study: StudyResults, column: Column) -> pd.Series:
@@ -77,14 +78,11 @@ def told(what: str, alone: dict[int, StudyResults], columns: list[Column]) -> st
     num_marks, reverses = 0, []
     for seed, study in alone.items():
         for column in columns:
-            sign = np.sign(change_in(study, column))
-            others = [np.sign(change_in(o, column)) for s, o in alone.items() if s != seed]
-            is_reversed = np.any([differ(sign, other) for other in others], axis=0)
             of_column = marked(study, column)
             num_marks += int(of_column.sum())
             reverses += [
                 f"{name} ({column.heading.format(unit='').strip()}, seed {seed})"
-                for name in study.table.index[of_column & is_reversed]
+                for name in study.table.index[of_column & is_reversed(alone, column)]
             ]
     which = f": {', '.join(reverses)}" if 0 < len(reverses) <= 20 else ""
     return f"{what}, {len(reverses)} of {num_marks} have another sign in another seed{which}."
@@ -95,9 +93,8 @@ def reversed_over_seeds(whole: StudyResults, alone: dict, columns: list[Column])
     num_marks, num_reversed = 0, 0
     for column in columns:
         own = marked(whole, column) & (whole.table["compared"] == OVER_SEEDS)
-        first, *others = (np.sign(change_in(study, column)) for study in alone.values())
         num_marks += int(own.sum())
-        num_reversed += int((own & np.any([differ(first, o) for o in others], axis=0)).sum())
+        num_reversed += int((own & is_reversed(alone, column)).sum())
     return (
         f"Of the marks {BEYOND_NOISE[OVER_SEEDS]} over all seeds, {num_reversed} of {num_marks} "
         "have not the same sign in every seed."
