@@ -29,7 +29,9 @@ def job(snakemake) -> Iterator[list[str]]:
     os.environ.update(thread_limits(snakemake.threads))
     hide_meaningless()
     set_deterministic(snakemake.config["deterministic"])
-    _see_surroundings()
+    from slimdit.jobs.provenance import surroundings  # imports numpy
+
+    surroundings()  # of the code that is about to run
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either
     count = int(snakemake.resources.get("gpu", 0))
@@ -40,13 +42,6 @@ def job(snakemake) -> Iterator[list[str]]:
             if 1 < len(gpus) < count:
                 logging.warning("%d GPUs were asked for, %d are there.", count, len(gpus))
             yield gpus
-
-
-def _see_surroundings() -> None:
-    """Of the code that is about to run; what it takes imports numpy."""
-    from slimdit.jobs.provenance import surroundings
-
-    surroundings()
 
 
 @contextlib.contextmanager
