@@ -24,6 +24,7 @@ AROUND = tuple(
         *("compute.compiler", "compute.out_of_memory", "data.autoencoder_files"),
     )
 )
+AROUND_PREFIXES = tuple(f"{each}." for each in AROUND)
 REGISTRY = (f"{PACKAGE}.core.registry", "Registry")
 SCRIPTS = Path(__file__).parents[2]
 ANNOTATIONS = ("annotation", "returns")
@@ -203,7 +204,7 @@ class Source:
             return None, ".".join(filter(None, target))
         if not name or not load(module, self.scripts).binds(name):
             module, name = ".".join(filter(None, target)), attribute
-        if f"{module}.".startswith(tuple(f"{each}." for each in AROUND)):
+        if f"{module}.".startswith(AROUND_PREFIXES):
             return None, ""
         if not name:
             raise ValueError(f"{self.module} uses the whole of {module}; name what it uses of it")
