@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from subjects import IMAGENET200, PHOTOS, ROOT
 
-from slimdit.core.code_digest import AROUND, _loaded, definition_digests, normal_form
+from slimdit.core.code_digest import AROUND, definition_digests, file_of, load, normal_form
 from slimdit.study.component_options import components
 
 SCRIPTS = ROOT / "workflow/scripts"
@@ -39,7 +39,7 @@ EXPECTED = "d6f525d8056b"  # what every Python since 3.11 gives of it
 
 
 def digests(step, used=ALL, scripts=SCRIPTS):
-    return definition_digests(step, step, used, scripts)
+    return all_of(scripts, used, [step])[step]
 
 
 @pytest.fixture
@@ -50,8 +50,11 @@ def library(tmp_path):
     return scripts
 
 
-def all_of(scripts, used=ALL):
-    return {step: digests(step, used, scripts) for step in STEPS}
+def all_of(scripts, used=ALL, steps=STEPS):
+    """As a new process reads the code."""
+    load.cache_clear()
+    file_of.cache_clear()
+    return {step: definition_digests(step, step, used, scripts) for step in steps}
 
 
 def changed(before, after):
@@ -186,7 +189,6 @@ def of_small(scripts, a=TABLES, b="def g():\n    return 3\n", imported="h", used
     }.items():
         (scripts / path).parent.mkdir(parents=True, exist_ok=True)
         (scripts / path).write_text(text)
-    _loaded.cache_clear()
     return digests("step", {}, scripts)
 
 
@@ -231,7 +233,6 @@ def test_a_data_file_that_a_definition_names_counts(library):
     before = all_of(library)
     with open(library / "slimdit/data/imagenet_synsets.csv", "a") as file:
         file.write("n00000000,name\n")
-    _loaded.cache_clear()
     assert changed(before, all_of(library)) == {"select_subset", "encode_latents", "sample"}
 
 

@@ -46,6 +46,21 @@ def jpeg(marker, data, place=2):
     return plain[:place] + segment + plain[place:]
 
 
+def tiff(tag, kind, count, order="<"):
+    """With one more entry, of this type and number of values, which lie behind the file's end."""
+    height, width, channels = PIXELS.shape
+    numbers = {256: width, 257: height, 259: 1, 262: 2, 273: 8, 277: channels, 278: height}
+    entries = {each: struct.pack(f"{order}HII", 4, 1, value) for each, value in numbers.items()}
+    entries[258] = struct.pack(f"{order}HII", 3, 3, 8 + PIXELS.size)  # bits of the channels
+    entries[279] = struct.pack(f"{order}HII", 4, 1, PIXELS.size)
+    entries[tag] = struct.pack(f"{order}HII", kind, count, 1 << 30)
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    parts = [head, struct.pack(f"{order}I", 14 + PIXELS.size), PIXELS.tobytes()]
+    parts += [struct.pack(f"{order}HHH", 8, 8, 8), struct.pack(f"{order}H", len(entries))]
+    parts += [struct.pack(f"{order}H", each) + entries[each] for each in sorted(entries)]
+    return b"".join([*parts, bytes(4)])
+
+
 def with_short_icc(content):
     """A JPEG that Pillow does not open for what is beside its pixels."""
     return content[:2] + jpeg(0xE2, b"ICC_PROFILE\0")[2:18] + content[2:]
@@ -85,6 +100,18 @@ WEBPS = {
     "Exif of garbage": encoded("WEBP", lossless=True, exif=b"garbage"),
     "ICC of garbage": encoded("WEBP", lossless=True, icc_profile=b"garbage"),
 }
+TIFFS = {
+    f"{name}{order}": tiff(*entry, order)
+    for order in "<>"
+    for name, entry in {
+        "words as numbers": (270, 4, 1),
+        "words as fractions": (270, 5, 1),
+        "words of an unknown type": (270, 99, 1),
+        "words that lie nowhere": (270, 2, 1 << 16),
+        "Exif that lies nowhere": (34665, 4, 1),
+        "ICC as numbers": (34675, 3, 1 << 16),
+    }.items()
+}
 
 
 @pytest.mark.parametrize(
@@ -92,9 +119,9 @@ WEBPS = {
     [
         *((content, "PNG") for content in PNGS.values()),
         *((content, "JPEG") for content in JPEGS.values()),
-        *((content, "PNG") for content in WEBPS.values()),
+        *((content, "PNG") for content in [*WEBPS.values(), *TIFFS.values()]),
     ],
-    ids=[*PNGS, *JPEGS, *WEBPS],
+    ids=[*PNGS, *JPEGS, *WEBPS, *TIFFS],
 )
 def test_what_cannot_be_read_beside_the_pixels_changes_nothing(content, plain):
     assert np.array_equal(decode(content), decode(encoded(plain)))

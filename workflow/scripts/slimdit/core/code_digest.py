@@ -211,16 +211,13 @@ class Source:
         return load(module, self.scripts).find(name)
 
 
-def load(module: str, scripts: Path) -> Source:
-    path = file_of(module, scripts)
-    return _loaded(module, scripts, path and path.stat().st_mtime_ns)
-
-
 @functools.cache
-def _loaded(module: str, scripts: Path, modified_ns: int | None) -> Source:
+def load(module: str, scripts: Path) -> Source:
+    """The module as it was when the process first asked for it."""
     return Source(module, scripts)
 
 
+@functools.cache
 def file_of(module: str, scripts: Path) -> Path | None:
     base = scripts.joinpath(*module.split("."))
     files = (base.with_suffix(".py"), base / "__init__.py")

@@ -25,6 +25,10 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 PNG_KEPT = {b"tRNS", b"eXIf"}  # of the chunks that a decoder may pass over
 START_OF_SCAN, COMMENT, JFIF, EXIF, ADOBE = 0xDA, 0xFE, 0xE0, 0xE1, 0xEE
 APPLICATIONS = range(0xE0, 0xF0)  # segments of theirs
+BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}  # of a TIFF, by how it begins
+# Tags of a TIFF that are words or profiles, and one that means nothing: a number of 16 bits.
+TIFF_BESIDE = {269, 270, 271, 272, 305, 306, 315, 316, 700, 33432, 33723, 34377, 34675, 34853}
+TIFF_NOTHING = 65000, 3, 1
 # The colours of a JPEG depend on two of them, which are this long at least.
 JPEG_KEPT = {JFIF: (b"JFIF\0", 14), ADOBE: (b"Adobe", 12), EXIF: (b"Exif\0\0", 6)}
 
@@ -69,11 +73,14 @@ def _decoded(content: bytes) -> Image.Image:
 
 
 def without_metadata(content: bytes) -> bytes:
-    """A PNG or JPEG with its pixels, its transparency and its Exif; other formats as they are."""
+    """A PNG, JPEG or TIFF with its pixels, its transparency and its Exif; other formats as they
+    are."""
     if content.startswith(PNG):
         return PNG + b"".join(_png_chunks(content))
     if content.startswith(JPEG):
         return JPEG + b"".join(_jpeg_segments(content))
+    if order := BYTE_ORDERS.get(content[:4]):
+        return _tiff_without_words(content, order)
     return content
 
 
@@ -107,6 +114,17 @@ def _jpeg_segments(content: bytes):
             yield content[start:end]
         start = end
     yield content[start:]
+
+
+def _tiff_without_words(content: bytes, order: str) -> bytes:
+    """With words and profiles of its first image under a tag that means nothing."""
+    changed = bytearray(content)
+    (directory,) = struct.unpack_from(f"{order}I", content, 4)
+    (num_entries,) = struct.unpack_from(f"{order}H", content, directory)
+    for start in range(directory + 2, directory + 2 + 12 * num_entries, 12):
+        if struct.unpack_from(f"{order}H", content, start)[0] in TIFF_BESIDE:
+            struct.pack_into(f"{order}HHI", changed, start, *TIFF_NOTHING)
+    return bytes(changed)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
