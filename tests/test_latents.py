@@ -27,43 +27,50 @@ def batches(cache, flip=False, seed=0, batch_size=BATCH_SIZE):
     return LatentBatches(cache, batch_size, flip, seed, torch.device("cpu"))
 
 
+def whole(batches, step):
+    """x0 and labels of a batch."""
+    drawn = batches.draw(step, range(batches.batch_size))
+    return batches.latents(*map(torch.from_numpy, drawn))
+
+
 def test_every_epoch_visits_each_image_once(cache):
     """Five batches of four are two epochs of ten; the third batch spans both."""
-    draw = batches(cache)
-    rows = np.concatenate([draw.rows(step) for step in range(5)])
-    assert sorted(rows[:NUM_IMAGES]) == sorted(rows[NUM_IMAGES:]) == list(range(NUM_IMAGES))
-    assert rows[:NUM_IMAGES].tolist() != rows[NUM_IMAGES:].tolist()
+    of_cache = batches(cache)
+    images = np.concatenate([of_cache.images(step) for step in range(5)])
+    assert sorted(images[:NUM_IMAGES]) == sorted(images[NUM_IMAGES:]) == list(range(NUM_IMAGES))
+    assert images[:NUM_IMAGES].tolist() != images[NUM_IMAGES:].tolist()
 
 
 def test_batch_may_be_larger_than_an_epoch(cache):
-    rows = batches(cache, batch_size=25).rows(0)
-    assert (np.bincount(rows)[:] >= 2).all()
-    assert len(rows) == 25
+    images = batches(cache, batch_size=25).images(0)
+    assert (np.bincount(images)[:] >= 2).all()
+    assert len(images) == 25
 
 
 def test_batch_is_a_function_of_its_step(cache):
     onwards, alone = batches(cache, flip=True), batches(cache, flip=True)
-    expected = [onwards(step) for step in range(6)]
+    expected = [whole(onwards, step) for step in range(6)]
     for step in (5, 0, 3):
-        x0, labels = alone(step)
+        x0, labels = whole(alone, step)
         assert torch.equal(x0, expected[step][0])
         assert torch.equal(labels, expected[step][1])
 
 
 def test_seed_changes_the_order(cache):
-    assert batches(cache, seed=0).rows(0).tolist() != batches(cache, seed=1).rows(0).tolist()
+    assert batches(cache, seed=0).images(0).tolist() != batches(cache, seed=1).images(0).tolist()
 
 
 def test_labels_belong_to_their_images(cache):
-    draw = batches(cache)
-    assert draw(1)[1].tolist() == cache.labels[draw.rows(1)].tolist()
+    of_cache = batches(cache)
+    assert whole(of_cache, 1)[1].tolist() == cache.labels[of_cache.images(1)].tolist()
 
 
 def test_posterior_samples_have_the_posterior_mean_and_deviation(cache):
     """Sampled in many steps, one image's latent spreads as its moments say."""
-    draw = batches(cache, batch_size=NUM_IMAGES)
-    samples = torch.stack([draw(step)[0][draw.rows(step).tolist().index(3)] for step in range(600)])
-    samples = samples / draw.units.scale + draw.units.shift
+    of_cache = batches(cache, batch_size=NUM_IMAGES)
+    places = [of_cache.images(step).tolist().index(3) for step in range(600)]
+    samples = torch.stack([whole(of_cache, step)[0][place] for step, place in enumerate(places)])
+    samples = samples / of_cache.units.scale + of_cache.units.shift
     mean, std = (torch.from_numpy(cache.moments[3, 0, i].astype(np.float32)) for i in (0, 1))
     torch.testing.assert_close(samples.mean(0), mean, rtol=0, atol=0.2)
     torch.testing.assert_close(samples.std(0), std, rtol=0.2, atol=0.02)
@@ -75,7 +82,7 @@ def test_latents_are_shifted_and_scaled_by_channel(tmp_path):
     paths = write_latent_cache(
         tmp_path, NUM_IMAGES, moments, shift=[0.0, 1.0, 1.0, 1.0], scale=[1.0, 1.0, 2.0, 3.0]
     )
-    x0, _ = batches(LatentCache(*paths))(0)
+    x0, _ = whole(batches(LatentCache(*paths)), 0)
     assert x0[0, :, 0, 0].tolist() == [0.0, 0.0, 2.0, 6.0]
 
 
@@ -83,10 +90,23 @@ def test_flips_take_the_mirror_image_about_half_the_time(tmp_path):
     moments = np.zeros((NUM_IMAGES, 2, 2, 4, 8, 8), np.float16)
     moments[:, 1, 0] = 1.0
     cache = LatentCache(*write_latent_cache(tmp_path, NUM_IMAGES, moments))
-    flipped = torch.cat([batches(cache, flip=True, batch_size=50)(s)[0] for s in range(10)])
+    flipping = batches(cache, flip=True, batch_size=50)
+    flipped = torch.cat([whole(flipping, step)[0] for step in range(10)])
     assert 0.4 < flipped.mean().item() < 0.6
     assert set(flipped.unique().tolist()) == {0.0, 1.0}
-    assert batches(cache)(0)[0].abs().max() == 0
+    assert whole(batches(cache), 0)[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("is_on_gpu", [False, True])
+def test_rows_of_a_batch_are_drawn_alone(tmp_path, is_on_gpu):
+    """As each of several processes draws its own: also where they begin within a block of noise."""
+    cache = LatentCache(*write_latent_cache(tmp_path, NUM_IMAGES))
+    of_all = batches(cache, flip=True, batch_size=80)
+    of_all.is_on_gpu = is_on_gpu  # tensors are indexed as arrays are
+    whole_batch = of_all.draw(3, range(80))
+    for rows in (range(40), range(40, 80), range(77, 80), range(32, 64)):
+        for part, all_rows in zip(of_all.draw(3, rows), whole_batch, strict=True):
+            assert np.array_equal(part, all_rows[rows.start : rows.stop])
 
 
 def test_damaged_array_is_an_input_error(paths):

@@ -17,6 +17,7 @@ from slimdit.compute.process_group import Processes
 from slimdit.core.errors import InputError
 from slimdit.jobs.launch import in_own_process
 from slimdit.storage.files import read_csv, read_json
+from slimdit.training.objective import parts_of
 from train import train
 
 MIXED = ["S2-med-4", "KD-XS2", "MoE-XS2-8E2A"]  # plain, taught, routed
@@ -31,17 +32,16 @@ def processes(rank, size):
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("micro_batch_size", [None, 1, 4, 5, 100])
 def test_parts_cover_the_batch_once_and_none_is_too_long(size, micro_batch_size):
-    parts = [processes(rank, size).parts(24, micro_batch_size) for rank in range(size)]
-    rows = [row for own in parts for part in own for row in range(24)[part]]
-    assert rows == list(range(24))
-    lengths = [part.stop - part.start for own in parts for part in own]
-    assert max(lengths) <= (micro_batch_size or 24)
+    rows = [processes(rank, size).rows(24) for rank in range(size)]
+    parts = [[own[part] for part in parts_of(len(own), micro_batch_size)] for own in rows]
+    assert [row for own in parts for part in own for row in part] == list(range(24))
+    assert max(len(part) for own in parts for part in own) <= (micro_batch_size or 24)
     assert len({len(own) for own in parts}) == 1
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(InputError, match="batch_size 16 cannot be shared equally by 3 GPUs"):
-        processes(0, 3).parts(16, None)
+        processes(0, 3).rows(16)
 
 
 def assert_nearly_the_same_losses(one, other):

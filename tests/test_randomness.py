@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimdit.core.randomness import stream
+from slimdit.core.randomness import BLOCK, normal_rows, stream
 
 
 def draws(*arguments, count=1000):
@@ -46,3 +46,14 @@ def test_streams_of_neighbouring_indices_do_not_overlap():
 def test_index_is_at_most_two_numbers():
     with pytest.raises(ValueError, match="at most two indices, not 3"):
         stream(0, "noise", 1, 2, 3)
+
+
+def test_rows_of_noise_are_the_same_whoever_draws_them():
+    """And those of a small batch are one stream."""
+    expected = normal_rows(0, "noise", 3, range(100), (2, 3))
+    for rows in (range(1), range(31, 33), range(50, 100), range(BLOCK, 2 * BLOCK), range(99, 100)):
+        drawn = normal_rows(0, "noise", 3, rows, (2, 3))
+        assert np.array_equal(drawn, expected[rows.start : rows.stop])
+    one_stream = stream(0, "noise", 3).standard_normal((BLOCK, 2, 3), np.float32)
+    assert np.array_equal(expected[:BLOCK], one_stream)
+    assert len(np.unique(expected)) == expected.size

@@ -301,17 +301,16 @@ def test_variants_train_on_identical_draws(objective):
 
 
 def test_seeds_train_on_other_draws(objective):
-    x0 = torch.zeros(4, 4, 8, 8)
-    labels = torch.zeros(4, dtype=torch.long)
-    draws = [objective("S2-base", seed=seed)[1].draws(0, x0.shape, labels) for seed in (0, 1)]
-    assert not torch.equal(draws[0][1], draws[1][1])
+    one, other = (objective("S2-base", seed=seed)[1].draw(0) for seed in (0, 1))
+    k, eps, _, *latents = range(len(one))
+    assert all(not torch.equal(one[i], other[i]) for i in (k, eps, latents[-1]))
 
 
 def test_labels_are_dropped_to_the_null_class_at_the_given_rate(objective):
     model, losses = objective("S2-base")
-    labels = torch.ones(2000, dtype=torch.long)
-    k, eps, y = losses.draws(0, (2000, 1, 1, 1), labels)
-    assert set(y.tolist()) == {1, model.null_class}
+    batches = [losses.batch(step) for step in range(500)]
+    k, eps, y = (torch.cat([getattr(each, name) for each in batches]) for name in ("k", "eps", "y"))
+    assert set(y.tolist()) == {*losses.batches.labels.tolist(), model.null_class}
     assert (y == model.null_class).float().mean().item() == pytest.approx(0.5, abs=0.05)
     assert (k.min() >= 0, k.max() < 1000) == (True, True)
     assert eps.std().item() == pytest.approx(1.0, abs=0.05)

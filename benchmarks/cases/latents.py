@@ -10,7 +10,7 @@ from plain.latent_files import LatentFiles
 from ratios import TOLERANCE, speedup_apart
 from sides import Side
 
-from slimdit.data.latents import MEAN, LatentBatches
+from slimdit.data.latents import MEAN, LatentBatches, LatentCache
 from slimdit.study.study import Study
 
 NUM_IMAGES, BATCH_SIZE = 2048, 256
@@ -39,33 +39,35 @@ def latent_batches(study: Study, num_runs: int, device: torch.device) -> dict:
 
 def epoch(
     study: Study, folder: str, device: torch.device
-) -> tuple[LatentBatches, list[np.ndarray]]:
-    """Random latents, and the positions in them that the batches hold."""
+) -> tuple[LatentCache, LatentBatches, range]:
+    """Random latents, their batches, and the steps of an epoch."""
     cache = random_latents(study, tempfile.mkdtemp(dir=folder), NUM_IMAGES)
     batches = LatentBatches(cache, BATCH_SIZE, False, 0, device)
-    return batches, [batches.rows(step) for step in range(NUM_IMAGES // BATCH_SIZE)]
+    return cache, batches, range(NUM_IMAGES // BATCH_SIZE)
 
 
 def from_files(study: Study, folder: str, device: torch.device):
-    batches, rows_of_batches = epoch(study, folder, device)
+    cache, batches, steps = epoch(study, folder, device)
     files = LatentFiles(Path(tempfile.mkdtemp(dir=folder)))
-    files.write(batches.moments[:, 0, MEAN].cpu().numpy(), batches.labels.cpu().numpy())
+    files.write(cache.moments[:, 0, MEAN], cache.labels)
+    images_of_batches = [batches.images(step) for step in steps]
 
     def run():
-        for rows in rows_of_batches:
-            latents, labels = (tensor.to(device) for tensor in files.batch(rows))
+        for images in images_of_batches:
+            latents, labels = (tensor.to(device) for tensor in files.batch(images))
         return [latents, labels]
 
     return run
 
 
 def from_array(study: Study, folder: str, device: torch.device):
-    batches, rows_of_batches = epoch(study, folder, device)
-    flips = np.zeros(BATCH_SIZE, dtype=np.int64)
+    _, batches, steps = epoch(study, folder, device)
+    images_of_batches = [batches.images(step) for step in steps]
+    unflipped = np.zeros(BATCH_SIZE, np.int64)
 
     def run():
-        for rows in rows_of_batches:
-            moments, labels = batches.stored(rows, flips)
-        return [moments[:, MEAN], labels]
+        for images in images_of_batches:
+            moments, labels = map(torch.as_tensor, batches.stored(images, unflipped))
+        return [moments[:, MEAN].to(device), labels.to(device)]
 
     return run

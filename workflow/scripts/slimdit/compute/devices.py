@@ -31,9 +31,14 @@ def on_cuda(choice: str, yes: str, device) -> bool:
     return choice == yes or (choice == "auto" and device.type == "cuda")
 
 
-def to_device(array, device):
-    """A numpy array as a tensor on a torch device; a GPU fetches it while the CPU goes on."""
+def on_host(array, device):
+    """A numpy array as a tensor in memory from which a torch device fetches it by itself."""
     import torch
 
     tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def to_device(array, device):
+    """A numpy array as a tensor on a torch device; a GPU fetches it while the CPU goes on."""
+    return on_host(array, device).to(device, non_blocking=True)

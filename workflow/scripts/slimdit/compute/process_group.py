@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from itertools import pairwise
 
 import torch.distributed
 from torch import Tensor, nn
@@ -25,22 +24,18 @@ class Processes:
         """Whether this one writes what all have made."""
         return self.rank == 0
 
-    def parts(self, batch_size: int, micro_batch_size: int | None) -> list[slice]:
-        """The rows of a batch that this process takes, one part after the other.
+    def rows(self, batch_size: int) -> range:
+        """Those of a batch that this process takes.
 
-        Every process has as many parts, each at most `micro_batch_size` long. Raises InputError
-        when the batch cannot be shared equally.
+        Raises InputError when the batch cannot be shared equally.
         """
         if batch_size % self.size:
             raise InputError(
                 f"training.batch_size {batch_size} cannot be shared equally by {self.size} GPUs; "
                 "make it a multiple of that number."
             )
-        local_batch = batch_size // self.size
-        count = -(-local_batch // (micro_batch_size or local_batch))
-        first = self.rank * local_batch
-        ends = [first + local_batch * part // count for part in range(count + 1)]
-        return [slice(start, stop) for start, stop in pairwise(ends)]
+        count = batch_size // self.size
+        return range(self.rank * count, (self.rank + 1) * count)
 
     def replicated(self, model: nn.Module) -> nn.Module:
         """`model` with gradients that are means over the processes."""

@@ -8,6 +8,8 @@ import hashlib
 
 import numpy as np
 
+BLOCK = 32  # rows of a batch whose noise is one stream
+
 
 def stream(seed: int, what: str, *index: int) -> np.random.Generator:
     """Independent stream of random numbers for `what` at `index` (at most two numbers).
@@ -22,3 +24,19 @@ def stream(seed: int, what: str, *index: int) -> np.random.Generator:
     counter = np.array((0, 0, *high), dtype=np.uint64)
     key = np.frombuffer(digest, dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def normal_rows(
+    seed: int, what: str, step: int, rows: range, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Standard normals of a batch's consecutive `rows` at `step`, float32 (len(rows), *shape).
+
+    Those of a row do not depend on which others are drawn: each BLOCK of rows has a stream.
+    """
+    drawn = []
+    for start in range(rows.start - rows.start % BLOCK, rows.stop, BLOCK):
+        random = stream(seed, what, start // BLOCK, step)
+        count = min(BLOCK, rows.stop - start)
+        of_block = random.standard_normal((count, *shape), np.float32)
+        drawn.append(of_block[max(rows.start - start, 0) :])
+    return np.concatenate(drawn)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimdit.compute.devices import to_device
 from slimdit.compute.process_group import Processes
 from slimdit.core.errors import InputError
-from slimdit.core.randomness import stream
+from slimdit.core.randomness import normal_rows, stream
 from slimdit.storage.courtesies import read_array
 from slimdit.storage.files import read_json, sha256_of
 
@@ -64,47 +63,53 @@ class LatentBatches:
 
     def __init__(self, cache: LatentCache, batch_size: int, flip: bool, seed: int, device):
         self.batch_size, self.flip, self.seed, self.device = batch_size, flip, seed, device
-        where = device if fits(cache.moments.nbytes, device) else torch.device("cpu")
+        self.num_images = len(cache.labels)
         # Processes on one machine share the file's pages, not copies of it.
         moments = np.array(cache.moments) if Processes().size == 1 else cache.moments
-        with warnings.catch_warnings(action="ignore"):  # nothing is written to the mapped file
-            self.moments = torch.from_numpy(moments).to(where)
-        self.labels = torch.from_numpy(cache.labels).to(where)
+        self.moments, self.labels = moments, cache.labels  # or tensors on the GPU
+        self.is_on_gpu = fits(moments.nbytes, device)
+        if self.is_on_gpu:
+            with warnings.catch_warnings(action="ignore"):  # nothing is written to the mapped file
+                self.moments = torch.from_numpy(moments).to(device)
+            self.labels = torch.from_numpy(cache.labels).to(device)
         self.units = Units(cache.manifest, device)
         self.order = functools.lru_cache(2)(self._order)
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """x0 (B, C, H, W) float32 in units of the diffusion, labels (B,)."""
-        rows = self.rows(step)
-        flips = np.zeros_like(rows)
+    def draw(self, step: int, rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The host's part of the `rows` of batch `step`: what is stored of their images, or where
+        the GPU has it, and the posterior's noise (B, C, H, W) float32."""
+        images, flips = self.images(step)[rows.start : rows.stop], np.zeros(len(rows), np.int64)
         if self.flip:
             flips = stream(self.seed, "flip", step).integers(0, 2, self.batch_size)
-        moments, labels = self.stored(rows, flips)
-        moments = moments.float()  # (B, 2, C, H, W)
-        eps = stream(self.seed, "posterior", step).standard_normal(
-            tuple(moments[:, MEAN].shape), np.float32
-        )
-        return self.units.sample(moments, to_device(eps, self.device)), labels
+            flips = flips[rows.start : rows.stop]
+        found = (images, flips) if self.is_on_gpu else self.stored(images, flips)
+        shape = tuple(self.moments.shape[3:])
+        return *found, normal_rows(self.seed, "posterior", step, rows, shape)
 
-    def stored(self, rows: np.ndarray, flips: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Moments (B, 2, C, H, W) float16 and labels (B,) of images, or of their mirror images."""
-        where = self.labels.device
-        images, both = (to_device(index, where) for index in (rows, 2 * rows + flips))
-        moments = self.moments.flatten(0, 1).index_select(0, both)
-        return moments.to(self.device), self.labels[images].to(self.device)
+    def latents(self, *drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """Of what was drawn, on the device: x0 (B, C, H, W) float32 in units of the diffusion, and
+        labels (B,)."""
+        *found, eps = drawn
+        moments, labels = self.stored(*found) if self.is_on_gpu else found
+        return self.units.sample(moments.float(), eps), labels
 
-    def rows(self, step: int) -> np.ndarray:
-        """Positions in the cache of the images of batch `step`."""
+    def stored(self, images, flips):
+        """Moments (B, 2, C, H, W) float16 and labels (B,) of images, or of their mirror images:
+        arrays or, where the latents lie on the GPU, tensors."""
+        return self.moments[images, flips], self.labels[images]
+
+    def images(self, step: int) -> np.ndarray:
+        """Positions in the cache of the images of batch `step`, (batch_size,)."""
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs, places = np.divmod(positions, len(self.labels))
-        rows = np.empty(self.batch_size, np.int64)
+        epochs, places = np.divmod(positions, self.num_images)
+        images = np.empty(self.batch_size, np.int64)
         for epoch in np.unique(epochs):
             now = epochs == epoch
-            rows[now] = self.order(int(epoch))[places[now]]
-        return rows
+            images[now] = self.order(int(epoch))[places[now]]
+        return images
 
     def _order(self, epoch: int) -> np.ndarray:
-        return stream(self.seed, "order", epoch).permutation(len(self.labels))
+        return stream(self.seed, "order", epoch).permutation(self.num_images)
 
 
 def fits(num_bytes: int, device: torch.device) -> bool:

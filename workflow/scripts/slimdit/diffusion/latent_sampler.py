@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slimdit.compute.ahead import Ahead
 from slimdit.compute.compiler import compiles
-from slimdit.compute.devices import to_device
+from slimdit.compute.devices import on_host, to_device
 from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
 from slimdit.compute.precision import autocast
 from slimdit.core.errors import InputError
@@ -77,14 +78,16 @@ class LatentSampler:
 
         def noise(what: str, *k: int) -> Tensor:
             array = noise_for(self.seed, f"{stream_name}/{what}", indices, shape, *k)
-            return to_device(array, self.device)
+            return on_host(array, self.device)
 
-        x, classes = noise("start"), self.classes(labels)
-        k = torch.tensor([self.diffusion.num_steps - 1], device=self.device)
+        last = self.diffusion.num_steps - 1
+        x, classes = noise("start").to(self.device), self.classes(labels)
+        k = torch.tensor([last], device=self.device)
         step = self.compiled_step if self.is_compiled else self.step
-        for position in reversed(range(self.diffusion.num_steps)):
-            drawn = noise("step", position) if self.sampler.needs_noise else None
-            x, k = step(x, k, classes, drawn)
+        drawn = Ahead(lambda done: noise("step", last - done), self.diffusion.num_steps)
+        for done in range(self.diffusion.num_steps):
+            z = drawn(done).to(self.device, non_blocking=True) if self.sampler.needs_noise else None
+            x, k = step(x, k, classes, z)
         return x[:count]
 
     def padded(self, values: np.ndarray) -> np.ndarray:

@@ -1,17 +1,18 @@
 """What a diffusion run minimises, step by step."""
 
 import dataclasses
+from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from slimdit.compute.ahead import Ahead
 from slimdit.compute.compiler import compiles
-from slimdit.compute.devices import to_device
+from slimdit.compute.devices import on_host
 from slimdit.compute.precision import autocast, chosen_dtype
 from slimdit.compute.process_group import Processes
-from slimdit.core.randomness import stream
+from slimdit.core.randomness import normal_rows, stream
 from slimdit.data.latents import LatentBatches
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.diffusion.process import Diffusion
@@ -87,7 +88,9 @@ class Objective:
         self.null_class = model.null_class
         self.diffusion = Diffusion(hyper.num_timesteps).to(self.device)
         self.processes = Processes()
-        self.parts = self.processes.parts(hyper.batch_size, micro_batch_size)
+        self.rows = self.processes.rows(hyper.batch_size)
+        self.parts = parts_of(len(self.rows), micro_batch_size)
+        self.drawn = Ahead(self.draw, hyper.steps)
         self.model = self.processes.replicated(model)
         self.predict = (
             torch.compile(self.model) if compiles(hyper.compile, self.device) else self.model
@@ -147,19 +150,23 @@ class Objective:
             return self.predict(batch.xt, batch.k, batch.y)
 
     def batch(self, step: int) -> Batch:
-        """The whole batch, the same in every process."""
-        x0, labels = self.batches(step)  # (B, C, H, W), (B,)
-        k, eps, y = self.draws(step, x0.shape, labels)
+        """This process's rows of the batch."""
+        on_device = (drawn.to(self.device, non_blocking=True) for drawn in self.drawn(step))
+        k, eps, dropped, *latents = on_device
+        x0, labels = self.batches.latents(*latents)
+        y = torch.where(dropped, self.null_class, labels)
         return Batch(x0, self.diffusion.add_noise(x0, k, eps), k, eps, y)
 
-    def draws(self, step: int, shape, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Timesteps (B,), noise (B, C, H, W), and labels with some dropped to the null class."""
-        batch = len(labels)
-        k = stream(self.seed, "timestep", step).integers(0, self.hyper.num_timesteps, batch)
-        eps = stream(self.seed, "noise", step).standard_normal(tuple(shape), np.float32)
-        dropped = stream(self.seed, "label drop", step).random(batch) < self.hyper.label_dropout
-        k, eps, dropped = (to_device(array, self.device) for array in (k, eps, dropped))
-        return k, eps, torch.where(dropped, self.null_class, labels)
+    def draw(self, step: int) -> list[Tensor]:
+        """The host's part of `batch`: timesteps (B,), noise (B, C, H, W), which labels are dropped
+        to the null class (B,), and what the latents are made of."""
+        hyper, own = self.hyper, slice(self.rows.start, self.rows.stop)
+        k = stream(self.seed, "timestep", step).integers(0, hyper.num_timesteps, hyper.batch_size)
+        drop = stream(self.seed, "label drop", step).random(hyper.batch_size) < hyper.label_dropout
+        latents = self.batches.draw(step, self.rows)
+        eps = normal_rows(self.seed, "noise", step, self.rows, latents[-1].shape[1:])
+        arrays = (k[own], eps, drop[own], *latents)
+        return [on_host(array, self.device) for array in arrays]
 
     def distillation(self, output: Tensor, batch: Batch) -> Tensor:
         """Mean squared difference of the student's and the teacher's noise; 0 without a teacher."""
@@ -169,6 +176,13 @@ class Objective:
             target = self.teacher(batch.xt, batch.k, batch.y).output.float()
         student_eps, teacher_eps = output.chunk(2, dim=1)[0], target.chunk(2, dim=1)[0]
         return (student_eps - teacher_eps).square().mean()
+
+
+def parts_of(count: int, micro_batch_size: int | None) -> list[slice]:
+    """Of so many rows, as equal as can be and each at most `micro_batch_size` long."""
+    num_parts = -(-count // (micro_batch_size or count))
+    ends = [count * part // num_parts for part in range(num_parts + 1)]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
 def expert_loads(prediction) -> Tensor:
