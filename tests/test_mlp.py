@@ -216,7 +216,8 @@ def test_blocks_of_rows_are_one_graph_whatever_the_groups(segments):
     [
         (False, torch.float32, None, "segment_matmul"),
         (True, torch.bfloat16, (9, 0), "fused_matmul"),
-        (True, torch.bfloat16, (10, 0), "fused_matmul"),
+        (True, torch.bfloat16, (10, 0), "blocked_matmul"),
+        (True, torch.bfloat16, (12, 0), "blocked_matmul"),
         (True, torch.float32, (9, 0), "blocked_matmul"),
         (True, torch.bfloat16, (8, 0), "blocked_matmul"),
     ],
