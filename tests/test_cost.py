@@ -137,8 +137,10 @@ def test_counting_leaves_the_kernels_as_they_were():
 def test_counted_costs_are_written_with_what_they_are_of(tmp_path):
     path, structure = tmp_path / "architecture.json", PHOTOS.structure("S2-prune-3")
     operations = PHOTOS.operations("S2-prune-3")
-    count_cost(path, "S2-prune-3", structure, operations, {})
+    count_cost(path, "S2-prune-3", structure, operations, PHOTOS.sampling("S2-prune-3"), {})
     written, model = read_json(path), cost_model(PHOTOS, "S2-prune-3")
     assert written["spec"] == {"structure": structure, "operations": operations}
     assert written["total_params"] == written["active_params"] == total_params(model)
     assert (written["macs"], written["weight_bytes"]) == (count_macs(model), weight_bytes(model))
+    assert written["passes_per_image"] == 40  # 20 steps, with guidance
+    assert written["macs_per_image"] == 40 * written["macs"]

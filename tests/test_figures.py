@@ -43,10 +43,11 @@ def write_study(folder, variants, seeds=(0,)):
         here, cost = folder / variant, {"variant": variant, "total_params": 10 + i}
         cost |= {"spec": {"structure": {"num_classes": 8}}}
         cost |= {"active_params": 10 + i, "macs": 1e6 * (1 + i), "weight_bytes": 40 + i}
+        cost |= {"passes_per_image": 40, "macs_per_image": 4e7 * (1 + i)}
         add("architecture", here / "architecture.json", cost)
         measured = {"latency_ms": 5.0, "peak_memory_bytes": 1e6 * (1 + i)}
         measured |= {
-            "mode": "eager",
+            "mode": "sampler",
             "batch_size": 8,
             "peak_memory_kind": "cpu_weights_and_allocated",
         }
@@ -78,6 +79,7 @@ def write_study(folder, variants, seeds=(0,)):
             "group": kind,
             "parent": parent,
             "derived_from": parent if kind == "derived" else None,
+            "weights": variant,
         }
         for variant, (kind, parent) in variants.items()
     ]
@@ -208,7 +210,7 @@ def test_savings_are_bars_of_their_lengths_and_what_is_cut_or_missing_is_said():
         columns,
     )
     with styled():
-        axes = savings_figure(savings, "eager").axes[0]
+        axes = savings_figure(savings, 8).axes[0]
         macs, time = ([bar.get_width() for bar in bars] for bars in axes.containers[:2])
         said = [text.get_text() for text in axes.texts]
     assert macs == [20, -61, 5]

@@ -59,7 +59,11 @@ def over_base(ratio, low, high):
     return dict(zip(names, (ratio, low, high), strict=True))
 
 
-CHAIN = [ROWS[0], {**ROWS[0], "variant": "XS2-base"}, {**ROWS[1], "parent": "XS2-base"}]
+CHAIN = [
+    ROWS[0],
+    {**ROWS[0], "variant": "XS2-base", "weights": "XS2-base"},
+    {**ROWS[1], "parent": "XS2-base"},
+]
 
 
 def test_every_latency_is_that_of_the_first_row_times_ratios(files):
@@ -87,6 +91,23 @@ def test_without_a_ratio_on_the_way_there_is_no_latency(files):
     table1, _, _ = files.tables(rows=CHAIN)
     assert table1["Q-S2"]["latency_ms_eager"] == NOT_MEASURED
     assert table1["Q-S2"]["latency_over_base_eager"] == "0.8"
+
+
+def test_a_row_that_only_samples_otherwise_has_the_passes_of_its_weights(files):
+    """With no ratio to a parent of the same passes; its sampling is its own."""
+    faster = {**ROWS[1], "variant": "DDIM-10", "weights": "S2-base"}
+    files.add_costs("S2-base", latency_ms=10.0)
+    files.add_costs("DDIM-10", mode="sampler", base="S2-base", **over_base(0.5, 0.4, 0.6))
+    table1, _, text = files.tables(rows=[ROWS[0], faster])
+    base, row = table1["S2-base"], table1["DDIM-10"]
+    assert row["latency_ms_eager"] == base["latency_ms_eager"] == "10"
+    assert row["peak_memory_bytes"] == base["peak_memory_bytes"] != NOT_MEASURED
+    assert (row["latency_over_base_eager"], row["latency_over_base_eager_low"]) == (
+        "1",
+        NOT_MEASURED,
+    )
+    assert row["latency_over_base_sampler"] == "0.5"
+    assert "0.500 [0.400, 0.600]" in text
 
 
 def test_energy_is_of_the_batch_size_that_it_was_measured_at(files):
@@ -129,7 +150,10 @@ def test_a_derived_row_is_compared_for_this_checkpoint(files, left_out, signific
     assert f"FD (EfficientNet-Lite0) {told}. It says nothing of another training." in text
 
 
-TRAINED = [ROWS[0], {**ROWS[1], "variant": "S2-shallow", "derived_from": None}]
+TRAINED = [
+    ROWS[0],
+    {**ROWS[1], "variant": "S2-shallow", "derived_from": None, "weights": "S2-shallow"},
+]
 
 
 @pytest.mark.parametrize(
@@ -346,9 +370,9 @@ def test_architecture_table_has_exactly_its_columns(files, tmp_path):
     table = tmp_path / "architecture.csv"
     architecture_table(files.paths["architecture"], ROWS, {}, {}, [table])
     assert table.read_text().splitlines() == [
-        "variant,total_params,active_params,macs,weight_bytes",
-        "S2-base,32656160,32656160,2000000,130624640",
-        "Q-S2,32656160,32656160,2000000,130624640",
+        "variant,total_params,active_params,macs,weight_bytes,passes_per_image,macs_per_image",
+        "S2-base,32656160,32656160,2000000,130624640,40,80000000",
+        "Q-S2,32656160,32656160,2000000,130624640,40,80000000",
     ]
 
 

@@ -5,7 +5,10 @@ import re
 import pytest
 from subjects import IMAGENET200, PHOTOS
 
+from slimdit.core.errors import InputError
 from slimdit.study.config_check import config_problems
+from slimdit.study.jobs import jobs_of
+from slimdit.study.load import configured_study
 from slimdit.study.study import Study
 
 
@@ -62,7 +65,8 @@ BASE = {"backbone": "S", "patch_size": 2}
             BASE | {"compare_with": "new"},
             r"variants\.new\.compare_with closes a cycle \(new -> new\); name another\.",
         ),
-        ({"from": "S2-base"}, r"variants\.new\.apply is missing"),
+        ({"from": "S2-base"}, r"variants\.new is S2-base unchanged; it should have apply"),
+        ({"from": "S2-base", "sampling": {"steps": 0}}, r"variants\.new\.sampling\.steps is 0"),
         ({"from": "S2-base", "apply": []}, r"variants\.new\.apply is \[\]; it should be a list"),
         ({"from": "S9", "apply": [{}]}, r"variants\.new\.from: 'S9' is unknown"),
         ({"from": "new", "apply": [{}]}, r"variants\.new\.from closes a cycle \(new -> new\)"),
@@ -189,9 +193,9 @@ def test_variant_without_a_plain_twin_has_no_parent(config):
 
 
 def test_trained_and_derived_variants_are_all_variants():
-    assert set(PHOTOS.trained) | set(PHOTOS.derived) == set(PHOTOS.variants)
-    assert not set(PHOTOS.trained) & set(PHOTOS.derived)
-    assert PHOTOS.derived == [v for v in PHOTOS.variants if v.startswith("Q") or "prune" in v]
+    assert set(PHOTOS.trained) | set(PHOTOS.compressed) == set(PHOTOS.variants)
+    assert not set(PHOTOS.trained) & set(PHOTOS.compressed)
+    assert PHOTOS.compressed == [v for v in PHOTOS.variants if v.startswith("Q") or "prune" in v]
 
 
 def test_operations_add_up_along_the_chain(config):
@@ -200,6 +204,45 @@ def test_operations_add_up_along_the_chain(config):
     assert [o["name"] for o in study.operations("new")] == ["prune_heads", "int8_weight_only"]
     assert (study.trained_ancestor("new"), study.parent("new")) == ("S2-base", "S2-prune-3")
     assert study.structure("new") == study.structure("S2-base")
+
+
+def test_a_row_may_only_sample_otherwise(config):
+    """It has the weights, and what is measured of them, of the row that it names; what comes from
+    it samples as it does."""
+    config["variants"] |= {
+        "fewer": {"group": "Sampling", "from": "Q-S2", "sampling": {"steps": 10}},
+        "fewer-ddpm": {"group": "Sampling", "from": "fewer", "sampling": {"sampler": "ddpm"}},
+        "pruned": {
+            "group": "Sampling",
+            "from": "fewer-ddpm",
+            "compare_with": "S2-base",
+            "apply": [{"name": "prune_heads", "keep_heads": 3}],
+        },
+    }
+    config["variants"]["fewer"]["from"] = "S2-base"
+    assert not config_problems(config)
+    study = Study(config)
+    assert [study.weights_row(name) for name in ("fewer-ddpm", "pruned")] == ["S2-base", "pruned"]
+    assert not {"fewer", "fewer-ddpm"} & {*study.trained, *study.compressed, *study.with_weights}
+    assert study.sampling("pruned") == config["sampling"] | {"steps": 10, "sampler": "ddpm"}
+    assert study.operations("fewer-ddpm") == [] and study.parent("fewer-ddpm") == "fewer"
+    assert study.speed("fewer")["eager_batch_sizes"] == []
+    assert study.speed("pruned") == config["speed"]
+    jobs = {(job.step, job.variant) for job in jobs_of(study)}
+    assert {("sample", "fewer"), ("evaluate", "fewer"), ("measure_speed", "fewer")} <= jobs
+    assert not {(step, "fewer") for step in ("train", "compress", "held_out_loss")} & jobs
+
+
+def test_an_overlay_drops_rows(tmp_path):
+    path = tmp_path / "fewer.yaml"
+    path.write_text("study: photos\nvariants: {S2-prune-2: null}\n")
+    kept = configured_study([path]).variants
+    assert kept == {name: each for name, each in PHOTOS.variants.items() if name != "S2-prune-2"}
+    path.write_text("study: photos\nvariants: {S2-prune: null}\n")
+    with pytest.raises(
+        InputError, match=r"fewer.yaml: variants.S2-prune: null drops a row, but no"
+    ):
+        configured_study([path])
 
 
 def test_derived_variant_may_come_from_a_distilled_one(config):

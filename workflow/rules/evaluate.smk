@@ -4,7 +4,7 @@
 rule sample_shard:
     input:
         unpack(trained_autoencoder),
-        checkpoint=LAYOUT.run("checkpoint.safetensors"),
+        checkpoint=own_weights,
         latents_manifest=LAYOUT.data("latents.json"),
     output:
         **{name: temp(path) for name, path in output_of("sample_shard").items()},
@@ -28,7 +28,7 @@ rule sample:
     input:
         unpack(trained_autoencoder),
         unpack(shards),
-        checkpoint=LAYOUT.run("checkpoint.safetensors"),
+        checkpoint=own_weights,
         latents_manifest=LAYOUT.data("latents.json"),
     output:
         **output_of("sample"),
@@ -57,6 +57,8 @@ rule held_out_loss:
         **output_of("held_out_loss"),
     log:
         log_of("held_out_loss"),
+    wildcard_constraints:
+        variant=one_of(STUDY.with_weights),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("held_out_loss")
@@ -73,7 +75,7 @@ rule held_out_loss:
 rule evaluate:
     input:
         unpack(extractor_graph),
-        loss=LAYOUT.run("held_out_loss.json"),
+        loss=held_out_loss_of_weights,
         # What the array holds is in the JSON file, by digest.
         samples=ancient(LAYOUT.run("samples.npz")),
         samples_json=LAYOUT.run("samples.json"),
@@ -140,7 +142,7 @@ rule measure_speed:
     input:
         unpack(base_checkpoint),
         # Speed does not depend on the seed of the training: one run stands for all.
-        checkpoint=LAYOUT.run("checkpoint.safetensors", seed=STUDY.seeds[0]),
+        checkpoint=lambda wildcards: weights_of(wildcards.variant, STUDY.seeds[0]),
     output:
         **output_of("measure_speed"),
     log:

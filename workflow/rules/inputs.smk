@@ -47,16 +47,26 @@ def check_own_graph():
         raise WorkflowError(f"config: extractors: {error}") from None
 
 
-def checkpoint_of(relative):
-    """The weights of the variant that `relative(variant)` names, with the same seed."""
-    return lambda wildcards: LAYOUT.run(
-        "checkpoint.safetensors", relative(wildcards.variant), wildcards.seed
-    )
+def weights_of(variant, seed):
+    """Of this row, or of the one that it samples otherwise."""
+    return LAYOUT.run("checkpoint.safetensors", STUDY.weights_row(variant), seed)
+
+
+def own_weights(wildcards):
+    return weights_of(wildcards.variant, wildcards.seed)
+
+
+def parent_weights(wildcards):
+    return weights_of(STUDY.block(wildcards.variant)["from"], wildcards.seed)
 
 
 def teacher_checkpoint(wildcards):
-    has_teacher = STUDY.teacher(wildcards.variant)
-    return {"teacher": checkpoint_of(STUDY.teacher)(wildcards)} if has_teacher else {}
+    teacher = STUDY.teacher(wildcards.variant)
+    return {"teacher": weights_of(teacher, wildcards.seed)} if teacher else {}
+
+
+def held_out_loss_of_weights(wildcards):
+    return LAYOUT.run("held_out_loss.json", STUDY.weights_row(wildcards.variant), wildcards.seed)
 
 
 def calibrates(wildcards):
@@ -75,8 +85,7 @@ def calibration_latents(wildcards):
 def base_checkpoint(wildcards):
     """Of the variant that this one's latency is compared with, if there is one."""
     base = STUDY.timed_against(wildcards.variant)
-    weights = LAYOUT.run("checkpoint.safetensors", base, STUDY.seeds[0])
-    return {"base_checkpoint": weights} if base else {}
+    return {"base_checkpoint": weights_of(base, STUDY.seeds[0])} if base else {}
 
 
 def shards(wildcards):

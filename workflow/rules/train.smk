@@ -30,13 +30,13 @@ rule train:
 rule compress:
     input:
         unpack(calibration_latents),
-        parent=checkpoint_of(lambda variant: STUDY.block(variant)["from"]),
+        parent=parent_weights,
     output:
         **output_of("compress"),
     log:
         log_of("compress"),
     wildcard_constraints:
-        variant=one_of(STUDY.derived),
+        variant=one_of(STUDY.compressed),
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("compress")

@@ -26,6 +26,11 @@ def labels_for(num_samples: int, num_classes: int, mode: str, seed: int) -> np.n
     return stream(seed, "labels").integers(0, num_classes, num_samples)
 
 
+def num_passes(sampling: dict) -> int:
+    """Passes through the model for an image: one a step, or with guidance two."""
+    return sampling["steps"] * (1 if sampling["guidance_scale"] == 1.0 else 2)
+
+
 def noise_for(
     seed: int, what: str, indices: np.ndarray, shape: tuple[int, ...], *k: int
 ) -> np.ndarray:

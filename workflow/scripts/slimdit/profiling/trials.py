@@ -133,6 +133,9 @@ class Trials:
         processes = self.options["processes"]
         count = max(samplings, FEWEST_SAMPLINGS * processes)
         timed = self._timed(calls, 1, share(count, processes))
+        if self.counter:
+            energy_j = joules_per_call(self.counter, calls[0], self.clock_s) / batch_size
+            timed["energy_j_per_image"] = energy_j
         return timed | {"is_compiled": samplers[0].is_compiled, "dtype": name_of(samplers[0].dtype)}
 
     def _timed(self, calls: list[Callable], warmup: int, count: int) -> dict:

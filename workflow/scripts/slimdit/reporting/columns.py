@@ -21,6 +21,7 @@ MILLIONS = (("M", 1e6),)
 MEGABYTES = (("MB", 1e6),)
 BYTES = (("GB", 1e9), *MEGABYTES)
 MACS = (("GMACs", 1e9), ("MMACs", 1e6))
+IMAGE_MACS = (("TMACs", 1e12), *MACS)
 THOUSANDTHS = (("10⁻³", 1e-3),)
 PERCENT = (("%", 0.01),)
 
@@ -119,13 +120,15 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
             for part in PARTS
         ),
         Column("macs", "{unit}", LOWER, MACS, "gmacs", changes=True),
+        Column("passes_per_image", "Passes / image", LOWER, part=SPEED),
+        Column("macs_per_image", "{unit} / image", LOWER, IMAGE_MACS, changes=True, part=SPEED),
         Column("speed_batch_size"),
         *_time_columns(EAGER, paper=None),
         *_time_columns(COMPILED, paper="iterations_per_s"),
         *_over_base_columns(EAGER, "Latency / parent's, eager", SPEED),
         *_over_base_columns(COMPILED, "Latency / parent's, compiled"),
         *(Column(f"{part}_{mode}") for mode in MODES for part in ("fraction_of_peak", "bound")),
-        *(Column(f"energy_j_per_image_{mode}") for mode in MODES),
+        *(Column(f"energy_j_per_image_{mode}") for mode in (*MODES, SAMPLER)),
         *_over_base_columns(SAMPLER, "Sampling time / parent's", SPEED),
         *_latency_columns(SAMPLER),
         Column(f"images_per_s_{SAMPLER}", "Sampler, latents (images/s)", HIGHER, part=SPEED),

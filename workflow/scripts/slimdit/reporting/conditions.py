@@ -15,7 +15,8 @@ QUIET = 0.05  # the part of a job's cores that others may take
 READING = (
     "Params counts every parameter, the frozen position table included; square brackets give those "
     "that act on one token where that differs. An arrow says whether lower (↓) or higher (↑) "
-    "values are better. MACs are multiply-accumulates of one pass through the model for one image. "
+    "values are better. MACs are multiply-accumulates of one pass through the model for one image; "
+    "passes and MACs an image are of its whole sampling, guidance counted. "
     "Latency / parent's: both timed interleaved, pass by pass, in several processes one after the "
     "other; the median of the ratios of the passes, in square brackets its 95 % interval, from how "
     f"the processes differ, '{NOISE}' where it holds 1. Sampling is of latents, by each row's own "

@@ -26,6 +26,7 @@ from slimdit.reporting.latencies import LATENCY, latencies
 from slimdit.storage.files import read_json
 
 COSTS = ["total_params", "active_params", "macs", "weight_bytes"]
+IMAGE_COSTS = ["passes_per_image", "macs_per_image"]
 ROOFLINE = ["fraction_of_peak", "bound"]
 PEAK_MEMORY = ["peak_memory_bytes", "peak_memory_kind"]
 FILES = ("architecture", "speed", "quality", "training")
@@ -42,7 +43,8 @@ class StudyResults:
 
     rows: by their names sets of real images, then the variants, in table order; its columns are
     group, is_reference (of real images), parent (against which changes are given), derived_from
-    (the trained variant whose weights this one is made of), num_seeds, num_images, those of
+    (the variant whose weights this one is made of), weights (the one whose weights it samples),
+    num_seeds, num_images, those of
     `columns` (means over seeds; NaN: not measured), of some ..._std_over_seeds and
     ..._change_percent (inf: the parent's value is zero), and diffusion_loss.
     """
@@ -87,7 +89,7 @@ def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> S
     about = _about(rows, reference, num_samples)
     found = [
         about,
-        pd.DataFrame(costs, columns=["variant", *COSTS]).set_index("variant"),
+        pd.DataFrame(costs, columns=["variant", *COSTS, *IMAGE_COSTS]).set_index("variant"),
         *_speeds(speeds, about, speed_batch_size),
         _qualities([*reference, *qualities], metrics),
         pd.Series([run["variant"] for run in qualities]).value_counts().rename("num_seeds"),
@@ -159,7 +161,8 @@ def over_seeds(runs: list[dict], keys: Iterable[str]) -> pd.DataFrame:
 
 
 def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator[pd.DataFrame]:
-    """Energy is that of the largest batch size, the only one at which it is measured."""
+    """Of passes, those of the row whose weights a row samples. Energy of passes is that of the
+    largest batch size, the only one at which it is measured."""
     ratios = [f"{OVER_BASE}{part}" for part in INTERVAL]
     keys = ["variant", "base", "mode", "batch_size", "energy_j_per_image", *PEAK_MEMORY, *ROOFLINE]
     each = [
@@ -169,20 +172,30 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
     ]
     timed = pd.DataFrame(each, columns=[*keys, LATENCY, *ratios]).set_index("variant")
     at_size = timed[timed["batch_size"] == batch_size]
-    yield at_size.loc[at_size["mode"] == EAGER, PEAK_MEMORY]
-    for mode in MODES:
-        energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
-        yield energy.groupby("variant").first().add_suffix(f"_{mode}")
-        yield at_size.loc[at_size["mode"] == mode, ROOFLINE].add_suffix(f"_{mode}")
+    weights = about["weights"]
+
+    def of_weights(passes: pd.DataFrame) -> pd.DataFrame:
+        return passes.reindex(weights).set_axis(about.index)
+
+    yield of_weights(at_size.loc[at_size["mode"] == EAGER, PEAK_MEMORY])
     for mode in (*MODES, SAMPLER):
+        energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
+        energy = energy.groupby("variant").first().add_suffix(f"_{mode}")
         of_mode = at_size[at_size["mode"] == mode]
         time, over = f"{LATENCY}_{mode}", f"{OVER_BASE}_{mode}"
         times = latencies(of_mode).set_axis([f"{time}{part}" for part in INTERVAL], axis=1)
         times[f"iterations_per_s_{mode}"] = 1e3 / times[time]
         times[f"images_per_s_{mode}"] = 1e3 * batch_size / times[time]
-        yield times
+        found = pd.concat([energy, of_mode[ROOFLINE].add_suffix(f"_{mode}"), times], axis=1)
+        yield found if mode == SAMPLER else of_weights(found)
         to_parent = of_mode.loc[about["parent"].reindex(of_mode.index).notna(), ratios]
         to_parent = to_parent.astype(float).set_axis([f"{over}{part}" for part in INTERVAL], axis=1)
+        if mode != SAMPLER:  # the same passes as the parent's
+            is_same = (weights != about.index) & (
+                weights == weights.reindex(about["parent"]).values
+            )
+            to_parent = to_parent.reindex(to_parent.index.union(about.index[is_same], sort=False))
+            to_parent.loc[about.index[is_same], over] = 1.0
         low, high = (to_parent[f"{over}{end}"] for end in INTERVAL[1:])
         is_apart = ((low > 1) | (high < 1)).astype(object).where(low.notna())
         yield to_parent.assign(**{part_name(over, "significant"): is_apart})

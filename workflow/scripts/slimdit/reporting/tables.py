@@ -15,6 +15,7 @@ from slimdit.reporting.paper_comparison import comparison, paper_markdown
 from slimdit.reporting.results import (
     COSTS,
     FILES,
+    IMAGE_COSTS,
     REFERENCE_FILE,
     StudyResults,
     over_seeds,
@@ -122,7 +123,7 @@ def table2_csv(study: StudyResults) -> str:
 
 def architecture_csv(study: StudyResults) -> str:
     """The counts of the variants that have been counted."""
-    costs = study.table[COSTS].dropna(how="all")
+    costs = study.table[[*COSTS, *IMAGE_COSTS]].dropna(how="all")
     return _csv({"variant": costs.index, **costs.map(_cell)})
 
 

@@ -20,6 +20,7 @@ def configured_study(overlays: list[str | Path]) -> Study:
     config = {}
     for part in read_configs([BASE, *overlays]):
         update_config(config, part)
+    config = without_dropped(config)
     check_config(config)
     return Study(config)
 
@@ -34,7 +35,31 @@ def read_configs(paths: Sequence[str | Path]) -> list[dict]:
             f"{' and '.join(map(str, overlays))}: no study is named; write study: and its name, or "
             f"that of {BASE} to change that study."
         )
+    _check_dropped(dict(zip(paths, parts, strict=True)))
     return parts
+
+
+def _check_dropped(parts: dict[str | Path, dict]) -> None:
+    """Raises InputError where null drops a row that no file before it has."""
+    known = set()
+    for path, part in parts.items():
+        variants = part.get("variants")
+        for name, block in variants.items() if isinstance(variants, dict) else ():
+            if block is None and name not in known:
+                raise InputError(
+                    f"{path}: variants.{name}: null drops a row, but no file before has it; mend "
+                    "its name or leave it out."
+                )
+            known.add(name)
+
+
+def without_dropped(config: dict) -> dict:
+    """The config without the rows that an overlay drops, by null in a row's place."""
+    variants = config.get("variants")
+    if not isinstance(variants, dict):
+        return config
+    kept = {name: block for name, block in variants.items() if block is not None}
+    return config | {"variants": kept}
 
 
 def _is_base(path: str | Path) -> bool:

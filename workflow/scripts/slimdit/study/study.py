@@ -1,11 +1,12 @@
 """A study's config resolved into what each of its rows is: torch-free, used by the Snakefile.
 
 A variant is the base except for a component (`attention`, `mlp`), a distillation (`distill`),
-compressions of a trained parent (`from`, `apply`), or a way of sampling; `training` overrides the
-study's.
+compressions of a parent (`from`, `apply`), or a way of sampling (`sampling`), which alone makes a
+row of a parent's weights; `training` overrides the study's.
 """
 
 from slimdit.models import attention, mlp
+from slimdit.profiling.modes import MODES
 from slimdit.study.component_options import components
 from slimdit.study.layout import Layout
 
@@ -55,11 +56,22 @@ class Study:
         return [name for name, block in self.variants.items() if "from" not in block]
 
     @property
-    def derived(self) -> list[str]:
-        return [name for name, block in self.variants.items() if "from" in block]
+    def compressed(self) -> list[str]:
+        return [name for name, block in self.variants.items() if "apply" in block]
+
+    @property
+    def with_weights(self) -> list[str]:
+        """The variants that do not only sample another's weights otherwise."""
+        return [name for name in self.variants if self.weights_row(name) == name]
 
     def block(self, variant: str) -> dict:
         return self.variants[variant]
+
+    def weights_row(self, variant: str) -> str:
+        """The variant whose weights this one samples: itself, or one that it is derived from."""
+        while "from" in self.block(variant) and "apply" not in self.block(variant):
+            variant = self.block(variant)["from"]
+        return variant
 
     def trained_ancestor(self, variant: str) -> str:
         """The trained variant that `variant` is, or is derived from."""
@@ -79,7 +91,7 @@ class Study:
         block = self.block(variant)
         if "from" not in block:
             return []
-        return self.operations(block["from"]) + block["apply"]
+        return self.operations(block["from"]) + block.get("apply", [])
 
     def calibrates(self, variant: str) -> bool:
         """Whether a compression of the row's own measures the loss on training latents."""
@@ -111,7 +123,10 @@ class Study:
         return self.training(self.trained_ancestor(variant))["num_timesteps"]
 
     def sampling(self, variant: str) -> dict:
-        return self.config["sampling"] | self.block(variant).get("sampling", {})
+        """The study's, or that of the row that it is derived from, with its own settings."""
+        block = self.block(variant)
+        inherited = self.sampling(block["from"]) if "from" in block else self.config["sampling"]
+        return inherited | block.get("sampling", {})
 
     @property
     def compile_choices(self) -> set[str]:
@@ -168,16 +183,26 @@ class Study:
         """Those that one job times: the row, and what it is timed against if there is one."""
         return list(filter(None, (variant, self.timed_against(variant))))
 
+    def timed_sampling(self, variant: str) -> dict:
+        """What of a row's sampling its cost depends on."""
+        return {key: self.sampling(variant)[key] for key in TIMED_SAMPLING}
+
     def timed_samplings(self, variant: str) -> list[dict]:
         """How these rows are sampled, as far as that takes time."""
         shared = {"seed": 0, "batch_size": self.config["speed"]["table_batch_size"]}
         return [
             {
-                "sampling": {key: self.sampling(row)[key] for key in TIMED_SAMPLING} | shared,
+                "sampling": self.timed_sampling(row) | shared,
                 "num_timesteps": self.num_timesteps(row),
             }
             for row in self.timed_rows(variant)
         ]
+
+    def speed(self, variant: str) -> dict:
+        """What is timed: of a row that only samples otherwise no passes, which are its parent's."""
+        has_passes = self.weights_row(variant) == variant
+        no_passes = {f"{mode}_batch_sizes": [] for mode in MODES}
+        return self.config["speed"] | ({} if has_passes else no_passes)
 
     def shares_weights(self, variant: str) -> bool:
         """Whether the row and the one that it is measured against come from the same training."""
@@ -188,7 +213,8 @@ class Study:
 
     def rows(self) -> list[dict]:
         """The rows of the results table in order, grouped as declared; `derived_from` is what a
-        row is made from, where it is measured against a row of the same weights."""
+        row is made from, where it is measured against a row of the same weights, and `weights` the
+        row whose weights it samples."""
         groups = list(dict.fromkeys(block["group"] for block in self.variants.values()))
         return [
             {
@@ -196,6 +222,7 @@ class Study:
                 "group": block["group"],
                 "parent": self.parent(name),
                 "derived_from": block.get("from") if self.shares_weights(name) else None,
+                "weights": self.weights_row(name),
             }
             for group in groups
             for name, block in self.variants.items()

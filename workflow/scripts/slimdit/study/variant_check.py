@@ -41,7 +41,7 @@ def variant_problems(config: dict) -> Iterator[str]:
             del variants[variant]
     study = Study(config | {"backbones": backbones, "variants": variants})
     for variant, block in variants.items():
-        own = _compression_problems if "from" in block else _training_problems
+        own = _derivation_problems if "from" in block else _training_problems
         for check in (own, _sampling_problems, _comparison_problems):
             yield from until_missing(check(study, variant))
 
@@ -87,11 +87,18 @@ def _limit_problems(
         yield f"{where}.{problem}." if is_option else f"{where} is {component.name}: {problem}."
 
 
-def _compression_problems(study: Study, variant: str) -> Iterator[str]:
-    """Of the first compression that does not fit, where it is the variant's own."""
+def _derivation_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of a row that would be its parent, and of the first compression that does not fit, where it
+    is the variant's own."""
     block, sizes, before = study.block(variant), _sizes(study.structure(variant)), None
+    if not {"apply", "sampling"} & block.keys():
+        yield (
+            f"variants.{variant} is {block['from']} unchanged; it should have apply, a list of "
+            "what is done to it, or sampling, how it is sampled otherwise."
+        )
     inherited = study.operations(block["from"])
-    for position, options in enumerate([*inherited, *block["apply"]], -len(inherited)):
+    own = block.get("apply", [])
+    for position, options in enumerate([*inherited, *own], -len(inherited)):
         compression = components("compression")[options["name"]]
         where = f"variants.{variant}.apply[{position}]"
         if problem := next(_misfits(compression, before, options, sizes, where), None):
@@ -124,8 +131,10 @@ def _misfits(
 
 
 def _sampling_problems(study: Study, variant: str) -> Iterator[str]:
-    """Those of what all variants share are told without the variant."""
-    config, sampling = study.config, study.sampling(variant)
+    """Those of what all variants share are told without the variant; of a parent's, with it."""
+    config, sampling, block = study.config, study.sampling(variant), study.block(variant)
+    if "from" in block and "sampling" not in block:
+        return
     training = study.training(study.trained_ancestor(variant))
     own = limit_problems(LIMITS, config | {"sampling": sampling, "training": training})
     shared = list(limit_problems(LIMITS, config))

@@ -1,4 +1,4 @@
-"""Quality against cost: which variants are worth their time, operations or memory."""
+"""Quality against cost of an image: which variants are worth their time, operations or memory."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from slimdit.evaluation.reference_rows import HELD_OUT_RECONSTRUCTED
-from slimdit.profiling.modes import COMPILED, EAGER
+from slimdit.profiling.modes import SAMPLER
 from slimdit.reporting.columns import INTERVAL, STD_OVER_SEEDS, number
 from slimdit.reporting.figures.labels import place_labels
 from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
@@ -18,18 +18,17 @@ FLOOR_LINE = {"color": GREY, "linestyle": ":", "linewidth": 0.9}
 
 
 def draw_pareto(study: StudyResults) -> Figure:
-    """The latency is that of compiled models where every one was timed so."""
     table, fd = study.table, study.names.fd_column
-    mode = COMPILED if table[f"latency_ms_{COMPILED}"].notna().all() else EAGER
     batch = f"batch size {study.speed_batch_size}"
-    macs = next(column for column in study.columns if column.name == "macs")
-    macs_unit, macs_size = macs.unit(table["macs"].max())
+    macs = next(column for column in study.columns if column.name == "macs_per_image")
+    macs_unit, macs_size = macs.unit(table[macs.name].max())
     ends = dict(zip(("cost", "cost_low", "cost_high"), INTERVAL, strict=True))
     costs = {
-        f"Latency of one pass, {mode}, {batch} (ms)": {
-            name: table[f"latency_ms_{mode}{end}"] for name, end in ends.items()
+        f"Time of sampling, {batch} (ms an image)": {
+            name: table[f"latency_ms_{SAMPLER}{end}"] / study.speed_batch_size
+            for name, end in ends.items()
         },
-        f"{macs_unit} of one pass of one image": {"cost": table["macs"] / macs_size},
+        f"{macs_unit} of all passes of an image": {"cost": table[macs.name] / macs_size},
         f"Peak memory, eager, {batch} ({'; '.join(['MB', *study.peak_memory_kinds])})": {
             "cost": table["peak_memory_bytes"] / 1e6
         },

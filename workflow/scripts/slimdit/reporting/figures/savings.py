@@ -1,4 +1,4 @@
-"""What each variant saves in multiply-accumulates beside what it saves in time."""
+"""What each variant saves of an image's multiply-accumulates beside what it saves of its time."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from slimdit.profiling.modes import COMPILED, EAGER
+from slimdit.profiling.modes import SAMPLER
 from slimdit.reporting.columns import CHANGE, OVER_BASE
 from slimdit.reporting.figures.style import COLOURS, GREY, SMALL_PT, message, page, row_positions
 from slimdit.reporting.results import StudyResults
@@ -18,23 +18,22 @@ WORST_PERCENT = -100.0  # where bars are cut, so that one row does not flatten t
 
 
 def draw_savings(study: StudyResults) -> Figure:
-    """In the mode in which most rows were timed; compiled where both were."""
     table = study.table[study.table["parent"].notna()]
     if table.empty:
         return message("No variant of this study has a parent.")
-    mode = max((COMPILED, EAGER), key=lambda mode: table[f"{OVER_BASE}_{mode}"].count())
+    time = f"{OVER_BASE}_{SAMPLER}"
     savings = table[["group"]].assign(
-        macs_percent=-table[f"macs{CHANGE}"],
-        time_percent=100 * (1 - table[f"{OVER_BASE}_{mode}"]),
-        # The faster the pass, the more is saved.
-        time_percent_low=100 * (1 - table[f"{OVER_BASE}_{mode}_high"]),
-        time_percent_high=100 * (1 - table[f"{OVER_BASE}_{mode}_low"]),
+        macs_percent=-table[f"macs_per_image{CHANGE}"],
+        time_percent=100 * (1 - table[time]),
+        # The faster, the more is saved.
+        time_percent_low=100 * (1 - table[f"{time}_high"]),
+        time_percent_high=100 * (1 - table[f"{time}_low"]),
     )
-    return savings_figure(savings, f"{mode}, batch size {study.speed_batch_size}")
+    return savings_figure(savings, study.speed_batch_size)
 
 
-def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
-    """Two bars a variant, in order from the top, groups apart; `how` its time was measured.
+def savings_figure(savings: pd.DataFrame, batch_size: int) -> Figure:
+    """Two bars a variant, in order from the top, groups apart, of images sampled in such batches.
 
     savings: by variant its group, and in percent of the parent's cost macs_percent, time_percent
     and the ends of the latter's interval, negative where it costs more; NaN where it was not
@@ -45,7 +44,7 @@ def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
     figure = page(ROW_INCH * (rows[-1] + 1) + 0.95)
     axes = figure.subplots()
     _draw_bars(axes, rows - BAR / 2, percents["macs_percent"], MACS, "multiply-accumulates")
-    _draw_bars(axes, rows + BAR / 2, percents["time_percent"], TIME, "time of one pass")
+    _draw_bars(axes, rows + BAR / 2, percents["time_percent"], TIME, "time of sampling")
     low, high = percents["time_percent_low"], percents["time_percent_high"]
     whiskers = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.5}
     axes.errorbar((low + high) / 2, rows + BAR / 2, xerr=(high - low) / 2, **whiskers)
@@ -56,7 +55,9 @@ def savings_figure(savings: pd.DataFrame, how: str) -> Figure:
     ends = np.append(percents, (-10.0, 10.0))
     axes.set_xlim(max(np.nanmin(ends) - 3, WORST_PERCENT), min(np.nanmax(ends) + 3, 100))
     axes.grid(True, axis="x")
-    axes.set_xlabel(f"Saved, % of the parent's (time: {how}, with 95 % intervals)")
+    axes.set_xlabel(
+        f"Saved, % of the parent's (an image in batches of {batch_size}; time with 95 % intervals)"
+    )
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
