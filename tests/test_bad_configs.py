@@ -406,7 +406,6 @@ def test_a_wrong_variant_does_not_hide_another(config):
         "variants.a",
         "variants.c.backbone",
         "variants.c.patch_size",
-        "variants.c.apply",
         "variants.b.patch_size",
     }
 
