@@ -47,7 +47,6 @@ def main() -> None:
     parser.add_argument("--num-runs", type=int, default=15)
     parser.add_argument("--out", type=Path, required=True)
     arguments, on = parser.parse_args(), device()
-    torch.set_float32_matmul_precision("high")
     dtype = chosen_dtype(arguments.precision, structure["hidden_size"], on)
     cases = [
         {

@@ -1,6 +1,7 @@
 """Fixtures and options of every test."""
 
 import copy
+import os
 
 import pytest
 import torch
@@ -8,16 +9,28 @@ from recorded_study import recorded_study  # noqa: F401
 from subjects import IMAGENET200, PHOTOS, tiny
 from training_job import job  # noqa: F401
 
+from slimdit.compute.devices import VISIBLE
+
 torch.set_num_threads(1)
 
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes too")
     parser.addoption("--slurm", action="store_true", help="start a SLURM and run its tests too")
+    parser.addoption(
+        "--cuda", action="store_true", help="run the tests of a CUDA GPU, and no others"
+    )
     parser.addoption("--published", help="folder of OpenAI's published batches, to compare with")
 
 
+def pytest_configure(config):
+    if not config.getoption("--cuda"):  # tests are of the CPU wherever they run
+        os.environ[VISIBLE] = ""
+
+
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--cuda"):
+        items[:] = [item for item in items if "cuda" in item.keywords]
     skips = {
         "slow": (not config.getoption("--slow"), "takes minutes; run with --slow"),
         "slurm": (not config.getoption("--slurm"), "starts a SLURM; run with --slurm"),

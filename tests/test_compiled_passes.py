@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from subjects import randomized
 
 from slimdit.models.build import build_model
 from slimdit.profiling.latency import compiled, forward, random_inputs
@@ -61,7 +62,7 @@ class Counting:
 @pytest.mark.cuda
 def test_a_captured_graph_computes_what_the_model_does(structure):
     device = torch.device("cuda")
-    model = build_model(structure, seed=0).eval().to(device)
+    model = randomized(build_model(structure), torch.float32).eval().to(device)
     inputs = random_inputs(model, 2, device)
     with torch.inference_mode():
         expected = model(*inputs).output

@@ -57,6 +57,7 @@ def test_a_compiler_that_cannot_compile_is_told_on_one_line(tmp_path, script, wh
     [
         (OSError("x.so: failed to map segment from shared object."), "TORCHINDUCTOR_CACHE_DIR"),
         (PermissionError(13, "Permission denied", "/tmp/torchinductor"), "a folder of yours"),
+        (subprocess.CalledProcessError(1, ["gcc", "triton/cuda_utils.c"]), "python3-dev"),
         (RuntimeError("Cannot find a working triton installation"), "install Triton"),
         (RuntimeError("\n\nno words"), "install a C++ compiler"),
         (KeyError(), "install a C++ compiler"),

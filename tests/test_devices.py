@@ -1,4 +1,4 @@
-"""GPU leases between processes; no GPU is needed, only names of devices."""
+"""GPU leases between processes, and GPUs that cannot be used; only names of devices are needed."""
 
 import os
 import select
@@ -6,8 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from subjects import ROOT
 
+from slimdit.compute import devices
+from slimdit.compute.devices import device
+from slimdit.core.errors import InputError
 from slimdit.jobs.gpu_lease import leased_gpus
 from slimdit.jobs.launch import in_own_process
 
@@ -154,5 +158,36 @@ def test_slurm_has_already_chosen(monkeypatch, tmp_path):
     assert not (tmp_path / "locks").exists()
 
 
-def test_a_job_without_gpus_holds_nothing(tmp_path):
+def test_a_job_without_gpus_holds_and_sees_none(tmp_path):
     assert_nothing_is_held(0, tmp_path)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_driver_that_is_too_old_is_told(monkeypatch, tmp_path):
+    """With a GPU that was leased; without one the CPU computes."""
+    driver = tmp_path / "version"
+    monkeypatch.setattr(devices, "DRIVER", driver)
+    assert device().type == "cpu"
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\n")
+    with pytest.raises(InputError, match=r"cannot use the GPU of driver 535\.104\.05; update"):
+        device()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert device().type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("capability", "is_refused"), [((7, 0), True), ((7, 5), False), ((12, 0), False)]
+)
+def test_a_gpu_older_than_torchs_kernels_is_told(monkeypatch, capability, is_refused):
+    for name, value in {
+        "is_available": True,
+        "get_arch_list": ["sm_75", "sm_80", "sm_90a", "compute_120"],
+        "get_device_capability": capability,
+        "get_device_name": "Tesla V100",
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    if is_refused:
+        with pytest.raises(InputError, match=r"cannot use Tesla V100 of compute capability 7\.0;"):
+            device()
+    else:
+        assert device() == torch.device("cuda", 0)

@@ -123,10 +123,11 @@ def test_slow_moments_do_not_make_a_batch_slow(slow, monkeypatch):
 
 
 def test_each_timer_measures_and_what_it_measured_is_read_again(folder):
-    units = [f"{what} S4-base" if what in ("train", "denoise") else what for what in TIMERS]
-    rates = measured(STUDY, dict.fromkeys(units, False))
+    of_row = ("train", "denoise", "compile-train", "compile-sample")
+    units = [f"{what} S4-base" if what in of_row else what for what in TIMERS]
+    rates = measured(STUDY, units)
     assert len(rates.seconds) == len(TIMERS)
-    assert all(seconds > 0 for seconds in rates.seconds.values())
+    assert all(rates.seconds[rate_name(STUDY, unit)] > 0 or "compile-" in unit for unit in units)
     write_json("rates.json", dataclasses.asdict(rates))
     assert recorded("rates.json") == rates
     assert {"versions", "time"} <= rates.origin.keys()
@@ -140,7 +141,7 @@ def test_recorded_rates_are_used_and_named(at_a_second, folder, capsys):
     (train,) = re.findall(r"^train .*$", text, re.MULTILINE)
     _, number, steps, _, hours = train.split()
     assert (number, steps) == ("16", "64")
-    assert hours == f"{(4 * 64 + 16 * plan.START_S) / 3600:.2f}"
+    assert hours == f"{(4 * 64 + 16 * (plan.START_S + 1)) / 3600:.2f}"
     assert "GPU-hours" in text and "At least, on GPUs: 1: " in text
 
 
@@ -181,7 +182,7 @@ def test_what_cannot_be_measured_is_said(at_a_second, folder, capsys):
     config = load_config("tests/tiny.yaml")
     config["evaluation"]["extractor"] = "inception-2015"
     config["extractors"]["inception-2015"] = {"graph": "none.pb", "backend": "torch"}
-    missing = measured(Study(config), {"features": False}).seconds
+    missing = measured(Study(config), ["features"]).seconds
     rates = Rates(H100, at_a_second.seconds | missing)
     write_json("h100.json", dataclasses.asdict(rates))
     assert plan.main(["--configfile", *TINY, "--measurements", "h100.json"]) == 0

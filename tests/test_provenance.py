@@ -182,6 +182,15 @@ def test_an_installed_tensorflow_changes_the_state_of_features_alone(monkeypatch
     assert arithmetic() == without and arithmetic(*TENSORFLOW) != features
 
 
+def test_where_bits_are_not_repeated_another_gpu_will_do(monkeypatch):
+    def of(gpu, is_deterministic):
+        monkeypatch.setattr(provenance, "_device", lambda: gpu)
+        monkeypatch.setattr(provenance, "_is_deterministic", lambda: is_deterministic)
+        return arithmetic()
+
+    assert of("A100", False) == of("H100", False) != of("A100", True) != of("H100", True)
+
+
 def test_what_other_programs_left_in_the_environment_is_not_ours(monkeypatch):
     for name, value in {WORKSPACE: ":16:8", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)

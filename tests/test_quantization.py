@@ -98,6 +98,21 @@ def test_each_token_has_a_scale_of_its_own(name):
     torch.testing.assert_close(outputs(model, louder, t, y)[0], outputs(model, x, t, y)[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "on_gpu"), [("int8_weight_only", "dequantized"), ("int8_dynamic", "multiplied")]
+)
+def test_products_of_a_gpu_are_those_of_torchao(name, on_gpu, dtype):
+    layer = quantized(trained()[1], name).blocks[0].mlp.fc1
+    x = random_tensor("rows", 2, 9, HIDDEN_SIZE, dtype=dtype)
+    with torch.inference_mode():
+        bias = layer.bias.to(dtype)
+        product = getattr(layer, on_gpu)(x, bias)
+        expected = layer.product(x.float(), bias.float())
+    assert product.dtype == dtype and product.shape == expected.shape
+    assert error(product, expected) < {torch.float32: 1e-5, torch.bfloat16: 0.01}[dtype]
+
+
 DENSE = {"mlp.fc1", "mlp.fc2"}
 
 

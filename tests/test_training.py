@@ -107,15 +107,17 @@ def test_finished_run_is_not_trained_again(job, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"recipe": {"step": "new"}}])
-def test_state_of_another_run_is_not_continued(job, monkeypatch, change):
+def test_state_of_another_run_is_not_continued(job, monkeypatch, caplog, change):
     arguments = job("S4-base")
     train(**arguments)
     steps, step_of = [], Objective.__call__
     monkeypatch.setattr(
         Objective, "__call__", lambda self, step: steps.append(step) or step_of(self, step)
     )
+    assert "Starts anew" not in caplog.text
     train(**arguments | change)
     assert steps == list(range(STEPS))
+    assert f"Starts anew: the states in {arguments['state']} are of other settings" in caplog.text
 
 
 def test_terminated_process_saves_and_the_next_goes_on_to_the_same_bits(job):

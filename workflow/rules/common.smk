@@ -15,7 +15,7 @@ from slimdit.core.interpreter import path_problem
 from slimdit.data.autoencoder_files import autoencoder_folder
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
-from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder
+from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder, gpus_in
 from slimdit.plan.space import check_space
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import check_config
@@ -57,13 +57,16 @@ wildcard_constraints:
 
 
 def threads_of(step):
-    """All cores, of a step that should have the machine to itself; SLURM profiles set their own."""
+    """One, or all cores; where --resources has several GPUs, the part of the cores that the step's
+    GPUs are of them. SLURM profiles set their own."""
     if not STEPS[step].takes_cores:
         return 1
     try:
-        return workflow.cores
+        cores = workflow.cores
     except WorkflowError:  # not every command of Snakemake's is given --cores
-        return os.cpu_count()
+        cores = os.cpu_count()
+    own = gpus_in(workflow.resource_settings.overwrite_resources.get(step, {})) or 1
+    return max(1, cores * own // max(gpus_in(workflow.global_resources) or 0, own))
 
 
 def resources_of(step, mem_mb):

@@ -20,7 +20,6 @@ def held_out_loss(
     precision: of the model, as `chosen_dtype` reads it. groups_seed: of the groups of images that
     are left out for the error.
     """
-    import torch
 
     from slimdit.compute.devices import device
     from slimdit.compute.precision import name_of
@@ -33,7 +32,6 @@ def held_out_loss(
     from slimdit.training.held_out_loss import held_out_losses
 
     on = device()
-    torch.set_float32_matmul_precision("high")
     model = load_variant(checkpoint, on).eval()
     dtype = store_by_precision(model, precision, on)
     cache = LatentCache(held_out_latents, latents_manifest, "held_out")

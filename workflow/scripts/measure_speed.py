@@ -12,8 +12,6 @@ def measure_speed(
     """
     from functools import partial
 
-    import torch
-
     from slimdit.compute.devices import device
     from slimdit.diffusion.latent_sampler import LatentSampler
     from slimdit.jobs.launch import in_own_process
@@ -37,7 +35,6 @@ def measure_speed(
     found = [in_own_process(time_rows, rows, measurement) for _ in range(measurement["processes"])]
 
     on = device()
-    torch.set_float32_matmul_precision("high")
     model = load_variant(checkpoint, on)
     macs = count_macs(model)  # of its plain weights
     dtype = store_by_precision(model, measurement["precision"], on)

@@ -33,7 +33,6 @@ def reconstruct(
     the order of `subset`: reference, held_out, and other_train, the training images that bring
     each class of the reference to `memorization_per_class`; and as JSON in `meta` what made them.
     """
-    import torch
 
     from slimdit.compute.devices import device, to_device
     from slimdit.data.autoencoder_files import weights_file
@@ -43,7 +42,6 @@ def reconstruct(
     from slimdit.jobs.provenance import arithmetic, conditions
 
     on = device()
-    torch.set_float32_matmul_precision("high")
     caches = {
         split: LatentCache(path, latents_manifest, split)
         for split, path in {"train": latents, "held_out": held_out_latents}.items()

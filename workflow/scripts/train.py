@@ -23,7 +23,6 @@ def train(
     teacher=None,
 ):
     """Where torchrun has started several processes, each runs this and the first writes."""
-    import torch
 
     from slimdit.compute.devices import device
     from slimdit.compute.precision import chosen_dtype, name_of
@@ -35,6 +34,7 @@ def train(
     from slimdit.jobs.tensorboard import event_writer
     from slimdit.models.build import build_model
     from slimdit.models.checkpoint import load_variant, save_variant
+    from slimdit.models.component import store_by_precision
     from slimdit.storage.files import sha256_of, write_csv, write_json
     from slimdit.storage.resume_checkpoints import ResumeCheckpoints
     from slimdit.training.loop import Run, expert_load, final_terms, fit
@@ -51,7 +51,6 @@ def train(
     # What the run is a function of: a state made from anything else is another file.
     key = fingerprint([recipe, seed, dtype, arithmetic(), *inputs.values()])
     states = ResumeCheckpoints(state, key)
-    torch.set_float32_matmul_precision("high")
     model = build_model(structure, seed).to(on)
     run = Run(
         model, TERMS, hyper.learning_rate, hyper.ema_decay, hyper.weight_decay, hyper.adam_betas
@@ -60,7 +59,10 @@ def train(
     processes = Processes()
     if newest := processes.same(processes.is_first and states.newest()):
         run.load(newest)
-    teacher_model = teacher and load_variant(teacher, on).requires_grad_(False)
+    teacher_model = None
+    if teacher:
+        teacher_model = load_variant(teacher, on).requires_grad_(False)
+        store_by_precision(teacher_model, hyper.precision, on)
     batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
     objective = Objective(
         model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0), micro_batch_size

@@ -22,7 +22,6 @@ class Ahead(Generic[T]):
     def __call__(self, step: int) -> T:
         wanted = range(step, max(min(step + 1 + self.depth, self.stop), step + 1))
         self.pending = {
-            each: self.pending.get(each) or self.pool.submit(self.function, each)
-            for each in wanted
+            each: self.pending.get(each) or self.pool.submit(self.function, each) for each in wanted
         }
         return self.pending[step].result()

@@ -16,6 +16,7 @@ CURES = {  # by what the error speaks of
     "Python.h": "install Python's headers (python3-dev)",
     "map segment": "name a folder that is not mounted noexec in TORCHINDUCTOR_CACHE_DIR",
     "Permission denied": "name a folder of yours in TORCHINDUCTOR_CACHE_DIR",
+    "non-zero exit status": "install a C compiler and Python's headers (gcc, python3-dev)",
     "triton": "install Triton",
     "": "install a C++ compiler that works, such as g++",
 }

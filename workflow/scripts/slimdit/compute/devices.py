@@ -1,8 +1,15 @@
 """Which device a job computes on."""
 
 import os
+import re
+from pathlib import Path
 
+from slimdit.core.errors import InputError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # what cuBLAS needs to repeat its bits
+DRIVER = Path("/proc/driver/nvidia/version")
+OLDER_CUDA = "https://download.pytorch.org/whl/cu126"  # for older drivers and GPUs
 
 
 def set_deterministic(wanted: bool) -> None:
@@ -17,13 +24,36 @@ def set_deterministic(wanted: bool) -> None:
 
 
 def device():
-    """The torch device of this process: its own of the leased GPUs, or the CPU."""
+    """The torch device of this process: its own of the leased GPUs, or the CPU.
+
+    What is computed in float32 there has float32's digits, not TF32's. Raises InputError for a GPU
+    that was leased and cannot be used.
+    """
     import torch
 
     torch.use_deterministic_algorithms(WORKSPACE in os.environ)
+    torch.backends.cudnn.allow_tf32 = False
     if not torch.cuda.is_available():
+        if os.environ.get(VISIBLE) and DRIVER.exists():
+            driver = re.search(r"\d+\.[\d.]+", DRIVER.read_text())
+            _refuse(torch, f"the GPU of driver {driver[0] if driver else 'unknown'}")
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    on = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    known = [
+        int(digits) for each in torch.cuda.get_arch_list() for digits in re.findall("[0-9]+", each)
+    ]
+    major, minor = torch.cuda.get_device_capability(on)
+    if known and 10 * major + minor < min(known):
+        _refuse(torch, f"{torch.cuda.get_device_name(on)} of compute capability {major}.{minor}")
+    return on
+
+
+def _refuse(torch, gpu: str) -> None:
+    raise InputError(
+        f"torch {torch.__version__} (CUDA {torch.version.cuda}) cannot use {gpu}; update the "
+        f"driver, install this torch from {OLDER_CUDA}, or compute on the CPU with "
+        "--resources gpu=0."
+    )
 
 
 def on_cuda(choice: str, yes: str, device) -> bool:

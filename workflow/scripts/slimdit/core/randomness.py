@@ -26,9 +26,7 @@ def stream(seed: int, what: str, *index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-def normal_rows(
-    seed: int, what: str, step: int, rows: range, shape: tuple[int, ...]
-) -> np.ndarray:
+def normal_rows(seed: int, what: str, step: int, rows: range, shape: tuple[int, ...]) -> np.ndarray:
     """Standard normals of a batch's consecutive `rows` at `step`, float32 (len(rows), *shape).
 
     Those of a row do not depend on which others are drawn: each BLOCK of rows has a stream.

@@ -36,7 +36,6 @@ class ImageSampler:
     def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
         self.batch_size, self.manifest = sampling["batch_size"], read_json(latents_manifest)
         on = device()
-        torch.set_float32_matmul_precision("high")
         model = load_variant(checkpoint, on)
         self.latent_sampler = LatentSampler(model, sampling, num_timesteps, on)
         self.autoencoder = load_autoencoder(source, revision, on)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from slimdit.compute.devices import VISIBLE
 from slimdit.jobs.locks import NO_LOCKS, lock_at
 from slimdit.storage.courtesies import warn_of_lack
 
 POLL_S = 0.2
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+ORDER = "CUDA_DEVICE_ORDER"
 
 
 def visible_devices() -> list[str]:
@@ -31,7 +32,7 @@ def visible_devices() -> list[str]:
 @contextlib.contextmanager
 def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator[list[str]]:
     """Hold `count` CUDA devices for this process alone, or all where there are fewer; waits until
-    that many are free. From here on the process sees no others.
+    that many are free. From here on the process sees no others, without any if `count` is 0.
 
     SLURM has already chosen where no more are visible; of an allocation that has more, in which
     Snakemake runs several jobs, they are leased too. Where the file system has no locks, the first
@@ -39,7 +40,9 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
     """
     devices = visible_devices() if count > 0 else []
     allocation = os.environ.get("SLURM_JOB_ID", "")
+    os.environ[ORDER] = "PCI_BUS_ID"  # nvidia-smi's: CUDA would count the fastest first
     if not devices or (allocation and len(devices) <= count):
+        os.environ[VISIBLE] = ",".join(devices)
         yield devices
         return
     folder, count = Path(lock_dir) / allocation, min(count, len(devices))

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from slimdit.compute.devices import set_deterministic
@@ -34,7 +34,7 @@ def job(snakemake) -> Iterator[list[str]]:
     surroundings()  # of the code that is about to run
     log_path = snakemake.log[0]
     logging.raiseExceptions = False  # a full disk has no room for its lines either
-    count = int(snakemake.resources.get("gpu", 0))
+    count = num_gpus(snakemake.resources)
     with sole_process(log_path):
         Path(log_path).write_text("")
         log_to(log_path, logging.INFO)
@@ -42,6 +42,13 @@ def job(snakemake) -> Iterator[list[str]]:
             if 1 < len(gpus) < count:
                 logging.warning("%d GPUs were asked for, %d are there.", count, len(gpus))
             yield gpus
+
+
+def num_gpus(resources: Mapping) -> int:
+    """That a job asks for, by `gpu` or as SLURM's `gres` does it: "gpu", "gpu:2", "gpu:a100:2"."""
+    kind, *rest = str(resources.get("gres", "")).split(":")
+    of_gres = int(rest[-1]) if rest and rest[-1].isdigit() else 1
+    return int(resources.get("gpu", 0)) or of_gres * (kind == "gpu")
 
 
 @contextlib.contextmanager

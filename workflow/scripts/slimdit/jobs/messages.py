@@ -14,8 +14,12 @@ LOGGED = {
     # Autoencoders are small: loading them in one go is right.
     "diffusers.models.modeling_utils": "`accelerate` was not found in the environment",
 }
-# torch.compile keeps no graph of a quantized model for the next process.
-WARNED = ("does not implement _stable_hash_for_caching",)
+WARNED = (
+    # torch.compile keeps no graph of a quantized model for the next process.
+    "does not implement _stable_hash_for_caching",
+    # What is computed in float32 is meant to have float32's digits.
+    "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled",
+)
 
 
 def hide_meaningless() -> None:

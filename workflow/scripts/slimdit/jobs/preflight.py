@@ -14,14 +14,20 @@ def check_gpus(limits: Mapping, overwrites: Mapping[str, Mapping]) -> None:
     limits: the resources of the whole run by name; on a cluster there is no "gpu". overwrites:
     those of each rule that is named on the command line.
     """
-    limit = getattr(limits.get("gpu"), "value", None)
+    limit = gpus_in(limits)
     for rule, resources in overwrites.items():
-        wanted = getattr(resources.get("gpu"), "value", None)
-        if limit is not None and isinstance(wanted, int) and wanted > limit:
+        wanted = gpus_in(resources)
+        if limit is not None and wanted is not None and wanted > limit:
             raise InputError(
                 f"--set-resources {rule}:gpu={wanted}, but --resources gpu={limit} would cut it; "
                 f"ask for --resources gpu={wanted} or more."
             )
+
+
+def gpus_in(resources: Mapping) -> int | None:
+    """How many GPUs Snakemake's resources by name say; None where they do not, or by a function."""
+    count = getattr(resources.get("gpu"), "value", None)
+    return count if isinstance(count, int) else None
 
 
 def check_image_folder(data: Mapping) -> None:

@@ -52,6 +52,33 @@ def autocast_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
+def rows_of_groups(table: Tensor, group: Tensor) -> Tensor:
+    """table[group]: (E, F), (R,) -> (R, F).
+
+    As a multiplication, whose gradient is one too, with sums in float32: indexing would add up all
+    rows of a group in the table's type, on a GPU in the order of chance.
+    """
+    if _plain:
+        return table.index_select(0, group)
+    return F.one_hot(group, len(table)).to(table.dtype) @ table
+
+
+def pooled(image: Tensor, side: int) -> Tensor:
+    """Means over equal squares, (B, C, h, h) -> (B, C, side, side); where h is no multiple of it,
+    over squares that overlap, whose gradient on a GPU has no deterministic form."""
+    size = image.shape[-1]
+    if _plain or size % side:
+        return F.adaptive_avg_pool2d(image, side)
+    squares = image.reshape(*image.shape[:2], side, size // side, side, size // side)
+    return squares.mean((3, 5))
+
+
+def aligned(x: Tensor) -> Tensor:
+    """x with columns of zeros up to a multiple of 8: rows of an odd length begin where no fast
+    kernel of a GPU can read them. In the plain form x itself."""
+    return x if _plain else F.pad(x, (0, -x.shape[-1] % 8))
+
+
 def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     """Rows of x in E consecutive groups, each times its own matrix, in x's type.
 
@@ -65,11 +92,11 @@ def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 
 def grouped_kernel(x: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """What is fastest for x's device and type: on a CPU one multiplication a group; GPUs, which
-    must not wait for the groups' sizes, have a fused kernel (Hopper and later, bfloat16) or take
-    blocks."""
+    must not wait for the groups' sizes, have a fused kernel (Hopper, bfloat16; those of later GPUs
+    wait, or give groups without rows gradients that are not 0) or take blocks."""
     if not x.is_cuda:
         return segment_matmul
-    is_fused = torch.cuda.get_device_capability(x.device)[0] >= 9 and x.dtype == torch.bfloat16
+    is_fused = torch.cuda.get_device_capability(x.device)[0] == 9 and x.dtype == torch.bfloat16
     return fused_matmul if is_fused else blocked_matmul
 
 

@@ -25,12 +25,12 @@ ASSUMED = f"""\
   where that takes longer; jobs that wait for other rows, or for a CPU, end later.
 - assumed: nothing else ran while it was measured; every class has as many images as it may have;
   a job starts in {START_S:.0f} s, and one samples all images of a row and seed; a model compiles
-  in a minute for each batch size whose speed is measured, once for all processes that measure it;
-  a batch that is slow on a CPU takes in proportion to a smaller one; a step of the autoencoder's
-  training is three of its passes.
-- not counted: small files; reading images, compiling what trains and samples, images of prompts,
-  passes and samplings whose speed is measured, metrics, cutting photographs, counts, compression,
-  tables and figures."""
+  in a minute, where it trains, where it samples, and for each batch size whose speed is measured,
+  once for all processes that measure it; a batch that is slow on a CPU takes in proportion to a
+  smaller one; a step of the autoencoder's training is three of its passes.
+- measured without compilation: what a GPU runs compiled takes less.
+- not counted: small files; reading images, images of prompts, passes and samplings whose speed is
+  measured, metrics, cutting photographs, counts, compression, tables and figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,8 +52,8 @@ def plan(configfile: list[str], measurements: str | None, save: str | None) -> I
     if not todo:
         yield f"Study {study.name}: nothing to do, all of it is finished."
         return
-    units = {unit: STEPS[job.step].takes_cores for job, work in todo for unit in work.units}
-    rates = rates or measured(study, units)
+    units = dict.fromkeys(unit for _, work in todo for unit in work.units)
+    rates = rates or measured(study, list(units))
     if save:
         write_json(save, asdict(rates))
     costs = [

@@ -1,7 +1,7 @@
 """Seconds that a machine takes for a unit of work, measured here or recorded on another one."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snakemake.utils import available_cpu_count
@@ -53,8 +53,8 @@ def rate_name(study: Study, unit: str) -> str:
     return f"{unit} {fingerprint(built)[:DIGITS]}"
 
 
-def measured(study: Study, units: Mapping[str, bool]) -> Rates:
-    """Time each of these units, on all cores or on one: whether its job takes them is told."""
+def measured(study: Study, units: Iterable[str]) -> Rates:
+    """Time each of these units, as a job does it that has the machine to itself."""
     settle()
 
     import torch
@@ -63,12 +63,11 @@ def measured(study: Study, units: Mapping[str, bool]) -> Rates:
     from slimdit.jobs.provenance import origin
     from slimdit.plan.timers import TIMERS
 
-    torch.set_float32_matmul_precision("high")
     made_by = origin()
     seconds: dict[str, float | str] = {}
-    for unit, takes_cores in tqdm(units.items(), "measure", disable=None):  # on a terminal
+    torch.set_num_threads(available_cpu_count())
+    for unit in tqdm(units, "measure", disable=None):  # on a terminal
         what, *variant = unit.split(" ", 1)
-        torch.set_num_threads(available_cpu_count() if takes_cores else 1)
         try:
             found = TIMERS[what](study, device(), *variant)
         except (InputError, ImportError, OSError, torch.OutOfMemoryError) as error:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from slimdit.compute.compiler import compiles
 from slimdit.data.autoencoders import (
     decode_images,
     encode_dtype,
@@ -25,6 +26,7 @@ from slimdit.diffusion.image_sampler import decode_dtype
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.evaluation.features import build_extractor
 from slimdit.models.build import build_model, compress
+from slimdit.models.component import store_by_precision
 from slimdit.profiling.latency import clock_s, interleaved_times_s
 from slimdit.study.study import Study, identity
 from slimdit.training.autoencoder import build_autoencoder
@@ -35,6 +37,7 @@ NUM_CALLS = 5  # after one that may compile
 LONG_S = 0.25  # of a call that says how long a larger batch takes
 NUM_STEPS = 2  # of a sampler
 COMPILE_S = 60.0  # of a model for one batch size
+NOT_COMPILED = {"compile": "off"}  # else planning would take as long as a small study
 
 
 def image_s(call: Callable[[int], object], batch_size: int, device) -> float:
@@ -78,11 +81,14 @@ def time_decode(study: Study, device) -> float:
 
 def time_train(study: Study, device, variant: str) -> float:
     structure, training = study.structure(variant), study.training(variant)
-    hyper = Hyperparameters(**identity(training))
+    hyper = Hyperparameters(**identity(training) | NOT_COMPILED)
     model = build_model(structure, seed=0).to(device).train()
     run = Run(model, TERMS, 0.0, hyper.ema_decay)
     name, alpha = study.teacher(variant), study.block(variant).get("distill", {}).get("alpha", 0.0)
-    teacher = name and build_model(study.structure(name), seed=0).to(device).eval()
+    teacher = None
+    if name:
+        teacher = build_model(study.structure(name), seed=0).to(device).eval()
+        store_by_precision(teacher, hyper.precision, device)
     latent_shape = structure["in_channels"], structure["input_size"], structure["input_size"]
 
     @functools.cache
@@ -107,7 +113,7 @@ def time_denoise(study: Study, device, variant: str) -> float:
     model = build_model(study.structure(variant), seed=0)
     model = compress(model, study.operations(variant)).eval()
     sampling = study.sampling(variant)
-    options = sampling | {"steps": NUM_STEPS}
+    options = sampling | {"steps": NUM_STEPS} | NOT_COMPILED
     if device.type == "cpu":
         options["batch_size"] = 1  # a smaller batch than the sampler's is not padded
     sampler = LatentSampler(model, options, study.num_timesteps(variant), device)
@@ -133,6 +139,10 @@ def black_images(study: Study, count: int) -> np.ndarray:
     return np.zeros((count, size, size, 3), np.uint8)
 
 
+def compile_s(options: dict, device) -> float:
+    return COMPILE_S * compiles(options["compile"], device)
+
+
 def made_up_autoencoder(study: Study, device):
     """The source, or one of the structure that the study trains."""
     options = study.config["autoencoder"]
@@ -149,5 +159,8 @@ TIMERS = {
     "train": time_train,
     "denoise": time_denoise,
     "features": time_features,
-    "compile": lambda study, device: COMPILE_S,  # assumed, not measured
+    # Assumed, not measured.
+    "compile": lambda study, device: COMPILE_S,
+    "compile-train": lambda study, device, row: compile_s(study.training(row), device),
+    "compile-sample": lambda study, device, row: compile_s(study.sampling(row), device),
 }

@@ -67,7 +67,8 @@ def work_of(study: Study, job: Job) -> JobWork:
             stored, trained = model_bytes(study, variant)
             files = {outputs["checkpoint"]: stored, state: STATE_COPIES * trained}
             images = training["steps"] * training["batch_size"]
-            return JobWork(training["steps"], files, {f"train {variant}": images})
+            units = {f"train {variant}": images, f"compile-train {variant}": 1}
+            return JobWork(training["steps"], files, units)
         case "compress":
             return JobWork(files={outputs["checkpoint"]: model_bytes(study, variant)[0]})
         case "held_out_loss":
@@ -78,7 +79,8 @@ def work_of(study: Study, job: Job) -> JobWork:
             count = study.num_sampled(variant)
             steps = study.sampling(variant)["steps"] * count
             files = {outputs["samples"]: count * image_bytes}
-            return JobWork(count, files, {f"denoise {variant}": steps, "decode": count})
+            units = {f"denoise {variant}": steps, f"compile-sample {variant}": 1, "decode": count}
+            return JobWork(count, files, units)
         case "evaluate":
             count, kept = study.num_sampled(variant), study.sampling(variant)["num_samples"]
             pooled, spatial = feature_bytes(study)

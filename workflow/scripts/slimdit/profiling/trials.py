@@ -79,7 +79,6 @@ class Trials:
     """The models of one or two rows, each in the type that it is run in, on one device."""
 
     def __init__(self, rows: list[TimedRow], options: dict, on: torch.device):
-        torch.set_float32_matmul_precision("high")
         self.rows, self.options, self.device = rows, options, on
         self.counter = energy_counter(on)
         self.models = [load_variant(row.checkpoint, on) for row in rows]

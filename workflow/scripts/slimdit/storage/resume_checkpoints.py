@@ -38,6 +38,12 @@ class ResumeCheckpoints:
                 return path
             log.warning("%s is damaged; an older state is used, or the start.", path)
             path.unlink()
+        if states_in(self.folder):
+            log.warning(
+                "Starts anew: the states in %s are of other settings, code, inputs, versions of "
+                "libraries or another kind of device.",
+                self.folder,
+            )
         return None
 
     def finish(self) -> None:

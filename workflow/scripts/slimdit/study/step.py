@@ -22,7 +22,7 @@ class Step:
     seeds: whether each of their seeds has its own. state: name of the folder of what is half done.
     record: the output that holds where the result comes from. needed: whether the study has it.
     part_of: the step of whose job one of this step does a part. takes_gpu: whether it computes on a
-    GPU where there is one; takes_cores: whether it should have the machine to itself; compiles:
+    GPU where there is one; is_parallel: whether it has work for all cores without; compiles:
     whether its models are compiled where the config says so. is_optional: whether a finished study
     may be without it: counts before anything is trained, and parts.
     """
@@ -38,9 +38,14 @@ class Step:
     needed: Callable[[Study], bool] = lambda study: True
     part_of: str | None = None
     takes_gpu: bool = False
-    takes_cores: bool = False
+    is_parallel: bool = False
     compiles: bool = False
     is_optional: bool = False
+
+    @property
+    def takes_cores(self) -> bool:
+        """Whether it should have the machine, or its part of one with several GPUs, to itself."""
+        return self.takes_gpu or self.is_parallel
 
     @property
     def place(self) -> str:

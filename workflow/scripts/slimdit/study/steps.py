@@ -92,7 +92,7 @@ STEPS: dict[str, Step] = {
             )
         },
         state="subset",
-        takes_cores=True,
+        is_parallel=True,
     ),
     "train_autoencoder": Step(
         outputs=lambda study: {  # in diffusers' layout, and what its training says
@@ -113,7 +113,6 @@ STEPS: dict[str, Step] = {
         record="report",
         needed=lambda study: bool(study.config["autoencoder"]["train"]),
         takes_gpu=True,
-        takes_cores=True,
     ),
     "encode_latents": Step(
         outputs=files(
@@ -130,7 +129,6 @@ STEPS: dict[str, Step] = {
         state="latents",
         record="manifest",
         takes_gpu=True,
-        takes_cores=True,
     ),
     "reconstruct": Step(
         outputs=files(Layout.data, reconstructions="reconstructions.npz"),
@@ -161,6 +159,7 @@ STEPS: dict[str, Step] = {
         components=of_extractor,
         state="reference",
         record="features",
+        takes_gpu=True,
     ),
     "evaluate_reference": Step(
         outputs=files(Layout.data, quality="reference_quality.json"),
@@ -170,6 +169,7 @@ STEPS: dict[str, Step] = {
         },
         components=of_extractor,
         record="quality",
+        takes_gpu=True,
     ),
     "train": Step(
         outputs=files(
@@ -190,7 +190,6 @@ STEPS: dict[str, Step] = {
         state="train",
         record="report",
         takes_gpu=True,
-        takes_cores=True,
         compiles=True,
     ),
     "compress": Step(
@@ -260,6 +259,7 @@ STEPS: dict[str, Step] = {
         seeds=True,
         state="evaluate",
         record="quality",
+        takes_gpu=True,
     ),
     "count_cost": Step(
         outputs=files(Layout.variant, architecture="architecture.json"),
@@ -279,7 +279,6 @@ STEPS: dict[str, Step] = {
         rows=every_row,
         record="speed",
         takes_gpu=True,
-        takes_cores=True,
     ),
     "architecture_table": Step(
         outputs=table_files("architecture.csv", beside_paper=("architecture_paper.md",)),

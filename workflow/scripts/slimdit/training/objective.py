@@ -83,7 +83,7 @@ class Objective:
         micro_batch_size: int | None = None,
     ):
         self.hyper, self.batches, self.seed = hyper, batches, seed
-        self.teacher, self.alpha = teacher, alpha if teacher else 0.0
+        self.alpha = alpha if teacher else 0.0
         self.device = batches.device
         self.null_class = model.null_class
         self.diffusion = Diffusion(hyper.num_timesteps).to(self.device)
@@ -92,9 +92,9 @@ class Objective:
         self.parts = parts_of(len(self.rows), micro_batch_size)
         self.drawn = Ahead(self.draw, hyper.steps)
         self.model = self.processes.replicated(model)
-        self.predict = (
-            torch.compile(self.model) if compiles(hyper.compile, self.device) else self.model
-        )
+        is_compiled = compiles(hyper.compile, self.device)
+        self.predict = torch.compile(self.model) if is_compiled else self.model
+        self.teach = torch.compile(teacher) if teacher and is_compiled else teacher
         self.routes_tokens = model.routes_tokens
         self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
 
@@ -170,10 +170,10 @@ class Objective:
 
     def distillation(self, output: Tensor, batch: Batch) -> Tensor:
         """Mean squared difference of the student's and the teacher's noise; 0 without a teacher."""
-        if self.teacher is None:
+        if self.teach is None:
             return output.new_zeros(())
         with torch.no_grad(), autocast(self.device, self.dtype):
-            target = self.teacher(batch.xt, batch.k, batch.y).output.float()
+            target = self.teach(batch.xt, batch.k, batch.y).output.float()
         student_eps, teacher_eps = output.chunk(2, dim=1)[0], target.chunk(2, dim=1)[0]
         return (student_eps - teacher_eps).square().mean()
 

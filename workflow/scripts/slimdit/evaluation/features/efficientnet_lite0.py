@@ -78,9 +78,7 @@ class EfficientNetLite0(Extractor):
         if self.input_size is not None and x.shape[2:] != (self.input_size, self.input_size):
             size = (self.input_size, self.input_size)
             x = F.interpolate(x, size, mode="bicubic", antialias=True).clamp(0, 255)
-        # TF32 would round the features of a GPU to three digits.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            pooled, spatial = self.network((x - 127) / 128)
+        pooled, spatial = self.network((x - 127) / 128)
         spatial = spatial[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)  # (B, H W C)
         return pooled.cpu().numpy(), spatial.cpu().numpy()
 

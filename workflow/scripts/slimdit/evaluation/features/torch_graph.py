@@ -51,14 +51,12 @@ class TorchGraph:
         """float32 images (B, H, W, 3) in 0..255 to the fetched arrays, all channels last."""
         values = {**self.constants, self.feed: torch.from_numpy(images).to(self.device)}
         num_uses = Counter(self.num_uses)
-        # TF32 would round the features of a GPU to three digits.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for name, operation, inputs in self.steps:
-                values[name] = operation(*(values[input_name] for input_name in inputs))
-                num_uses.subtract(inputs)
-                for input_name in inputs:
-                    if num_uses[input_name] == 0:
-                        values.pop(input_name, None)
+        for name, operation, inputs in self.steps:
+            values[name] = operation(*(values[input_name] for input_name in inputs))
+            num_uses.subtract(inputs)
+            for input_name in inputs:
+                if num_uses[input_name] == 0:
+                    values.pop(input_name, None)
         return [values[name].cpu().numpy() for name in self.fetches]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimdit.core.options import Divides, MultipleOf
+from slimdit.models import ops
 from slimdit.models.attention.local import convolved, local_convolution
 from slimdit.models.component import Attention
 from slimdit.models.initialization import packed_projection
@@ -69,9 +70,9 @@ class FocusedAttention(Attention):
         q = (F.relu(q.to(k.dtype)) + EPSILON) ** POWER  # (B, G, H/G * N, d)
         # A last column of ones makes the normaliser part of the same two multiplications.
         ones = v.new_ones(*v.shape[:-1], 1, dtype=k.dtype)
-        state = k.transpose(-2, -1) @ torch.cat([v.to(k.dtype), ones], dim=-1) / tokens
-        attended = q @ state  # (B, G, H/G * N, d + 1), of a state (B, G, d, d + 1)
-        attended = attended[..., :head_dim] / attended[..., head_dim:]
+        values = ops.aligned(torch.cat([v.to(k.dtype), ones], dim=-1))
+        attended = q @ (k.transpose(-2, -1) @ values / tokens)  # of a state (B, G, d, d + 1)
+        attended = attended[..., :head_dim] / attended[..., head_dim : head_dim + 1]
         if self.local is not None:
             local = convolved(self.local, v.flatten(0, 1)).unflatten(0, (batch, groups))
             attended = attended + local.repeat(1, 1, per_group, 1)

@@ -6,7 +6,6 @@ import math
 from typing import Annotated
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from slimdit.core.options import AtMost, MultipleOf, Square
 from slimdit.models import ops
@@ -49,7 +48,7 @@ class MediatedAttention(FullAttention):
         def heads(y: Tensor) -> Tensor:
             return y.reshape(batch, -1, self.num_heads, self.head_dim).transpose(1, 2)
 
-        mediators = F.adaptive_avg_pool2d(image(q), self.side)  # (B, C, side, side)
+        mediators = ops.pooled(image(q), self.side)  # (B, C, side, side)
         t = heads(mediators.flatten(2).transpose(1, 2))  # (B, H, M, d)
         mediated = ops.attend(t, heads(k), heads(v))  # (B, H, M, d)
         attended = ops.attend(heads(q), t, mediated)  # (B, H, N, d)

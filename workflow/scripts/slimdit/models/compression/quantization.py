@@ -15,6 +15,7 @@ from slimdit.models.component import Component, linear_layers
 from slimdit.models.compression.base import Compression
 
 FP8_CAPABILITY = (8, 9)  # of a GPU
+LEAST_INT8_ROWS = 16  # that the kernel of int8 times int8 asks for is one more
 SMALLEST_PEAK = 1e-12  # of a row in float8: one of zeros alone would have the scale 0
 
 
@@ -34,7 +35,40 @@ class QuantizedLinear(nn.Linear):
         around = ops.autocast_dtype(x)
         dtype = self.dtype or around
         bias = None if self.bias is None else self.bias.to(dtype)
-        return F.linear(x.to(dtype), self.weight, bias).to(around)
+        return self.product(x.to(dtype), bias).to(around)
+
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """As torchao does it."""
+        return F.linear(x, self.weight, bias)
+
+
+class DequantizedLinear(QuantizedLinear):
+    """Of int8 weights: on a GPU torchao's own multiplication by them becomes, compiled, a kernel of
+    one thread an output."""
+
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return self.dequantized(x, bias) if x.is_cuda else super().product(x, bias)
+
+    def dequantized(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        weight = self.weight.qdata.to(x.dtype) * self.weight.scale.to(x.dtype).reshape(-1, 1)
+        return F.linear(x, weight, bias)
+
+
+class Int8Linear(QuantizedLinear):
+    """Of int8 weights and inputs: on a GPU torchao's own, not compiled, formats its inputs as text,
+    for which the host waits, and copies its weight."""
+
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        num_rows = x.numel() // x.shape[-1]
+        takes = x.is_cuda and num_rows > LEAST_INT8_ROWS
+        return self.multiplied(x, bias) if takes else super().product(x, bias)
+
+    def multiplied(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        weight = self.weight
+        rows = type(weight).from_hp(x.flatten(0, -2), weight.act_quant_kwargs.granularity)
+        product = torch._int_mm(rows.qdata, weight.qdata.t()) * rows.scale * weight.scale.flatten()
+        product = product.to(x.dtype).unflatten(0, x.shape[:-1])
+        return product if bias is None else product + bias
 
 
 class Quantization(Compression):
@@ -44,6 +78,7 @@ class Quantization(Compression):
     """
 
     configuration: str
+    layer = QuantizedLinear
     dtype: torch.dtype | None = None  # of the multiplications; None: of their inputs
     is_last = True
 
@@ -64,7 +99,7 @@ class Quantization(Compression):
             )
         for name, layer in layers.items():
             self.quantize(layer)
-            model.set_submodule(name, QuantizedLinear(layer, self.dtype))
+            model.set_submodule(name, self.layer(layer, self.dtype))
         return model
 
     def candidates(self, model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
@@ -88,6 +123,7 @@ class Int8WeightOnly(Quantization):
     """
 
     configuration = "Int8WeightOnlyConfig"
+    layer = DequantizedLinear
 
     def takes(self, layer: nn.Linear) -> bool:
         return layer.in_features > 1  # torchao takes a column for a group of its own
@@ -115,6 +151,7 @@ class Int8Dynamic(TokenQuantization):
     """
 
     configuration = "Int8DynamicActivationInt8WeightConfig"
+    layer = Int8Linear
     multiple_of = 8
 
 

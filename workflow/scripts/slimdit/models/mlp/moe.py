@@ -98,9 +98,9 @@ class MixtureOfExperts(Mlp):
         dtype = ops.autocast_dtype(x)  # torch does not autocast grouped multiplications
         rows = x.index_select(0, token).to(dtype)  # (R, C)
         hidden = ops.grouped_matmul(rows, self.weight1, ends)  # (R, F)
-        hidden = ops.gelu(hidden + self.bias1.to(dtype).index_select(0, expert))
+        hidden = ops.gelu(hidden + ops.rows_of_groups(self.bias1.to(dtype), expert))
         rows = ops.grouped_matmul(hidden, self.weight2, ends)  # (R, C)
-        rows = rows + self.bias2.to(dtype).index_select(0, expert)
+        rows = rows + ops.rows_of_groups(self.bias2.to(dtype), expert)
         rows = rows * gates.flatten().index_select(0, order)[:, None]
         rows = rows.index_select(0, order.argsort())
         out = rows.reshape(-1, self.top_k, shape[-1]).sum(1)  # (B N, C)
