@@ -18,6 +18,7 @@ sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
 import argparse
 import multiprocessing
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,8 +30,9 @@ from gpu_checks.check import FAILED, line, outcome, send_results
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import write_json
 
-# Processes that begin with what this module has imported, and with nothing of CUDA.
+# Processes that begin with all modules imported, and with nothing of CUDA.
 FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["gpu_checks"])
 GRACE_S = 45  # for the last check of a part, which may be compiling
 
 
@@ -41,6 +43,7 @@ def main() -> int:
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME")
     parser.add_argument("--tiny", action="store_true", help="small models: a try on any machine")
     arguments = parser.parse_args()
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # of the server, whatever the Python
     started_s, counts = time.monotonic(), Counter()
     written = {"origin": origin(), "tiny": arguments.tiny, "parts": {}}
     for part, budget_s in budgets(arguments.part, arguments.seconds).items():
