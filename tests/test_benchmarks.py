@@ -171,6 +171,14 @@ def test_speed_interval(benchmark):
     assert printed.count("simulated") == 5
 
 
+def test_host_share(benchmark):
+    options = ["--config", "tests/tiny.yaml", "--num-steps", "3", "--device-ms", "5"]
+    printed, written = benchmark("host_share.py", *options)
+    (case,) = written["cases"]
+    assert min(case["main_thread_ms"].values()) > 0 and case["device_ms"] == 5
+    assert "device at work 5 ms a step: main thread" in printed
+
+
 def test_waiting_threads(benchmark):
     options = ["--threads", "one thread", "--beside", "alone", "its like"]
     options += ["--config", "tests/tiny.yaml", "--seconds", "0.5", "--num-runs", "1"]

@@ -12,7 +12,7 @@ from subjects import ROOT
 from slimdit.compute import devices
 from slimdit.compute.devices import device
 from slimdit.core.errors import InputError
-from slimdit.jobs.gpu_lease import leased_gpus
+from slimdit.jobs.gpu_lease import leased_gpus, visible_devices
 from slimdit.jobs.launch import in_own_process
 
 HOLDER = """
@@ -141,6 +141,23 @@ def test_without_a_driver_nothing_is_held(monkeypatch, tmp_path):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert_nothing_is_held(1, tmp_path)
+
+
+LISTING = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-5d2c9a7e-1111-4b1e-8d8e-d4d1b3f4a001)
+  MIG 3g.40gb     Device  0: (UUID: MIG-1d0a4b52-2222-5c4e-9c47-16a4a3c9b001)
+  MIG 3g.40gb     Device  1: (UUID: MIG-1d0a4b52-2222-5c4e-9c47-16a4a3c9b002)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-5d2c9a7e-1111-4b1e-8d8e-d4d1b3f4a002)
+"""
+
+
+def test_devices_have_names_that_no_order_changes_and_parts_are_devices(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncat << END\n{LISTING}END\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    mig = "MIG-1d0a4b52-2222-5c4e-9c47-16a4a3c9b00"
+    assert visible_devices() == [f"{mig}1", f"{mig}2", "GPU-5d2c9a7e-1111-4b1e-8d8e-d4d1b3f4a002"]
 
 
 def test_jobs_that_share_an_allocation_of_slurm_get_different_devices(monkeypatch, start, tmp_path):

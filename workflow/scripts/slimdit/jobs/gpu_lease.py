@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,19 +15,30 @@ from slimdit.jobs.locks import NO_LOCKS, lock_at
 from slimdit.storage.courtesies import warn_of_lack
 
 POLL_S = 0.2
-ORDER = "CUDA_DEVICE_ORDER"
 
 
 def visible_devices() -> list[str]:
-    """Names of the CUDA devices that this process may use, found without waking any of them."""
+    """Names of the CUDA devices that this process may use, found without waking any of them:
+    those that the user or SLURM gives, or else each GPU's, or that of each of its MIG parts."""
     named = os.environ.get(VISIBLE)
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        query = ["nvidia-smi", "--list-gpus"]
         listing = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
-        return listing.stdout.split()
+        return devices_in(listing.stdout)
     return []
+
+
+def devices_in(listing: str) -> list[str]:
+    """The UUIDs that nvidia-smi --list-gpus prints; the parts of a GPU stand in its place."""
+    found = re.findall(r"UUID: ((?:GPU|MIG)-[\w-]+)", listing)
+    followers = [*found[1:], ""]
+    return [
+        device
+        for device, follower in zip(found, followers, strict=True)
+        if device.startswith("MIG") or not follower.startswith("MIG")
+    ]
 
 
 @contextlib.contextmanager
@@ -40,7 +52,6 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
     """
     devices = visible_devices() if count > 0 else []
     allocation = os.environ.get("SLURM_JOB_ID", "")
-    os.environ[ORDER] = "PCI_BUS_ID"  # nvidia-smi's: CUDA would count the fastest first
     if not devices or (allocation and len(devices) <= count):
         os.environ[VISIBLE] = ",".join(devices)
         yield devices
