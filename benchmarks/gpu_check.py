@@ -33,7 +33,7 @@ from slimdit.storage.files import write_json
 # Processes that begin with all modules imported, and with nothing of CUDA.
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["gpu_checks"])
-GRACE_S = 45  # for the last check of a part, which may be compiling
+GRACE_S = 60  # for the last check of a part, which may be compiling
 
 
 def main() -> int:

@@ -29,9 +29,7 @@ def test_everything_passes_on_a_cpu(tmp_path):
     written = read_json(tmp_path / "out.json")
     assert {"commit", "device", "versions"} <= written["origin"].keys()
     assert written["parts"].keys() == PARTS.keys()
-    results = {
-        name: result for part in written["parts"].values() for name, result in part.items()
-    }
+    results = {name: result for part in written["parts"].values() for name, result in part.items()}
     assert {name for name, each in results.items() if outcome(each) != "passed"} == GPU_ONLY
     assert all(results[name]["skipped"] for name in GPU_ONLY)
     assert "S2-base" in done.stdout

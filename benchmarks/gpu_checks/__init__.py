@@ -15,12 +15,12 @@ class Part(NamedTuple):
 
 PARTS = {
     "machine": Part(machine.checks, 15),
-    "outputs": Part(outputs.checks, 110),
-    "experts": Part(experts.checks, 25),
-    "gradients": Part(gradients.checks, 80),
-    "deterministic": Part(gradients.repeated_checks, 20),
-    "sampling": Part(sampling.checks, 70),
+    "outputs": Part(outputs.checks, 95),
+    "experts": Part(experts.checks, 35),
+    "gradients": Part(gradients.checks, 70),
+    "deterministic": Part(gradients.repeated_checks, 40),
+    "sampling": Part(sampling.checks, 60),
     "decoder": Part(decoder.checks, 15),
-    "throughput": Part(throughput.checks, 75),
-    "ratios": Part(ratios.checks, 60),
+    "throughput": Part(throughput.checks, 110),
+    "ratios": Part(ratios.checks, 50),
 }

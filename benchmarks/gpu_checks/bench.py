@@ -91,7 +91,7 @@ def trained_kinds(study: Study) -> list[str]:
 
 
 def mixtures(study: Study) -> list[str]:
-    """The kinds that route tokens, and differ from others in that alone."""
+    """The kinds that route tokens."""
     return [variant for variant in kinds(study) if "moe" in study.components(variant)["mlp"]]
 
 

@@ -54,15 +54,15 @@ def grouped(bench: Bench, name: str, dtype: torch.dtype) -> dict:
     if name == "fused" and ops.grouped_kernel(x) is not ops.fused_matmul:
         raise SkippedError("not used on this device in this type")
 
-    def outcome(kernel: Callable, dtype: torch.dtype) -> list[Tensor]:
+    def results(kernel: Callable, dtype: torch.dtype) -> list[Tensor]:
         leaves = [each.to(dtype).clone().requires_grad_() for each in (x, weight)]
         output = kernel(*leaves, ends)
         output.backward(grad.to(output.dtype))
         return [output.detach(), *(leaf.grad for leaf in leaves)]
 
     with ops.plain():
-        exact = outcome(ops.grouped_matmul, torch.float64)
-    found = outcome(KERNELS[name], dtype)
+        exact = results(ops.grouped_matmul, torch.float64)
+    found = results(KERNELS[name], dtype)
     output, input_gradient, weight_gradient = map(difference, exact, found)
     return {
         "output_difference": output,

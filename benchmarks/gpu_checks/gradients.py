@@ -8,7 +8,7 @@ import torch
 from models import random_latents, trained_model
 from torch import Tensor
 
-from gpu_checks.bench import CPU, Bench, distilled, trained_kinds
+from gpu_checks.bench import CPU, Bench, distilled, mixtures, trained_kinds
 from gpu_checks.check import Check
 from gpu_checks.experts import relative_error
 from slimdit.compute.devices import device, set_deterministic
@@ -83,7 +83,8 @@ def repeated_checks(bench: Bench) -> Iterator[Check]:
         differ = [name for name in first if not torch.equal(first[name], second[name])]
         return {"num_differing": len(differ), "differing": differ[:3]}
 
+    mixtures_first = sorted(trained_kinds(study), key=lambda name: name not in mixtures(study))
     for form in TWICE:
-        for variant in trained_kinds(study):
+        for variant in mixtures_first:
             name = f"{variant} {form}"
             yield Check(name, functools.partial(measure, variant, form), {"num_differing": 0})

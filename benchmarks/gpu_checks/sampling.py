@@ -23,12 +23,11 @@ def checks(bench: Bench) -> Iterator[Check]:
     base, *others = kinds(study)
 
     def measure(variant: str, batch_size: int, precision: str) -> dict:
-        indices, latents, samplers = np.arange(batch_size), {}, {}
+        own = {"steps": NUM_STEPS, "batch_size": batch_size, "precision": precision}
+        indices, samplers = np.arange(batch_size), {}
         for compiling in ("off", "on"):
             model = bench.model(study, variant)
-            shared = {"steps": NUM_STEPS, "batch_size": batch_size}
-            options = study.sampling(variant) | shared
-            options |= {"precision": precision, "compile": compiling}
+            options = study.sampling(variant) | own | {"compile": compiling}
             sampler = LatentSampler(model, options, study.num_timesteps(variant), bench.on)
             labels = indices % model.num_classes
             samplers[compiling] = functools.partial(sampler.latents, indices, labels)
