@@ -5,9 +5,9 @@
 
 Each part has a process of its own and its share of the time; what is left of it goes to the next
 one. Every result is printed and written at once, with the numbers and the bounds that they are held
-to. A check that finds no time left says so. --tiny takes small models and compiles nothing to
-kernels: on a CPU too. Needs none of Snakemake and TensorFlow; PyTorch 2.11 or later. The exit code
-is 1 if a check failed.
+to. A check that finds no time left says so. --tiny takes small models and compiles nothing: a CPU
+does it in seconds. Needs PyTorch 2.11 or later (float8 on a CPU: 2.12), torchao, diffusers and
+fvcore; no Snakemake, no TensorFlow. The exit code is 1 if a check failed.
 """
 
 import sys
