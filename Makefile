@@ -11,7 +11,7 @@ export MALLOC_TRIM_THRESHOLD_ = 1073741824
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 
-.PHONY: setup setup-dev study unlock plan status why adopt verify docs test test-slurm lint bench audit kills coverage mutants format clean
+.PHONY: setup setup-dev study unlock plan status why adopt verify docs test test-slurm lint bench gpu-check audit kills coverage mutants format clean
 
 setup: .venv/installed
 
@@ -83,6 +83,10 @@ lint: setup-dev
 # Our paths against plain ones, variants against their base, interleaved: half an hour.
 bench: setup
 	$(BIN)/python benchmarks/run.py
+
+# Whether what runs on a GPU is right there, and how fast: at most eight minutes; PART=ratios for a part.
+gpu-check: setup
+	$(BIN)/python benchmarks/gpu_check.py --out results/gpu-check.json $(if $(PART),--part $(PART))
 
 # Known vulnerabilities of all that is installed; needs the network.
 audit: setup-dev

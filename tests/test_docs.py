@@ -18,6 +18,7 @@ COMMAND = re.compile(r"^(make|PYTHONPATH=|\.venv/bin/)")
 ELSEWHERE = {
     "make test": "CI",
     "make study": "the fixture of the finished study",
+    "make gpu-check": "test_gpu_check.py, in its tiny form",
     ".venv/bin/pip install": "make test, as its set-up installs the same files",
     ".venv/bin/snakemake --profile profiles/slurm": "make test-slurm",
 }
