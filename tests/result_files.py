@@ -40,6 +40,7 @@ ROWS = [
         "parent": None,
         "derived_from": None,
         "weights": "S2-base",
+        "family": None,
     },
     {
         "variant": "Q-S2",
@@ -47,6 +48,7 @@ ROWS = [
         "parent": "S2-base",
         "derived_from": "S2-base",
         "weights": "Q-S2",
+        "family": None,
     },
 ]
 

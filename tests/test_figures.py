@@ -16,8 +16,8 @@ from slimdit.reporting.figures.pareto import pareto_figure, pareto_front
 from slimdit.reporting.figures.savings import savings_figure
 from slimdit.reporting.figures.style import FONT, _letters_of, save, styled, wrapped
 from slimdit.storage.files import read_json, write_csv, write_json, write_npz
+from slimdit.study.steps import FIGURES
 
-FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
 EXTRACTOR = {
     "name": "net",
     "fd_column": "fd_net",
@@ -65,7 +65,7 @@ def write_study(folder, variants, seeds=(0,)):
             counts = {"num_samples": 10, "num_reference": 10}
             quality = {**what, **counts, "metrics": metrics, "extractor": EXTRACTOR}
             add("quality", run / "quality.json", quality)
-            if kind == "derived":
+            if kind in ("derived", "sampled"):
                 continue
             load = rng.dirichlet(np.ones(4), (5, 2)).tolist()  # 5 steps, 2 layers, 4 experts
             load = {"steps": [1, 2, 3, 4, 5], "load": load} if kind == "moe" else None
@@ -78,8 +78,9 @@ def write_study(folder, variants, seeds=(0,)):
             "variant": variant,
             "group": kind,
             "parent": parent,
-            "derived_from": parent if kind == "derived" else None,
-            "weights": variant,
+            "derived_from": parent if kind in ("derived", "sampled") else None,
+            "weights": parent if kind == "sampled" else variant,
+            "family": "steps" if variant.startswith("steps-") else None,
         }
         for variant, (kind, parent) in variants.items()
     ]
@@ -98,6 +99,8 @@ SMALL = {
     "base": ("plain", None),
     "experts": ("moe", "base"),
     "quantized": ("derived", "base"),
+    "steps-10": ("sampled", "base"),
+    "steps-20": ("sampled", "base"),
 }
 
 

@@ -8,7 +8,7 @@ from subjects import IMAGENET200, PHOTOS
 from slimdit.core.errors import InputError
 from slimdit.study.config_check import config_problems
 from slimdit.study.jobs import jobs_of
-from slimdit.study.load import configured_study
+from slimdit.study.load import configured_study, with_rows
 from slimdit.study.study import Study
 
 
@@ -243,6 +243,54 @@ def test_an_overlay_drops_rows(tmp_path):
         InputError, match=r"fewer.yaml: variants.S2-prune: null drops a row, but no"
     ):
         configured_study([path])
+
+
+def swept(config, sweep, **block):
+    config["variants"] |= {"own": {"group": "Own", "from": "S2-base", "sweep": sweep, **block}}
+    return with_rows(config)
+
+
+def test_a_sweep_is_a_row_for_each_value(config):
+    steps = swept(config, {"sampling.steps": [5, 10]}, sampling={"guidance_scale": 1.0})
+    assert not config_problems(steps)
+    rows = {row["variant"]: row for row in Study(steps).rows()}
+    assert "own" not in rows
+    for count in (5, 10):
+        row = f"own-{count}"
+        assert (rows[row]["family"], rows[row]["weights"]) == ("own", "S2-base")
+        sampling = Study(steps).sampling(row)
+        assert (sampling["steps"], sampling["guidance_scale"]) == (count, 1.0)
+    assert rows["S2-base"]["family"] is None
+
+
+def test_a_sweep_reaches_into_a_list_and_names_rows_without_points(config):
+    pruned = {"apply": [{"name": "prune_heads", "keep_heads": 5}]}
+    variants = swept(config, {"apply.0.keep_heads": [2, 3]}, **pruned)["variants"]
+    assert [variants[f"own-{n}"]["apply"][0]["keep_heads"] for n in (2, 3)] == [2, 3]
+    assert {"own-1_5", "own-2"} < swept(config, {"sampling.guidance_scale": [1.5, 2]})[
+        "variants"
+    ].keys()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ({}, "it should be one option and a list of its values"),
+        ({"sampling.steps": [1], "sampling.seed": [1]}, "it should be one option and a list"),
+        ({"sampling.steps": 3}, "it should be one option and a list of its values"),
+        ([1], "it should be one option and a list of its values"),
+        ({"group.steps": [1]}, "the row has no place for group.steps"),
+        ({"sampling.steps": [5, 5]}, "makes a row own-5, which there is already"),
+    ],
+)
+def test_a_bad_sweep_is_told(config, sweep, message):
+    with pytest.raises(InputError, match=rf"variants\.own\.sweep.*{re.escape(message)}"):
+        swept(config, sweep)
+
+
+def test_a_wrong_option_of_a_sweep_is_told_of_its_rows(config):
+    (problem,) = config_problems(swept(config, {"sampling.stps": [5]}))
+    assert problem.startswith("variants.own-5.sampling.stps is no key")
 
 
 def test_derived_variant_may_come_from_a_distilled_one(config):

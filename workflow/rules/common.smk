@@ -21,7 +21,7 @@ from slimdit.study.component_options import default_of
 from slimdit.study.config_check import check_config
 from slimdit.study.shards import shard_names
 from slimdit.study.jobs import Job
-from slimdit.study.load import read_configs, without_dropped
+from slimdit.study.load import read_configs, with_rows
 from slimdit.study.steps import FIGURES, STEPS
 from slimdit.study.study import Study
 
@@ -30,7 +30,7 @@ if problem := path_problem(sys.executable):
 try:
     if workflow.is_main_process:
         read_configs(workflow.configfiles)
-    config = without_dropped(config)
+    config = with_rows(config)
     check_config(config)
     if workflow.is_main_process:
         check_gpus(workflow.global_resources, workflow.resource_settings.overwrite_resources)

@@ -5,6 +5,7 @@ from slimdit.reporting.figures.differences import draw_differences
 from slimdit.reporting.figures.expert_load import draw_expert_load
 from slimdit.reporting.figures.losses import draw_losses
 from slimdit.reporting.figures.pareto import draw_pareto
+from slimdit.reporting.figures.passes import draw_passes
 from slimdit.reporting.figures.samples import draw_samples, read_prompts
 from slimdit.reporting.figures.savings import draw_savings
 from slimdit.reporting.figures.style import save, styled
@@ -43,6 +44,7 @@ def figures(
             "differences": draw_differences(study, images, names),
             "losses": draw_losses(study, training, losses),
             "pareto": draw_pareto(study),
+            "passes": draw_passes(study),
             "savings": draw_savings(study),
             "expert_load": draw_expert_load(study),
         }

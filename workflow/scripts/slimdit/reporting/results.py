@@ -44,9 +44,9 @@ class StudyResults:
     rows: by their names sets of real images, then the variants, in table order; its columns are
     group, is_reference (of real images), parent (against which changes are given), derived_from
     (the variant whose weights this one is made of), weights (the one whose weights it samples),
-    num_seeds, num_images, those of
-    `columns` (means over seeds; NaN: not measured), of some ..._std_over_seeds and
-    ..._change_percent (inf: the parent's value is zero), and diffusion_loss.
+    family (the curve that it is a point of), num_seeds, num_images, those of `columns` (means over
+    seeds; NaN: not measured), of some ..._std_over_seeds and ..._change_percent (inf: the parent's
+    value is zero), and diffusion_loss.
     """
 
     rows: pd.DataFrame

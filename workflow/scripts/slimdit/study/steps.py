@@ -19,7 +19,7 @@ from slimdit.study.step import (
 )
 from slimdit.study.study import HOW, Study, identity
 
-FIGURES = ("samples", "differences", "losses", "pareto", "savings", "expert_load")
+FIGURES = ("samples", "differences", "losses", "pareto", "passes", "savings", "expert_load")
 NO_SUBSET = ("images", "photos", "image_size")  # of `data`: they do not say which images are drawn
 
 # Settings that several steps share.

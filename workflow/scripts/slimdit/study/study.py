@@ -213,8 +213,8 @@ class Study:
 
     def rows(self) -> list[dict]:
         """The rows of the results table in order, grouped as declared; `derived_from` is what a
-        row is made from, where it is measured against a row of the same weights, and `weights` the
-        row whose weights it samples."""
+        row is made from, where it is measured against a row of the same weights; `weights` the row
+        whose weights it samples; `family`, if it has one, the curve that it is a point of."""
         groups = list(dict.fromkeys(block["group"] for block in self.variants.values()))
         return [
             {
@@ -223,6 +223,7 @@ class Study:
                 "parent": self.parent(name),
                 "derived_from": block.get("from") if self.shares_weights(name) else None,
                 "weights": self.weights_row(name),
+                "family": block.get("family"),
             }
             for group in groups
             for name, block in self.variants.items()
