@@ -10,7 +10,7 @@ from sides import Side
 
 from slimdit.compute.precision import name_of
 from slimdit.diffusion.latent_sampler import LatentSampler, noise_for
-from slimdit.diffusion.process import respaced_timesteps
+from slimdit.diffusion.timesteps import linspace
 from slimdit.models.dit import DiT
 from slimdit.profiling.cost import count_macs
 from slimdit.study.study import Study
@@ -19,6 +19,7 @@ NUM_STEPS = 6
 SAMPLING = {
     "sampler": "ddim",
     "steps": NUM_STEPS,
+    "timesteps": "linspace",
     "guidance_scale": 1.5,
     "guided_channels": "all",
     "seed": 0,
@@ -77,7 +78,7 @@ def plain_sampler(study: Study, device: torch.device):
     model = made_model(study, "S2-base", device)
     reference = PlainTransformer(model)
     count = num_timesteps(study)
-    chain = PlainDiffusion(count, respaced_timesteps(count, NUM_STEPS))
+    chain = PlainDiffusion(count, linspace(count, NUM_STEPS))
     shape = (model.in_channels, model.input_size, model.input_size)
     start = torch.from_numpy(noise_for(SAMPLING["seed"], "image/start", INDICES, shape)).to(device)
     labels = torch.from_numpy(labels_of(model)).to(device)

@@ -15,6 +15,7 @@ from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
 from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.samplers import SAMPLERS
+from slimdit.diffusion.timesteps import chosen_timesteps
 from slimdit.models.component import store_by_precision
 from slimdit.models.dit import DiT
 
@@ -43,9 +44,10 @@ class LatentSampler:
     """Samples latents from a model.
 
     Args:
-        sampling: {"sampler", "steps", "guidance_scale", "guided_channels", "seed", "batch_size",
-            "compile", "precision", and the sampler's own options under "options"}. guided_channels
-            is "all", or how many of the first channels are guided (DiT's sampler guides 3).
+        sampling: {"sampler", "steps", "timesteps", "guidance_scale", "guided_channels", "seed",
+            "batch_size", "compile", "precision", and the sampler's own options under "options"}.
+            timesteps names which ones are visited. guided_channels is "all", or how many of the
+            first channels are guided (DiT's sampler guides 3).
             compile ("auto": on CUDA) and precision (as `chosen_dtype` reads it) are of the
             model, whose weights are converted in place; the chain's state is float32.
         num_timesteps: of the training's diffusion.
@@ -62,8 +64,8 @@ class LatentSampler:
                 f"sampling.guided_channels {channels} is more than the latent's "
                 f"{model.in_channels} channels."
             )
-        diffusion = Diffusion(num_timesteps, sampling["steps"]).to(device)
-        self.diffusion = diffusion
+        kept = chosen_timesteps(sampling["timesteps"], num_timesteps, sampling["steps"])
+        self.diffusion = diffusion = Diffusion(num_timesteps, kept).to(device)
         named = {"name": sampling["sampler"], **sampling.get("options", {})}
         self.sampler = SAMPLERS.build(named, diffusion)
         self.is_compiled = compiles(sampling["compile"], device)
@@ -89,10 +91,11 @@ class LatentSampler:
         x, classes = noise("start").to(self.device), self.classes(labels)
         k = torch.tensor([last], device=self.device)
         step = self.compiled_step if self.is_compiled else self.step
+        carried = [torch.zeros_like(x) for _ in range(self.sampler.num_carried)]
         drawn = Ahead(lambda done: noise("step", last - done), self.diffusion.num_steps)
         for done in range(self.diffusion.num_steps):
             z = drawn(done).to(self.device, non_blocking=True) if self.sampler.needs_noise else None
-            x, k = step(x, k, classes, z)
+            x, k, *carried = step(x, k, classes, z, *carried)
         return x[:count]
 
     def padded(self, values: np.ndarray) -> np.ndarray:
@@ -115,11 +118,12 @@ class LatentSampler:
         return lambda *inputs: tuple(output.clone() for output in step(*inputs))
 
     def step(
-        self, x: Tensor, k: Tensor, classes: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """x, noise: (B, C, H, W); k: (1,) -> x_{k-1}, k - 1."""
+        self, x: Tensor, k: Tensor, classes: Tensor, noise: Tensor | None, *carried: Tensor
+    ) -> tuple[Tensor, ...]:
+        """x, noise, each of carried: (B, C, H, W); k: (1,) -> x_{k-1}, k - 1, the next carried."""
         eps, v = self.guided(x, self.timesteps[k] + classes)
-        return self.sampler.step(x, k, eps, v, noise), k - 1
+        x, *carried = self.sampler.step(x, k, eps, v, noise, *carried)
+        return x, k - 1, *carried
 
     def guided(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Noise with classifier-free guidance, null + scale (class - null), and the variance."""

@@ -18,13 +18,9 @@ def linear_betas(num_timesteps: int) -> np.ndarray:
     return np.linspace(scale * 1e-4, scale * 2e-2, num_timesteps)
 
 
-def respaced_timesteps(num_timesteps: int, num_steps: int) -> np.ndarray:
-    """num_steps of the T timesteps, evenly spread from 0 to T - 1, both included."""
-    if not 1 <= num_steps <= num_timesteps:
-        raise ValueError(f"{num_steps} steps cannot be taken from {num_timesteps} timesteps")
-    if num_steps == 1:
-        return np.array([num_timesteps - 1])
-    return np.round(np.arange(num_steps) * (num_timesteps - 1) / (num_steps - 1)).astype(np.int64)
+def alpha_bars(num_timesteps: int) -> np.ndarray:
+    """Of each timestep, the product of 1 - beta up to it: (T,) float64."""
+    return np.cumprod(1.0 - linear_betas(num_timesteps))
 
 
 class Diffusion(nn.Module):
@@ -32,12 +28,17 @@ class Diffusion(nn.Module):
 
     Coefficients are buffers, indexed by step k = 0 .. K-1; `timesteps[k]` is what the model sees.
     With alpha_bar the products over the kept timesteps, beta_k = 1 - alpha_bar_k / alpha_bar_{k-1}.
+
+    Args:
+        kept: the chosen timesteps, int64 (K,), rising; None for all.
+
+    Attributes: exact_alpha_bar, as the buffer alpha_bar but in NumPy's float64.
     """
 
-    def __init__(self, num_timesteps: int, num_steps: int | None = None):
+    def __init__(self, num_timesteps: int, kept: np.ndarray | None = None):
         super().__init__()
-        kept = respaced_timesteps(num_timesteps, num_steps or num_timesteps)
-        alpha_bar = np.cumprod(1.0 - linear_betas(num_timesteps))[kept]
+        kept = np.arange(num_timesteps) if kept is None else kept
+        alpha_bar = alpha_bars(num_timesteps)[kept]
         previous = np.append(1.0, alpha_bar[:-1])
         beta = 1.0 - alpha_bar / previous
         posterior_variance = beta * (1.0 - previous) / (1.0 - alpha_bar)
@@ -59,6 +60,7 @@ class Diffusion(nn.Module):
         for name, values in coefficients.items():
             self.register_buffer(name, torch.from_numpy(values).float(), persistent=False)
         self.register_buffer("timesteps", torch.from_numpy(kept), persistent=False)
+        self.exact_alpha_bar = alpha_bar
 
     @property
     def num_steps(self) -> int:

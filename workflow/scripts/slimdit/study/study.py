@@ -15,6 +15,7 @@ BASE_COMPONENTS = {"attention": attention.BASE, "mlp": mlp.BASE}
 TIMED_SAMPLING = (
     "sampler",
     "steps",
+    "timesteps",
     "options",
     "guidance_scale",
     "guided_channels",
