@@ -4,6 +4,7 @@
 rule sample_shard:
     input:
         unpack(trained_autoencoder),
+        unpack(guide_weights),
         checkpoint=own_weights,
         latents_manifest=LAYOUT.data("latents.json"),
     output:
@@ -28,6 +29,7 @@ rule sample:
     input:
         unpack(trained_autoencoder),
         unpack(shards),
+        unpack(guide_weights),
         checkpoint=own_weights,
         latents_manifest=LAYOUT.data("latents.json"),
     output:
@@ -141,6 +143,7 @@ rule count_cost:
 rule measure_speed:
     input:
         unpack(base_checkpoint),
+        unpack(timed_guides),
         # Speed does not depend on the seed of the training: one run stands for all.
         checkpoint=lambda wildcards: weights_of(wildcards.variant, STUDY.seeds[0]),
     output:

@@ -65,6 +65,19 @@ def teacher_checkpoint(wildcards):
     return {"teacher": weights_of(teacher, wildcards.seed)} if teacher else {}
 
 
+def guide_weights(wildcards):
+    """Of the model that guides the row's sampling, if one does."""
+    guide = STUDY.guide(wildcards.variant)
+    return {"guide": weights_of(guide, wildcards.seed)} if guide else {}
+
+
+def timed_guides(wildcards):
+    """Those of the row and of what it is timed against, where they have one."""
+    guides = map(STUDY.guide, STUDY.timed_rows(wildcards.variant))
+    named = zip(("guide", "base_guide"), guides, strict=False)
+    return {name: weights_of(guide, STUDY.seeds[0]) for name, guide in named if guide}
+
+
 def held_out_loss_of_weights(wildcards):
     return LAYOUT.run("held_out_loss.json", STUDY.weights_row(wildcards.variant), wildcards.seed)
 

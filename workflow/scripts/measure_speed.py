@@ -2,12 +2,22 @@
 
 
 def measure_speed(
-    checkpoint, speed, variant, base, measurement, samplings, recipe, base_checkpoint=None
+    checkpoint,
+    speed,
+    variant,
+    base,
+    measurement,
+    samplings,
+    recipe,
+    guide=None,
+    base_checkpoint=None,
+    base_guide=None,
 ):
     """measurement: the config's `speed`.
 
     base: the variant that this one's latency is compared with, and `base_checkpoint` its weights;
-    None where there is none. samplings: of the variant and of its base, what `LatentSampler` takes.
+    None where there is none. samplings: of the variant and of its base, what `LatentSampler` takes;
+    guide, base_guide: the weights of the models that guide them, if some do.
     Processes of their own time both; nothing of this one is on the device meanwhile.
     """
     from functools import partial
@@ -27,11 +37,12 @@ def measure_speed(
     from slimdit.profiling.trials import TimedRow, time_rows, together
     from slimdit.storage.files import sha256_of, write_json
 
-    paths = [checkpoint, base_checkpoint] if base else [checkpoint]
+    weights = [(checkpoint, guide), (base_checkpoint, base_guide)]
     rows = [
-        TimedRow(path, partial(LatentSampler, **how))
-        for path, how in zip(paths, samplings, strict=True)
+        TimedRow(path, partial(LatentSampler, **how), guiding)
+        for (path, guiding), how in zip(weights, samplings, strict=False)
     ]
+    paths = [checkpoint, guide, base_checkpoint, base_guide]
     found = [in_own_process(time_rows, rows, measurement) for _ in range(measurement["processes"])]
 
     on = device()
@@ -66,7 +77,7 @@ def measure_speed(
             "origin": origin(
                 at=speed,
                 recipe=recipe,
-                inputs={path: sha256_of(path) for path in paths},
+                inputs={path: sha256_of(path) for path in filter(None, paths)},
                 seed=read_metadata(checkpoint)["origin"]["seed"],
             ),
         },

@@ -24,6 +24,7 @@ def sample(
     revision,
     state,
     recipe,
+    guide=None,
     weights=None,
     model_config=None,
     shards=(),
@@ -37,7 +38,9 @@ def sample(
     from slimdit.diffusion.image_sampler import ImageSampler
     from slimdit.jobs.provenance import origin
 
-    sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
+    sampler = ImageSampler(
+        checkpoint, latents_manifest, sampling, num_timesteps, source, revision, guide
+    )
     manifest, labels = sampler.manifest, sampler.labels
     classes = manifest["classes"]
     prompt_labels = labels_of(sampling["prompts"] or classes[:NUM_PROMPTS], classes)

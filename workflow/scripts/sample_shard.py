@@ -15,6 +15,7 @@ def sample_shard(
     shard,
     state,
     recipe,
+    guide=None,
     weights=None,
     model_config=None,
 ):
@@ -24,7 +25,9 @@ def sample_shard(
     from slimdit.storage.files import sha256_of, write_json
     from slimdit.study.shards import rows_of_shard
 
-    sampler = ImageSampler(checkpoint, latents_manifest, sampling, num_timesteps, source, revision)
+    sampler = ImageSampler(
+        checkpoint, latents_manifest, sampling, num_timesteps, source, revision, guide
+    )
     rows = rows_of_shard(shard, sampler.num_images, sampling["batch_size"])
     array, num_made, wall_s = sampler.array(state, recipe, rows)
     array.copy_to(images)

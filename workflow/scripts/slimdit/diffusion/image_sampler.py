@@ -26,6 +26,7 @@ from slimdit.storage.files import read_json, sha256_of
 class ImageSampler:
     """Image i of a run depends on (seed, i, its label) alone.
 
+    guide: the weights of the model that guides, where `sampling` names one.
     sampling: what `LatentSampler` takes, and {"num_samples", "num_sets", "labels", "batch_size"}:
     `num_sets` sets of the same labels from other noise, one set after the other.
 
@@ -33,11 +34,21 @@ class ImageSampler:
     precision_name, of the model's products; inputs, the files' sha256.
     """
 
-    def __init__(self, checkpoint, latents_manifest, sampling, num_timesteps, source, revision):
+    def __init__(
+        self,
+        checkpoint,
+        latents_manifest,
+        sampling,
+        num_timesteps,
+        source,
+        revision,
+        guide=None,
+    ):
         self.batch_size, self.manifest = sampling["batch_size"], read_json(latents_manifest)
         on = device()
         model = load_variant(checkpoint, on)
-        self.latent_sampler = LatentSampler(model, sampling, num_timesteps, on)
+        guiding = load_variant(guide, on) if guide else None
+        self.latent_sampler = LatentSampler(model, sampling, num_timesteps, on, guiding)
         self.autoencoder = load_autoencoder(source, revision, on)
         if compiles(sampling["compile"], on):
             self.autoencoder.decoder.compile(dynamic=True)
@@ -48,7 +59,8 @@ class ImageSampler:
         )
         self.num_images = len(self.labels) * sampling["num_sets"]
         self.precision_name = name_of(self.latent_sampler.dtype)
-        self.inputs = {path: sha256_of(path) for path in (checkpoint, latents_manifest)}
+        files = filter(None, (checkpoint, guide, latents_manifest))
+        self.inputs = {path: sha256_of(path) for path in files}
         made_from = self.inputs.values()
         self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *made_from]
 

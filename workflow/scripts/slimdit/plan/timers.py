@@ -109,14 +109,16 @@ def time_train(study: Study, device, variant: str) -> float:
 
 
 def time_denoise(study: Study, device, variant: str) -> float:
-    """A step of the sampler."""
+    """A step of the sampler, guided where some of the row's are."""
     model = build_model(study.structure(variant), seed=0)
     model = compress(model, study.operations(variant)).eval()
     sampling = study.sampling(variant)
-    options = sampling | {"steps": NUM_STEPS} | NOT_COMPILED
+    options = sampling | {"steps": NUM_STEPS, "guidance_interval": None} | NOT_COMPILED
     if device.type == "cpu":
         options["batch_size"] = 1  # a smaller batch than the sampler's is not padded
-    sampler = LatentSampler(model, options, study.num_timesteps(variant), device)
+    guide = study.guide(variant)
+    guiding = guide and build_model(study.structure(guide), seed=0).eval()
+    sampler = LatentSampler(model, options, study.num_timesteps(variant), device, guiding)
 
     def sample(size: int) -> torch.Tensor:
         return sampler.latents(np.arange(size), np.arange(size) % model.num_classes)

@@ -77,7 +77,7 @@ def work_of(study: Study, job: Job) -> JobWork:
             return JobWork(num_held_out, units={f"denoise {variant}": passes / (1 + is_guided)})
         case "sample":
             count = study.num_sampled(variant)
-            steps = study.sampling(variant)["steps"] * count
+            steps = count * whole_steps(study, variant)
             files = {outputs["samples"]: count * image_bytes}
             units = {f"denoise {variant}": steps, f"compile-sample {variant}": 1, "decode": count}
             return JobWork(count, files, units)
@@ -91,6 +91,15 @@ def work_of(study: Study, job: Job) -> JobWork:
             sizes = study.config["speed"]["compiled_batch_sizes"]
             return JobWork(units={"compile": num_models * len(sizes)})
     return JobWork()
+
+
+def whole_steps(study: Study, variant: str) -> float:
+    """Of a row's sampling: one that is not guided, where others are, counts by its passes."""
+    from slimdit.diffusion.guidance import num_passes
+
+    sampling, num_timesteps = study.sampling(variant), study.num_timesteps(variant)
+    whole = num_passes(sampling | {"guidance_interval": None}, num_timesteps)
+    return sampling["steps"] * sum(num_passes(sampling, num_timesteps)) / sum(whole)
 
 
 def num_images(study: Study) -> tuple[int, int]:

@@ -37,11 +37,12 @@ FEWEST_SAMPLINGS = 3  # in a process
 
 
 class TimedRow(NamedTuple):
-    """checkpoint: the path of its weights. sampler: makes of the model and a `device` the
-    `LatentSampler` by which the row is sampled."""
+    """checkpoint: the path of its weights. sampler: makes of the model, a `device` and a `guide`
+    the `LatentSampler` by which the row is sampled. guide: the path of the guide's weights."""
 
     checkpoint: str
     sampler: Callable
+    guide: str | None = None
 
 
 def time_rows(rows: list[TimedRow], options: dict) -> list[dict]:
@@ -123,7 +124,11 @@ class Trials:
     def _sampled(self, batch_size: int) -> dict:
         """Of whole samplings of latents, each by the row's own settings."""
         samplers = [
-            row.sampler(load_variant(row.checkpoint, self.device), device=self.device)
+            row.sampler(
+                load_variant(row.checkpoint, self.device),
+                device=self.device,
+                guide=load_variant(row.guide, self.device) if row.guide else None,
+            )
             for row in self.rows
         ]
         indices = np.arange(batch_size)

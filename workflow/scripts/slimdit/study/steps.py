@@ -267,6 +267,8 @@ STEPS: dict[str, Step] = {
             "structure": Study.structure,
             "operations": Study.operations,
             "sampling": Study.timed_sampling,
+            "num_timesteps": Study.num_timesteps,
+            "guide": Study.guide_spec,
         },
         components=of_models,
         rows=every_row,

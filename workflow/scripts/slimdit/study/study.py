@@ -19,6 +19,8 @@ TIMED_SAMPLING = (
     "options",
     "guidance_scale",
     "guided_channels",
+    "guidance_interval",
+    "guide",
     "precision",
     "compile",
 )
@@ -124,10 +126,24 @@ class Study:
         return self.training(self.trained_ancestor(variant))["num_timesteps"]
 
     def sampling(self, variant: str) -> dict:
-        """The study's, or that of the row that it is derived from, with its own settings."""
+        """The study's, or that of the row that it is derived from, with its own settings; its
+        interval of guidance in noise levels of the latents' scale."""
+        sampling = self._sampling(variant)
+        if sampling["guidance_interval"]:
+            autoencoder = self.config["autoencoder"]
+            is_measured = autoencoder["normalize"] == "measured"
+            scale = autoencoder["latent_std"] if is_measured else 1.0
+            sampling["guidance_interval"] = [scale * end for end in sampling["guidance_interval"]]
+        return sampling
+
+    def _sampling(self, variant: str) -> dict:
         block = self.block(variant)
-        inherited = self.sampling(block["from"]) if "from" in block else self.config["sampling"]
+        inherited = self._sampling(block["from"]) if "from" in block else self.config["sampling"]
         return inherited | block.get("sampling", {})
+
+    def guide(self, variant: str) -> str | None:
+        """The row whose model guides the sampling of this one."""
+        return self.sampling(variant)["guide"]
 
     @property
     def compile_choices(self) -> set[str]:
@@ -170,6 +186,13 @@ class Study:
             ):
                 return name
         return None
+
+    def guide_spec(self, variant: str) -> dict | None:
+        """What the guide's model is built from, where the row has a guide."""
+        guide = self.guide(variant)
+        if guide is None:
+            return None
+        return {"structure": self.structure(guide), "operations": self.operations(guide)}
 
     def timed_against(self, variant: str) -> str | None:
         """The row that this one's latency is compared with, both timed interleaved: its parent, or

@@ -141,9 +141,34 @@ def _sampling_problems(study: Study, variant: str) -> Iterator[str]:
     yield from (f"{'' if each in shared else f'variants.{variant}.'}{each}." for each in own)
     is_shared = all(sampling[key] == config["sampling"][key] for key in ("sampler", "options"))
     path = ("sampling",) if is_shared else ("variants", variant, "sampling")
+    yield from _guidance_problems(study, variant)
     schema = components("sampler")[sampling["sampler"]].schema
     for fault in faults(sampling["options"], schema, (*path, "options")):
         yield fault.sentence
+
+
+def _guidance_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of an interval that holds nothing, a guide that cannot guide, and what has no effect."""
+    sampling, where = study.sampling(variant), f"variants.{variant}.sampling"
+    interval, guide = sampling["guidance_interval"], sampling["guide"]
+    if interval and interval[0] >= interval[1]:
+        yield (
+            f"{where}.guidance_interval ends at {interval[1]:g} and begins at {interval[0]:g}; it "
+            "should be [low, high], the lower noise level first."
+        )
+    if sampling["guidance_scale"] == 1.0 and (interval or guide):
+        what = "guide" if guide else "guidance_interval"
+        yield f"{where}.{what} has no effect with guidance_scale 1.0; leave it out or raise that."
+    if guide is None:
+        return
+    if study.weights_row(guide) == study.weights_row(variant):
+        yield f"{where}.guide {guide} has the row's own weights; name a row of a worse model."
+    own, its = map(study.num_timesteps, (variant, guide))
+    if own != its:
+        yield (
+            f"{where}.guide {guide} was trained with {its} timesteps and the row with {own}; "
+            "training.num_timesteps should be the same."
+        )
 
 
 def _comparison_problems(study: Study, variant: str) -> Iterator[str]:
