@@ -71,6 +71,11 @@ KEYS_AND_VALUES = [
     ({"data": {"classes": ["a/b", "c"]}}, "data.classes[0] is 'a/b'; it should be the name of a"),
     ({"data": {"num_classes": 1}}, "data.num_classes is 1; it should be a whole number >= 2."),
     ({"sampling": {"labels": "sorted"}}, "labels is 'sorted'; it should be balanced or random."),
+    ({"sampling": {"steps": 0}}, "sampling.steps is 0; it should be a whole number >= 1."),
+    (
+        {"sampling": {"timesteps": "leading"}},
+        "sampling.timesteps is 'leading'; it should be linspace, trailing, uniform_lambda or",
+    ),
     ({"sampling": {"guided_channels": "some"}}, "it should be all or a whole number >= 0."),
     ({"inception_graph_url": "ftp://x"}, "it should be null or an address that starts with https"),
     ({"seeds": [0, 0]}, "seeds is [0, 0]; it should be a list of at least 1, all different, each"),
@@ -164,6 +169,10 @@ COMPONENTS = [
         "sampling.options.eta is 2; it should be a number >= 0",
     ),
     ({"sampling": {"options": {"etta": 1}}}, "sampling.options.etta is no option of ddim; did you"),
+    (
+        {"sampling": {"sampler": "unipc", "options": {"eta": 1}}},
+        "sampling.options.eta is no option of unipc; there are none.",
+    ),
     (
         merged({"sampling": {"options": {"eta": 1.0}}}, new(sampling={"sampler": "ddpm"})),
         "variants.new.sampling.options.eta is no option of ddpm; there are none.",

@@ -19,7 +19,7 @@ ALL = {
     "attention": {"full", "shallow", "mediated", "focused"},
     "mlp": {"dense", "moe"},
     "compression": {"prune_heads", "int8_weight_only", "int8_dynamic", "fp8_dynamic"},
-    "sampler": {"ddim", "ddpm"},
+    "sampler": {"ddim", "ddpm", "dpmpp_2m", "unipc"},
     "extractor": {"efficientnet-lite0", "inception-2015"},
 }
 PLAIN = {"attention": {"full"}, "mlp": {"dense"}, "sampler": {"ddim"}}
@@ -133,6 +133,8 @@ SAMPLING = {"sample", "sample_shard", "measure_speed"}
         ("evaluation/features/inception_2015.py", FEATURES),
         ("evaluation/features/extractor.py", FEATURES),
         ("diffusion/samplers/ddim.py", SAMPLING),
+        ("diffusion/samplers/linear_multistep.py", SAMPLING),
+        ("diffusion/timesteps.py", SAMPLING),
         ("diffusion/process.py", {"train", "compress", "held_out_loss"} | SAMPLING),
     ],
 )
@@ -146,7 +148,8 @@ def test_other_arithmetic_changes_the_steps_that_do_it(library, name, steps):
 
 def test_components_that_are_not_in_use_do_not_count(library):
     before = all_of(library, PLAIN)
-    for name in ("models/attention/mediated.py", "models/mlp/moe.py", "diffusion/samplers/ddpm.py"):
+    samplers = ("diffusion/samplers/ddpm.py", "diffusion/samplers/unipc.py")
+    for name in ("models/attention/mediated.py", "models/mlp/moe.py", *samplers):
         path = library / "slimdit" / name
         path.write_text(path.read_text().replace("return ", "return 1 and "))
     assert changed(before, all_of(library, PLAIN)) == set()

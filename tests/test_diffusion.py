@@ -7,12 +7,8 @@ import pytest
 import torch
 from subjects import random_tensor
 
-from slimdit.diffusion.process import (
-    Diffusion,
-    discretized_log_likelihood,
-    linear_betas,
-    respaced_timesteps,
-)
+from slimdit.diffusion.process import Diffusion, discretized_log_likelihood, linear_betas
+from slimdit.diffusion.timesteps import linspace
 
 T = 1000
 SHAPE = (3, 4, 4)  # of one latent
@@ -147,31 +143,8 @@ def test_bound_teaches_the_variance_alone(diffusion, batch):
     assert gradient[:, 3:].flatten(1).abs().sum(1).gt(0).all()
 
 
-def test_respaced_timesteps_are_the_published_ones():
-    assert respaced_timesteps(T, 250)[:4].tolist() == [0, 4, 8, 12]
-    assert respaced_timesteps(T, 50)[-2:].tolist() == [979, 999]
-    assert respaced_timesteps(T, T).tolist() == list(range(T))
-
-
-@pytest.mark.parametrize("num_steps", [2, 3, 20, 50, 250, 999, 1000])
-def test_respaced_timesteps_rise_from_first_to_last(num_steps):
-    kept = respaced_timesteps(T, num_steps)
-    assert (kept[0], kept[-1], len(kept)) == (0, T - 1, num_steps)
-    assert (np.diff(kept) > 0).all()
-
-
-def test_one_step_starts_from_noise():
-    assert respaced_timesteps(T, 1).tolist() == [T - 1]
-
-
-@pytest.mark.parametrize("num_steps", [0, T + 1])
-def test_impossible_numbers_of_steps_are_refused(num_steps):
-    with pytest.raises(ValueError, match=f"{num_steps} steps"):
-        respaced_timesteps(T, num_steps)
-
-
 def test_respaced_process_keeps_the_noise_levels_of_its_timesteps():
-    short = Diffusion(T, 20)
+    short = Diffusion(T, linspace(T, 20))
     close(short.alpha_bar, ALPHA_BAR[short.timesteps])
     assert short.num_steps == 20
 
@@ -181,5 +154,5 @@ def test_no_coefficient_is_part_of_a_checkpoint(diffusion):
 
 
 def test_respaced_betas_multiply_to_the_kept_alpha_bar():
-    short = Diffusion(T, 20)
+    short = Diffusion(T, linspace(T, 20))
     close(torch.cumprod(1 - short.log_beta.double().exp(), 0), ALPHA_BAR[short.timesteps], 1e-4)

@@ -44,6 +44,7 @@ HYPER = Hyperparameters(
 SAMPLING = PHOTOS.config["sampling"] | {
     "sampler": "ddim",
     "steps": 20,
+    "timesteps": "linspace",
     "guidance_scale": 1.5,
     "precision": "float32",
     "compile": "off",

@@ -13,6 +13,7 @@ from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
 from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.sample_files import joined
 from slimdit.diffusion.samplers import SAMPLERS
+from slimdit.diffusion.timesteps import SPACINGS, linspace
 from slimdit.models.build import build_model
 from slimdit.storage.files import sha256_of
 
@@ -21,6 +22,7 @@ CPU = torch.device("cpu")
 SAMPLING = {
     "sampler": "ddim",
     "steps": STEPS,
+    "timesteps": "linspace",
     "guidance_scale": 2.0,
     "guided_channels": "all",
     "seed": 0,
@@ -35,6 +37,10 @@ def step_inputs():
     k = torch.tensor([0, 1, 5, STEPS - 1])
     x, eps, v, noise = (random_tensor(n, 4, 3, 2, 2).float() for n in ("x", "eps", "v", "noise"))
     return x, k, eps, v, noise
+
+
+def chain():
+    return Diffusion(T, linspace(T, STEPS))
 
 
 def coefficients(k):
@@ -53,17 +59,16 @@ def test_ddim_step_equals_its_formula(eta, step_inputs):
     sigma = eta * ((1 - previous) / (1 - a)).sqrt() * (1 - a / previous).sqrt()
     direction = (1 - previous - sigma**2).sqrt()
     expected = previous.sqrt() * x0 + direction * eps + sigma * noise
-    actual = SAMPLERS["ddim"](Diffusion(T, STEPS), eta).step(x, k, eps, v, noise)
+    (actual,) = SAMPLERS["ddim"](chain(), eta).step(x, k, eps, v, noise)
     torch.testing.assert_close(actual.double(), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_ddim_is_by_default_without_noise(step_inputs):
     x, k, eps, v, noise = step_inputs
-    diffusion = Diffusion(T, STEPS)
-    default, without_noise = SAMPLERS["ddim"](diffusion), SAMPLERS["ddim"](diffusion, eta=0.0)
+    default, without_noise = SAMPLERS["ddim"](chain()), SAMPLERS["ddim"](chain(), eta=0.0)
     assert not default.needs_noise
-    expected = without_noise.step(x, k, eps, v, noise)
-    assert torch.equal(default.step(x, k, eps, v, None), expected)
+    (expected,) = without_noise.step(x, k, eps, v, noise)
+    assert torch.equal(*default.step(x, k, eps, v, None), expected)
 
 
 def test_ddpm_step_equals_its_formula(step_inputs):
@@ -76,7 +81,7 @@ def test_ddpm_step_equals_its_formula(step_inputs):
     fraction = (v.double() + 1) / 2
     deviation = (0.5 * (fraction * beta.log() + (1 - fraction) * variance.log())).exp()
     expected = mean + torch.where(k.view(-1, 1, 1, 1) == 0, 0.0, deviation * noise)
-    actual = SAMPLERS["ddpm"](Diffusion(T, STEPS)).step(x, k, eps, v, noise)
+    (actual,) = SAMPLERS["ddpm"](chain()).step(x, k, eps, v, noise)
     torch.testing.assert_close(actual.double(), expected, rtol=1e-3, atol=1e-3)
 
 
@@ -103,10 +108,11 @@ class PointMass(nn.Module):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("steps", [1, 7])
-def test_perfect_predictor_of_one_image_samples_that_image(sampler, steps):
+@pytest.mark.parametrize("timesteps", SPACINGS)
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_perfect_predictor_of_one_image_samples_that_image(sampler, timesteps, steps):
     x0 = random_tensor("x0", 3, 2, 2).float()
-    options = SAMPLING | {"sampler": sampler, "steps": steps}
+    options = SAMPLING | {"sampler": sampler, "timesteps": timesteps, "steps": steps}
     latents = LatentSampler(PointMass(x0), options, T, CPU).latents(np.arange(2), np.zeros(2, int))
     torch.testing.assert_close(latents, x0.expand(2, -1, -1, -1), rtol=0, atol=1e-3)
 
@@ -116,7 +122,16 @@ def model(structure):
     return randomized(build_model(structure), torch.float32, std=0.1)
 
 
-@pytest.mark.parametrize("options", [{}, {"sampler": "ddpm"}, {"options": {"eta": 1.0}}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sampler": "ddpm"},
+        {"options": {"eta": 1.0}, "timesteps": "uniform_lambda"},
+        {"sampler": "dpmpp_2m", "timesteps": "trailing"},
+        {"sampler": "unipc", "timesteps": "optimised"},
+    ],
+)
 def test_image_is_the_same_in_any_batch_and_order(model, options):
     generator = LatentSampler(model, SAMPLING | options, T, CPU)
     labels = np.array([0, 1, 2])
@@ -128,7 +143,15 @@ def test_image_is_the_same_in_any_batch_and_order(model, options):
     assert not torch.allclose(together[0], together[1])
 
 
-@pytest.mark.parametrize("options", [{}, {"sampler": "ddpm", "guidance_scale": 1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sampler": "ddpm", "guidance_scale": 1.0},
+        {"sampler": "dpmpp_2m", "timesteps": "trailing", "guidance_scale": 1.0},
+        {"sampler": "unipc", "timesteps": "trailing"},
+    ],
+)
 def test_compiled_step_is_one_graph_and_samples_the_same_images(model, options):
     """Fewer images are sampled by the graph of more."""
     eager = LatentSampler(model, SAMPLING | options, T, CPU)

@@ -39,8 +39,11 @@ NUM_TIMESTEPS = st.integers(21, 2000)
 SAMPLERS = st.one_of(
     st.just({"sampler": "ddim", "options": {}}),
     st.builds(lambda eta: {"sampler": "ddim", "options": {"eta": eta}}, st.floats(0, 1)),
-    st.just({"sampler": "ddpm", "options": {}}),
+    st.sampled_from(["ddpm", "dpmpp_2m", "unipc"]).map(
+        lambda name: {"sampler": name, "options": {}}
+    ),
 )
+SPACINGS = ("linspace", "trailing", "uniform_lambda", "optimised")
 
 
 @st.composite
@@ -68,6 +71,7 @@ def samplings(channels: int) -> st.SearchStrategy[dict]:
         "num_sets": st.integers(1, 3),
         "labels": st.sampled_from(["balanced", "random"]),
         "steps": st.integers(1, 12),
+        "timesteps": st.sampled_from(SPACINGS),
         "guidance_scale": st.just(1.0) | st.floats(0, 4),
         "guided_channels": st.just("all") | st.integers(0, channels),
         "seed": st.integers(0, 2**32),

@@ -10,7 +10,8 @@ class DDPM:
     """Ancestral sampling (Algorithm 2), with the learned variance of Nichol & Dhariwal, "Improved
     Denoising Diffusion Probabilistic Models", arXiv:2102.09672, Eq. 15."""
 
-    needs_noise, num_carried = True, 0
+    needs_noise = True
+    num_carried = 0
 
     def __init__(self, diffusion: Diffusion):
         self.diffusion = diffusion

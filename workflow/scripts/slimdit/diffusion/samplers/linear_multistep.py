@@ -29,7 +29,7 @@ class LinearMultistep:
 
     From lambda_k to lambda_{k-1}, x / sigma grows by the integral of e^lambda x0 (Lu et al.,
     "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models",
-    arXiv:2211.01095, Eq. 8). With x0 constant over a step that is DDIM with eta = 0, of first
+    arXiv:2211.01095, Prop. 4.1). With x0 constant over a step that is DDIM with eta = 0, of first
     order.
 
     A subclass says in `tables` what its weights are and in `step` what they are of.

@@ -43,7 +43,7 @@ def corrector(steps: Steps) -> np.ndarray:
     step itself is of first order.
     """
     h, of_x0 = steps.length[1:], steps.of_x0[1:]  # of the step to k
-    # Of the differences to the x0 at the start (Eqs. 5 and 9); two equations for two unknowns.
+    # Theorem 3.1's two equations for the weights of the differences to the x0 at the start.
     right_1 = 1 / -np.expm1(-h) - 1 / h
     right_2 = 1 / -np.expm1(-h) - 2 * right_1 / h
     ratio = np.append(h[1:], np.inf) / h  # of the step before to it
