@@ -35,7 +35,7 @@ def train_autoencoder(
     """
     import torch
 
-    from slimdit.compute.devices import device
+    from slimdit.compute.devices import device, to_device
     from slimdit.data.autoencoders import to_model_range
     from slimdit.jobs.provenance import arithmetic, origin
     from slimdit.storage.files import atomic_path, sha256_of
@@ -74,7 +74,7 @@ def train_autoencoder(
         eps = stream(options["seed"], "posterior", step).standard_normal(
             tuple(posterior.mean.shape), np.float32
         )
-        z = posterior.mean + posterior.std * torch.from_numpy(eps).to(on)
+        z = posterior.mean + posterior.std * to_device(eps, on)
         error = model.decode(z).sample - x
         mse, kl = error.square().mean(), divergence(posterior)
         loss = mse + options["kl_weight"] * kl.clamp(min=options["free_nats"]).sum()

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slimdit.compute.devices import to_device
 from slimdit.compute.out_of_memory import is_out_of_memory
 from slimdit.compute.precision import autocast
 from slimdit.core.errors import InputError
@@ -42,7 +43,7 @@ def load_autoencoder(source: str | Path, revision: str | None, device: torch.dev
 
 def to_model_range(images: np.ndarray, device: torch.device) -> Tensor:
     """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [-1, 1]."""
-    x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    x = to_device(images, device).permute(0, 3, 1, 2)
     return x.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
 
 
