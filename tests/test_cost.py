@@ -7,6 +7,7 @@ import torch
 from subjects import IMAGENET200, PHOTOS, load_config
 
 from count_cost import count_cost
+from slimdit.diffusion.guidance import guided_steps
 from slimdit.models import ops
 from slimdit.models.build import compress, empty_model
 from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
@@ -137,10 +138,22 @@ def test_counting_leaves_the_kernels_as_they_were():
 def test_counted_costs_are_written_with_what_they_are_of(tmp_path):
     path, structure = tmp_path / "architecture.json", PHOTOS.structure("S2-prune-3")
     operations = PHOTOS.operations("S2-prune-3")
-    count_cost(path, "S2-prune-3", structure, operations, PHOTOS.sampling("S2-prune-3"), {})
+    sampling = PHOTOS.sampling("S2-prune-3")
+    count_cost(path, "S2-prune-3", structure, operations, sampling, 1000, None, {})
     written, model = read_json(path), cost_model(PHOTOS, "S2-prune-3")
     assert written["spec"] == {"structure": structure, "operations": operations}
     assert written["total_params"] == written["active_params"] == total_params(model)
     assert (written["macs"], written["weight_bytes"]) == (count_macs(model), weight_bytes(model))
     assert written["passes_per_image"] == 40  # 20 steps, with guidance
     assert written["macs_per_image"] == 40 * written["macs"]
+
+
+def test_the_cost_of_an_image_counts_a_guide_by_its_own(tmp_path):
+    path, structure = tmp_path / "architecture.json", PHOTOS.structure("S2-base")
+    guide = {"structure": PHOTOS.structure("XS2-base"), "operations": []}
+    sampling = PHOTOS.sampling("S2-base") | {"guide": "XS2-base", "guidance_interval": [1.0, 8.0]}
+    count_cost(path, "new", structure, [], sampling, 1000, guide, {})
+    written, guided = read_json(path), int(guided_steps(sampling, 1000).sum())
+    own, its = (macs(PHOTOS, name) for name in ("S2-base", "XS2-base"))
+    assert 0 < guided < 20 and written["passes_per_image"] == 20 + guided
+    assert written["macs_per_image"] == 20 * own + guided * its

@@ -368,7 +368,7 @@ def test_the_report_names_the_base_the_conditions_and_the_peaks(
         options,
         [how, how],
         {},
-        paths["S2-base"],
+        base_checkpoint=paths["S2-base"],
     )
     report = json.loads((tmp_path / "speed.json").read_text())
     assert report["base"] == "S2-base" and report["peak_macs_per_s"] > 0

@@ -22,6 +22,8 @@ SAMPLING = {
     "timesteps": "linspace",
     "guidance_scale": 1.5,
     "guided_channels": "all",
+    "guidance_interval": None,
+    "guide": None,
     "seed": 0,
     "batch_size": BATCH_SIZE,
     "compile": "on",

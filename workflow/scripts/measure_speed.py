@@ -37,10 +37,10 @@ def measure_speed(
     from slimdit.profiling.trials import TimedRow, time_rows, together
     from slimdit.storage.files import sha256_of, write_json
 
-    weights = [(checkpoint, guide), (base_checkpoint, base_guide)]
+    weights = [(checkpoint, guide), *([(base_checkpoint, base_guide)] if base else [])]
     rows = [
         TimedRow(path, partial(LatentSampler, **how), guiding)
-        for (path, guiding), how in zip(weights, samplings, strict=False)
+        for (path, guiding), how in zip(weights, samplings, strict=True)
     ]
     paths = [checkpoint, guide, base_checkpoint, base_guide]
     found = [in_own_process(time_rows, rows, measurement) for _ in range(measurement["processes"])]
