@@ -134,8 +134,8 @@ SAMPLING = {"sample", "sample_shard", "measure_speed"}
         ("evaluation/features/extractor.py", FEATURES),
         ("diffusion/samplers/ddim.py", SAMPLING),
         ("diffusion/samplers/linear_multistep.py", SAMPLING),
-        ("diffusion/timesteps.py", SAMPLING),
-        ("diffusion/process.py", {"train", "compress", "held_out_loss"} | SAMPLING),
+        ("diffusion/timesteps.py", SAMPLING | {"count_cost"}),
+        ("diffusion/process.py", {"train", "compress", "held_out_loss", "count_cost"} | SAMPLING),
     ],
 )
 def test_other_arithmetic_changes_the_steps_that_do_it(library, name, steps):
