@@ -8,7 +8,7 @@ from subjects import IMAGENET200, PHOTOS
 from slimdit.core.errors import InputError
 from slimdit.study.config_check import config_problems
 from slimdit.study.jobs import jobs_of
-from slimdit.study.load import configured_study, with_rows
+from slimdit.study.load import configured_study, read_configs, with_rows
 from slimdit.study.study import Study
 
 
@@ -243,6 +243,12 @@ def test_an_overlay_drops_rows(tmp_path):
         InputError, match=r"fewer.yaml: variants.S2-prune: null drops a row, but no"
     ):
         configured_study([path])
+
+
+def test_snakemake_names_the_base_last(tmp_path):
+    path = tmp_path / "fewer.yaml"
+    path.write_text("study: photos\nvariants: {S2-prune-2: null}\n")
+    assert len(read_configs([path, "config.yaml"])) == 2
 
 
 def swept(config, sweep, **block):

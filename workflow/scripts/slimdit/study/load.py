@@ -43,7 +43,7 @@ def read_configs(paths: Sequence[str | Path]) -> list[dict]:
 def _check_dropped(parts: dict[str | Path, dict]) -> None:
     """Raises InputError where null drops a row that no file before it has."""
     known = set()
-    for path, part in parts.items():
+    for path, part in sorted(parts.items(), key=lambda item: not _is_base(item[0])):
         variants = part.get("variants")
         for name, block in variants.items() if isinstance(variants, dict) else ():
             if block is None and name not in known:
