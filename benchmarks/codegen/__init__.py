@@ -1,0 +1,1 @@
+"""What PyTorch's compiler makes of the study's models for GPUs, on a machine without one."""
