@@ -41,9 +41,11 @@ def sampler_step(study: Study, variant: str, device: torch.device) -> None:
     sampler = LatentSampler(model, sampling, study.num_timesteps(variant), device)
     x = torch.zeros(SAMPLED, model.in_channels, *2 * [model.input_size], device=device)
     k = torch.zeros(1, dtype=torch.long, device=device)
-    classes = sampler.classes(np.zeros(SAMPLED, np.int64))
+    classes = sampler.guidance.classes(torch.zeros(SAMPLED, dtype=torch.long, device=device))
+    noise = torch.zeros_like(x) if sampler.sampler.needs_noise else None
+    carried = [torch.zeros_like(x) for _ in range(sampler.sampler.num_carried)]
     with torch.inference_mode():
-        sampler.compiled_step(x, k, classes, torch.zeros_like(x))
+        sampler.compiled_step(x, k, classes, noise, sampler.is_guided[0], *carried)
 
 
 def training_step(study: Study, variant: str, device: torch.device) -> None:
