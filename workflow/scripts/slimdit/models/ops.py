@@ -60,7 +60,8 @@ def rows_of_groups(table: Tensor, group: Tensor) -> Tensor:
     """
     if _plain:
         return table.index_select(0, group)
-    return F.one_hot(group, len(table)).to(table.dtype) @ table
+    chosen = aligned(F.one_hot(group, len(table)).to(table.dtype))  # (R, E or a little more)
+    return chosen @ F.pad(table, (0, 0, 0, chosen.shape[1] - len(table)))
 
 
 def pooled(image: Tensor, side: int) -> Tensor:
@@ -124,9 +125,25 @@ def blocked_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     place = (indices(num_rows) + shift[group]).long()  # of each row among the blocks
     owner = torch.searchsorted(block_ends, indices(num_blocks), right=True)  # of each block
     filled = x.new_zeros(num_blocks * side, features).index_copy(0, place, x)
-    weights = weight[owner.clamp(max=num_groups - 1)]  # (num_blocks, K, F)
+    weights = rows_of_groups(weight.flatten(1), owner.clamp(max=num_groups - 1))
+    weights = weights.unflatten(1, weight.shape[1:])  # (num_blocks, K, F)
     product = filled.view(num_blocks, side, features) @ weights
-    return product.flatten(0, 1)[place]
+    return _Rows.apply(product.flatten(0, 1), place)
+
+
+class _Rows(torch.autograd.Function):
+    """x[place] where no row is taken twice: rows of the gradient are put back, not added up."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        ctx.num_rows = len(x)
+        return x[place]
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (place,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.num_rows, grad.shape[1]).index_copy(0, place, grad), None
 
 
 def segments(x: Tensor, ends: Tensor) -> tuple[Tensor, ...]:

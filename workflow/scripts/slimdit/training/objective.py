@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from slimdit.compute.ahead import Ahead
 from slimdit.compute.compiler import compiles
@@ -93,7 +93,7 @@ class Objective:
         self.drawn = Ahead(self.draw, hyper.steps)
         self.model = self.processes.replicated(model)
         is_compiled = compiles(hyper.compile, self.device)
-        self.predict = torch.compile(self.model) if is_compiled else self.model
+        self.predict = compiled(self.model) if is_compiled else self.model
         self.teach = torch.compile(teacher) if teacher and is_compiled else teacher
         self.routes_tokens = model.routes_tokens
         self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
@@ -176,6 +176,13 @@ class Objective:
             target = self.teach(batch.xt, batch.k, batch.y).output.float()
         student_eps, teacher_eps = output.chunk(2, dim=1)[0], target.chunk(2, dim=1)[0]
         return (student_eps - teacher_eps).square().mean()
+
+
+def compiled(model: nn.Module):
+    """With gradients as eagerly: else what autocast leaves in float32, such as a mixture's router,
+    has its gradients in bfloat16."""
+    torch._functorch.config.backward_pass_autocast = "off"
+    return torch.compile(model)
 
 
 def parts_of(count: int, micro_batch_size: int | None) -> list[slice]:
