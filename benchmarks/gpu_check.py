@@ -39,7 +39,7 @@ GRACE_S = 60  # for the last check of a part, which may be compiling
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--seconds", type=float, default=450, help="of all parts (default: 450)")
+    parser.add_argument("--seconds", type=float, default=420, help="of all parts (default: 420)")
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME")
     parser.add_argument("--tiny", action="store_true", help="small models: a try on any machine")
     arguments = parser.parse_args()

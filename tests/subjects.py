@@ -7,7 +7,7 @@ import yaml
 from torch import Tensor, nn
 
 from slimdit.core.randomness import stream
-from slimdit.study.study import Study
+from slimdit.study.study import Study, with_rows
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +25,7 @@ def load_config(*overlays: str) -> dict:
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     for overlay in overlays:
         config = merged(config, yaml.safe_load((ROOT / overlay).read_text()))
-    return config
+    return with_rows(config)
 
 
 PHOTOS = Study(load_config())

@@ -12,7 +12,7 @@ from subjects import ROOT
 from slimdit.compute import compiler
 from slimdit.core.errors import InputError
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 WITHOUT_HEADERS = """#!/bin/bash
 for each in "$@"; do case $each in *include/python*) ;; *) kept+=("$each") ;; esac; done
 exec {gcc} "${{kept[@]}}"
@@ -70,15 +70,14 @@ def test_compile_on_is_refused_and_auto_goes_on_without(monkeypatch, caplog, err
         raise error
 
     monkeypatch.setattr(torch, "compile", fail)
-    monkeypatch.setattr(compiler, "on_cuda", lambda *_: True)
     compiler.cannot_compile.cache_clear()
     try:
         if choice == "on":
             with pytest.raises(InputError, match=r"compile: 'on', but torch") as caught:
-                compiler.compiles(choice, CPU)
+                compiler.compiles(choice, CUDA)
             assert cure in str(caught.value) and "\n" not in str(caught.value)
         else:
-            assert not compiler.compiles(choice, CPU)
+            assert not compiler.compiles(choice, CUDA)
             assert cure in caplog.text
     finally:
         compiler.cannot_compile.cache_clear()

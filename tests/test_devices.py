@@ -137,10 +137,20 @@ def test_without_gpus_nothing_is_held(monkeypatch, tmp_path):
     assert_nothing_is_held(1, tmp_path)
 
 
-def test_without_a_driver_nothing_is_held(monkeypatch, tmp_path):
+def test_without_nvidia_smi_nothing_is_held_and_cuda_finds_what_it_can(monkeypatch, tmp_path):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert_nothing_is_held(1, tmp_path)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize("hidden", ["-1", "-1,0", "NoDevFiles", ""])
+def test_gpus_that_are_hidden_are_none(monkeypatch, tmp_path, hidden):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert_nothing_is_held(1, tmp_path)
+    monkeypatch.setattr(devices, "DRIVER", tmp_path / "version")
+    (tmp_path / "version").write_text("Kernel Module  535.104.05")
+    assert device().type == "cpu"
 
 
 LISTING = """\
@@ -186,7 +196,7 @@ def test_a_driver_that_is_too_old_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "DRIVER", driver)
     assert device().type == "cpu"
     driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\n")
-    with pytest.raises(InputError, match=r"cannot use the GPU of driver 535\.104\.05; update"):
+    with pytest.raises(InputError, match=r"cannot use the GPU 0, 1 of driver 535\.104\.05; up"):
         device()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert device().type == "cpu"

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import torch
-from fake_cuda.cases import HOPPER, STUDIES, cases, routes_tokens
+from fake_cuda.cases import HOPPER, STUDIES, cases, routes_tokens, train, train_in_parts
 from fake_cuda.lines import of_cuda
 from fake_cuda.planted import MISTAKES
 from subjects import ROOT
@@ -32,6 +32,14 @@ pytestmark = [
         torch.backends.cuda.is_built(), reason="the fake device is for a torch without CUDA"
     ),
 ]
+
+# Of those that torch.use_deterministic_algorithms refuses on CUDA.
+NOT_DETERMINISTIC = {
+    *("_adaptive_avg_pool2d_backward", "adaptive_max_pool2d_backward", "_embedding_bag_backward"),
+    *("upsample_bilinear2d_backward", "upsample_bicubic2d_backward", "grid_sampler_2d_backward"),
+    *("reflection_pad2d_backward", "replication_pad2d_backward", "max_unpool2d", "scatter_reduce"),
+    *("histc", "bincount", "kthvalue", "median", "put"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +69,17 @@ def test_mixtures_take_the_fused_kernel_on_hopper_alone(found):
     mixtures = [case for case in cases() if routes_tokens(STUDIES[case.study], case.row)]
     fused = {case for case in mixtures if "_grouped_mm" in found[str(case)]["operators"]}
     assert fused == {case for case in mixtures if case.capability == HOPPER}
+
+
+def test_training_steps_have_a_deterministic_form(found):
+    """On a GPU, where PyTorch's own list of operators without one is of these and rarer ones."""
+    trained = [str(case) for case in cases() if case.run in (train, train_in_parts)]
+    assert trained and not [
+        (case, name)
+        for case in trained
+        for name in found[case]["operators"]
+        if name.removesuffix("_") in NOT_DETERMINISTIC
+    ]
 
 
 def test_every_statement_of_cuda_runs(found):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from slimdit.compute.process_group import Processes
 from slimdit.core.errors import InputError
-from slimdit.jobs.launch import in_own_process
+from slimdit.jobs.launch import in_own_process, run_on
 from slimdit.storage.files import read_csv, read_json
 from slimdit.training.objective import parts_of
 from train import train
@@ -42,6 +42,11 @@ def test_parts_cover_the_batch_once_and_none_is_too_long(size, micro_batch_size)
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(InputError, match="batch_size 16 cannot be shared equally by 3 GPUs"):
         processes(0, 3).rows(16)
+
+
+def test_parts_of_gpus_train_one_by_one():
+    with pytest.raises(InputError, match="MIG-1 and MIG-2 are parts of GPUs"):
+        run_on(["MIG-1", "MIG-2"], print, {}, "")
 
 
 def assert_nearly_the_same_losses(one, other):
@@ -167,7 +172,7 @@ def test_processes_end_with_the_one_that_started_them(job, tmp_path, start):
 FRESH = """
 import os, sys, time
 from pathlib import Path
-from slimdit.jobs.launch import in_own_process
+from slimdit.jobs.launch import in_own_process, run_on
 
 def wait(path):
     Path(path).write_text(str(os.getpid()))

@@ -1,4 +1,5 @@
-"""What jobs ask SLURM for, by Snakemake's reading of the profile and its plugin's own words."""
+"""What jobs ask SLURM for, by Snakemake's reading of the profile and its plugin's own words; and a
+job's part of a machine."""
 
 import re
 from types import SimpleNamespace
@@ -83,3 +84,24 @@ def test_gpus_of_one_training_are_on_one_node(resources_of):
 )
 def test_gpus_are_counted_as_slurm_writes_them(gres, count):
     assert num_gpus({"gpu": 0, "gres": gres}) == count
+
+
+@pytest.mark.parametrize(
+    ("step", "gpus", "own", "threads"),
+    [
+        ("train", None, None, 16),
+        ("train", 1, None, 16),
+        ("train", 8, None, 2),
+        ("train", 8, 4, 8),
+        ("train", 4, 4, 16),
+        ("train", 4, 0, 16),
+        ("train", 64, None, 1),
+        ("evaluate", 2, None, 8),
+        ("measure_speed", 8, None, 16),
+        ("select_subset", 8, None, 16),
+        ("tables", 1, None, 1),
+    ],
+)
+def test_a_jobs_part_of_the_cores_is_its_part_of_the_gpus(step, gpus, own, threads):
+    """But what should be alone has all of them, as has what needs no GPU."""
+    assert STEPS[step].threads(16, gpus, own) == threads

@@ -3,7 +3,7 @@
 import math
 import os
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -226,10 +226,11 @@ def objective(tmp_path):
     cache = LatentCache(*write_latent_cache(tmp_path, num_images=10))
     hyper = Hyperparameters(**TRAINING | {"label_dropout": 0.5})
 
-    def make(variant, teacher=None, alpha=0.0, seed=0):
+    def make(variant, teacher=None, alpha=0.0, seed=0, **changes):
+        own = replace(hyper, **changes)
         model = build_model(tiny(PHOTOS.structure(variant)), 0).train()
         batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, CPU)
-        return model, Objective(model, hyper, batches, seed, teacher, alpha)
+        return model, Objective(model, own, batches, seed, teacher, alpha)
 
     return make
 
@@ -282,6 +283,14 @@ def test_teacher_sees_the_very_inputs_of_its_student(objective, teacher):
     losses(0)
     for student_input, teacher_input in zip(*student_calls, *teacher_calls, strict=True):
         assert student_input is teacher_input
+
+
+def test_a_teacher_of_another_type_than_its_students_passes_has_theirs(objective, teacher):
+    """As a wider one would, on a CPU with tiles of bfloat16, by its own width."""
+    model, losses = objective("XS2-base", teacher, alpha=0.3, precision="bfloat16")
+    assert teacher.modulation[1].weight.dtype == torch.bfloat16
+    assert model.modulation[1].weight.dtype == torch.float32
+    assert losses(0)[0].isfinite().all()
 
 
 def test_teacher_gets_no_gradient(objective, teacher):

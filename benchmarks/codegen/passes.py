@@ -12,7 +12,6 @@ from slimdit.data.latents import LatentBatches
 from slimdit.diffusion.image_sampler import decode_dtype
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.models.build import build_model, compress
-from slimdit.models.component import store_by_precision
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.dit import DiT
 from slimdit.study.study import Study, identity
@@ -60,8 +59,6 @@ def training_step(study: Study, variant: str, device: torch.device) -> None:
     )
     batches = LatentBatches(cache, TRAINED, hyper.horizontal_flip, 0, device)
     teacher_model = teacher and made(study, teacher, device).requires_grad_(False)
-    if teacher_model:
-        store_by_precision(teacher_model, hyper.precision, device)
     alpha = study.block(variant).get("distill", {}).get("alpha", 0.0)
     Objective(model, hyper, batches, 0, teacher_model, alpha)(0)
 

@@ -40,8 +40,6 @@ def send_results(part: str, is_tiny: bool, deadline_s: float, sender: Connection
 
     hide_meaningless()
     prepare_compiler(is_tiny)
-    torch.set_float32_matmul_precision("highest")  # no TF32
-    torch.backends.cudnn.allow_tf32 = False
     longest_s = 0.0
     for check in PARTS[part].checks(Bench(is_tiny, device())):
         started_s = time.monotonic()

@@ -21,20 +21,21 @@ QUERY = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format
 
 
 def checks(bench: Bench) -> Iterator[Check]:
-    yield Check("GPU", partial(about_gpu, bench.on), {})
+    yield Check("GPU", partial(about_gpu, bench.on), {} if bench.is_tiny else {"num_missing": 0})
     yield Check("compiler", about_compiler, {"num_missing": 0})
     yield Check("packages", packages, {"num_missing": 0})
 
 
 def about_gpu(on: torch.device) -> dict:
     if on.type != "cuda":
-        return {"device": "cpu"}
+        return {"device": "cpu", "num_missing": 1}
     driver = subprocess.run(QUERY, capture_output=True, text=True, check=False).stdout.strip()
     return {
         "device": torch.cuda.get_device_name(on),
         "capability": ".".join(map(str, torch.cuda.get_device_capability(on))),
         "driver": driver,
         "cuda": torch.version.cuda,
+        "num_missing": 0,
     }
 
 

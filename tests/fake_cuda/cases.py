@@ -105,7 +105,7 @@ def reports() -> Iterator[tuple[Case, dict]]:
     known = {}
     for case in cases():
         study, row = STUDIES[case.study], case.row
-        rows = filter(None, (row, study.teacher(row)))
+        rows = filter(None, (row, study.teacher(row), study.guide(row)))
         what = [structure_of(study, each) | {"num_classes": None} for each in rows]
         how = [study.operations(row), study.block(row).get("sampling")]
         key = canonical_json([case.run.__name__, case.capability, what, how])
@@ -177,7 +177,10 @@ def sample(
 ) -> None:
     """What comes before the first step may wait."""
     settings = study.sampling(row) | settings
-    sampler = latent_sampler.LatentSampler(model, settings, study.num_timesteps(row), device)
+    guide = study.guide(row)
+    guiding = guide and model_of(study, guide, device).eval()
+    num_timesteps = study.num_timesteps(row)
+    sampler = latent_sampler.LatentSampler(model, settings, num_timesteps, device, guiding)
     sampler.step = forgetting_the_start(sampler.step, waits)
     indices = np.arange(SMALL_BATCH)
     with waits.watched():
@@ -194,8 +197,7 @@ def train(
     model = model_of(study, row, device).train()
     run = Run(model, TERMS, hyper.learning_rate, hyper.ema_decay, hyper.weight_decay)
     name, alpha = study.teacher(row), study.block(row).get("distill", {}).get("alpha", 0.0)
-    if teacher := name and model_of(study, name, device).eval().requires_grad_(False):
-        store_by_precision(teacher, hyper.precision, device)
+    teacher = name and model_of(study, name, device).eval().requires_grad_(False)
     batches = latents.LatentBatches(
         cache_of(study, row), BATCH_SIZE, hyper.horizontal_flip, 0, device
     )

@@ -21,9 +21,9 @@ from slimdit.study.component_options import default_of
 from slimdit.study.config_check import check_config
 from slimdit.study.shards import shard_names
 from slimdit.study.jobs import Job
-from slimdit.study.load import read_configs, with_rows
+from slimdit.study.load import read_configs
 from slimdit.study.steps import FIGURES, STEPS
-from slimdit.study.study import Study
+from slimdit.study.study import Study, with_rows
 
 if problem := path_problem(sys.executable):
     sys.exit(problem)
@@ -60,14 +60,12 @@ wildcard_constraints:
 def threads_of(step):
     """One, or all cores; where --resources has several GPUs, the part of the cores that the step's
     GPUs are of them. SLURM profiles set their own."""
-    if not STEPS[step].takes_cores:
-        return 1
     try:
         cores = workflow.cores
     except WorkflowError:  # not every command of Snakemake's is given --cores
         cores = os.cpu_count()
-    own = gpus_in(workflow.resource_settings.overwrite_resources.get(step, {})) or 1
-    return max(1, cores * own // max(gpus_in(workflow.global_resources) or 0, own))
+    own = gpus_in(workflow.resource_settings.overwrite_resources.get(step, {}))
+    return STEPS[step].threads(cores, gpus_in(workflow.global_resources), own)
 
 
 def resources_of(step, mem_mb):

@@ -82,13 +82,9 @@ def held_out_loss_of_weights(wildcards):
     return LAYOUT.run("held_out_loss.json", STUDY.weights_row(wildcards.variant), wildcards.seed)
 
 
-def calibrates(wildcards):
-    return int(STUDY.calibrates(wildcards.variant))
-
-
 def calibration_latents(wildcards):
     """Training latents, where the row's compressions measure the loss on them."""
-    if not calibrates(wildcards):
+    if not STUDY.calibrates(wildcards.variant):
         return {}
     # What the array holds is in its manifest, by digest.
     files = output_of("encode_latents")

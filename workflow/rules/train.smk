@@ -42,7 +42,6 @@ rule compress:
     threads: threads_of("compress")
     resources:
         **resources_of("compress", mem_mb=4000),
-        gpu=calibrates,
     params:
         **run_params("compress"),
     message:

@@ -34,7 +34,6 @@ def train(
     from slimdit.jobs.tensorboard import event_writer
     from slimdit.models.build import build_model
     from slimdit.models.checkpoint import load_variant, save_variant
-    from slimdit.models.component import store_by_precision
     from slimdit.storage.files import sha256_of, write_csv, write_json
     from slimdit.storage.resume_checkpoints import ResumeCheckpoints
     from slimdit.training.loop import Run, expert_load, final_terms, fit
@@ -59,10 +58,7 @@ def train(
     processes = Processes()
     if newest := processes.same(processes.is_first and states.newest()):
         run.load(newest)
-    teacher_model = None
-    if teacher:
-        teacher_model = load_variant(teacher, on).requires_grad_(False)
-        store_by_precision(teacher_model, hyper.precision, on)
+    teacher_model = teacher and load_variant(teacher, on).requires_grad_(False)
     batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
     objective = Objective(
         model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0), micro_batch_size

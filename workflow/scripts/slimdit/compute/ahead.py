@@ -7,15 +7,16 @@ from typing import Generic, TypeVar
 import torch
 
 T = TypeVar("T")
+MOST_AHEAD = 8  # steps, whose memory is taken
 
 
 class Ahead(Generic[T]):
-    """`function(step)` for any step, at once for those that come in order: as many of the next as
-    this process has threads are being made meanwhile, up to step `stop` - 1."""
+    """`function(step)` for any step, at once for those that come in order: the next ones are being
+    made meanwhile, one by each of this process's threads, up to step `stop` - 1."""
 
     def __init__(self, function: Callable[[int], T], stop: int):
         self.function, self.stop = function, stop
-        self.depth = torch.get_num_threads()
+        self.depth = min(torch.get_num_threads(), MOST_AHEAD)
         self.pool = ThreadPoolExecutor(self.depth)
         self.pending: dict[int, Future[T]] = {}
 

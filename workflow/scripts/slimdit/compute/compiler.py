@@ -7,7 +7,6 @@ import re
 
 import torch
 
-from slimdit.compute.devices import on_cuda
 from slimdit.core.errors import InputError
 from slimdit.core.text import shortened
 
@@ -29,7 +28,7 @@ def compiles(choice: str, device: torch.device) -> bool:
 
     Raises InputError where it is `on` and cannot be.
     """
-    if not on_cuda(choice, "on", device):
+    if choice == "off" or (choice == "auto" and device.type != "cuda"):
         return False
     reason = cannot_compile(device.type)
     if reason and choice == "on":

@@ -8,6 +8,7 @@ from slimdit.core.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # what cuBLAS needs to repeat its bits
+UUIDS = ("GPU-", "MIG-")  # of devices that nvidia-smi has named
 DRIVER = Path("/proc/driver/nvidia/version")
 OLDER_CUDA = "https://download.pytorch.org/whl/cu126"  # for older drivers and GPUs
 
@@ -32,11 +33,14 @@ def device():
     import torch
 
     torch.use_deterministic_algorithms(WORKSPACE in os.environ)
+    torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     if not torch.cuda.is_available():
-        if os.environ.get(VISIBLE) and DRIVER.exists():
-            driver = re.search(r"\d+\.[\d.]+", DRIVER.read_text())
-            _refuse(torch, f"the GPU of driver {driver[0] if driver else 'unknown'}")
+        leased = os.environ.get(VISIBLE, "")
+        driver = DRIVER.read_text() if DRIVER.exists() else ""
+        if leased.startswith(UUIDS) or (driver and re.match(r"\d", leased)):
+            number = re.search(r"\d+\.[\d.]+", driver)
+            _refuse(torch, f"the GPU {leased} of driver {number[0] if number else 'unknown'}")
         return torch.device("cpu")
     on = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     known = [
@@ -54,11 +58,6 @@ def _refuse(torch, gpu: str) -> None:
         f"driver, install this torch from {OLDER_CUDA}, or compute on the CPU with "
         "--resources gpu=0."
     )
-
-
-def on_cuda(choice: str, yes: str, device) -> bool:
-    """Whether an option of a config is on: `auto` means on CUDA."""
-    return choice == yes or (choice == "auto" and device.type == "cuda")
 
 
 def on_host(array, device):

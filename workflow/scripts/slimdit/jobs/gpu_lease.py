@@ -1,6 +1,8 @@
 """Which GPUs a job has to itself: Snakemake counts GPUs but does not name them; locks do."""
 
 import contextlib
+import itertools
+import logging
 import os
 import re
 import subprocess
@@ -15,6 +17,9 @@ from slimdit.jobs.locks import NO_LOCKS, lock_at
 from slimdit.storage.courtesies import warn_of_lack
 
 POLL_S = 0.2
+NO_DEVICE = ("-1", "NoDevFiles")  # of CUDA and of SLURM: neither this one nor those behind it
+
+log = logging.getLogger(__name__)
 
 
 def visible_devices() -> list[str]:
@@ -22,7 +27,8 @@ def visible_devices() -> list[str]:
     those that the user or SLURM gives, or else each GPU's, or that of each of its MIG parts."""
     named = os.environ.get(VISIBLE)
     if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
+        names = filter(None, (name.strip() for name in named.split(",")))
+        return list(itertools.takewhile(lambda name: name not in NO_DEVICE, names))
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         query = ["nvidia-smi", "--list-gpus"]
         listing = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
@@ -52,7 +58,11 @@ def leased_gpus(count: int, lock_dir: str | Path = ".snakemake/gpu") -> Iterator
     """
     devices = visible_devices() if count > 0 else []
     allocation = os.environ.get("SLURM_JOB_ID", "")
-    if not devices or (allocation and len(devices) <= count):
+    if count > 0 and not devices:
+        log.info("Neither %s nor nvidia-smi names a GPU.", VISIBLE)
+        yield []
+        return
+    if count == 0 or (allocation and len(devices) <= count):
         os.environ[VISIBLE] = ",".join(devices)
         yield devices
         return

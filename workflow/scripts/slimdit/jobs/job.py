@@ -39,7 +39,7 @@ def job(snakemake) -> Iterator[list[str]]:
         Path(log_path).write_text("")
         log_to(log_path, logging.INFO)
         with _explained(snakemake.rule), leased_gpus(count) as gpus:
-            if 1 < len(gpus) < count:
+            if 0 < len(gpus) < count:
                 logging.warning("%d GPUs were asked for, %d are there.", count, len(gpus))
             yield gpus
 

@@ -39,6 +39,11 @@ def run_on(devices: list[str], function: Callable, arguments: dict, log_path: st
     if len(devices) < 2:
         function(**arguments)
         return
+    if any(device.startswith("MIG") for device in devices):
+        raise InputError(
+            f"{' and '.join(devices)} are parts of GPUs, of which CUDA shows a process one; train "
+            "on one part or on whole GPUs."
+        )
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

@@ -26,7 +26,6 @@ from slimdit.diffusion.image_sampler import decode_dtype
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.evaluation.features import build_extractor
 from slimdit.models.build import build_model, compress
-from slimdit.models.component import store_by_precision
 from slimdit.profiling.latency import clock_s, interleaved_times_s
 from slimdit.study.study import Study, identity
 from slimdit.training.autoencoder import build_autoencoder
@@ -85,10 +84,7 @@ def time_train(study: Study, device, variant: str) -> float:
     model = build_model(structure, seed=0).to(device).train()
     run = Run(model, TERMS, 0.0, hyper.ema_decay)
     name, alpha = study.teacher(variant), study.block(variant).get("distill", {}).get("alpha", 0.0)
-    teacher = None
-    if name:
-        teacher = build_model(study.structure(name), seed=0).to(device).eval()
-        store_by_precision(teacher, hyper.precision, device)
+    teacher = name and build_model(study.structure(name), seed=0).to(device).eval()
     latent_shape = structure["in_channels"], structure["input_size"], structure["input_size"]
 
     @functools.cache

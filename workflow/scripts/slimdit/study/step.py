@@ -22,7 +22,8 @@ class Step:
     seeds: whether each of their seeds has its own. state: name of the folder of what is half done.
     record: the output that holds where the result comes from. needed: whether the study has it.
     part_of: the step of whose job one of this step does a part. takes_gpu: whether it computes on a
-    GPU where there is one; is_parallel: whether it has work for all cores without; compiles:
+    GPU where there is one; is_parallel: whether it has work for all cores without; is_alone:
+    whether nothing should run beside it; compiles:
     whether its models are compiled where the config says so. is_optional: whether a finished study
     may be without it: counts before anything is trained, and parts.
     """
@@ -39,13 +40,17 @@ class Step:
     part_of: str | None = None
     takes_gpu: bool = False
     is_parallel: bool = False
+    is_alone: bool = False
     compiles: bool = False
     is_optional: bool = False
 
-    @property
-    def takes_cores(self) -> bool:
-        """Whether it should have the machine, or its part of one with several GPUs, to itself."""
-        return self.takes_gpu or self.is_parallel
+    def threads(self, cores: int, gpus: int | None, own_gpus: int | None) -> int:
+        """Of a job on a machine of so many cores, `gpus` of which jobs share, this one `own_gpus`
+        (None: not said, which is 1): one, or all, or the part that its GPUs are of all of them."""
+        own = 1 if own_gpus is None else own_gpus
+        if self.takes_gpu and not self.is_alone and gpus and 0 < own < gpus:
+            return max(1, cores * own // gpus)
+        return cores if self.takes_gpu or self.is_parallel else 1
 
     @property
     def place(self) -> str:

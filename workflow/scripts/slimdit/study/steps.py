@@ -202,6 +202,7 @@ STEPS: dict[str, Step] = {
         rows=lambda study: study.compressed,
         seeds=True,
         record="checkpoint",
+        takes_gpu=True,
     ),
     "held_out_loss": Step(
         outputs=files(Layout.run, loss="held_out_loss.json"),
@@ -285,6 +286,7 @@ STEPS: dict[str, Step] = {
         rows=every_row,
         record="speed",
         takes_gpu=True,
+        is_alone=True,
     ),
     "architecture_table": Step(
         outputs=table_files("architecture.csv", beside_paper=("architecture_paper.md",)),

@@ -16,6 +16,7 @@ from slimdit.core.randomness import normal_rows, stream
 from slimdit.data.latents import LatentBatches
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.diffusion.process import Diffusion
+from slimdit.models.component import store_weights
 from slimdit.models.dit import DiT
 
 
@@ -67,7 +68,8 @@ class Objective:
     """The loss of step s of a run and its gradients, from (seed, s) and the weights alone.
 
     Timesteps, noise and label drops are the same for every variant, so that losses form pairs;
-    a teacher sees the same noised latents and the same dropped labels as its student. A batch is
+    a teacher, whose weights are converted in place to the type of the passes, sees the same noised
+    latents and the same dropped labels as its student. A batch is
     shared by the processes, and taken in parts of at most `micro_batch_size`: the gradients are
     those of the whole, to rounding.
     """
@@ -92,11 +94,13 @@ class Objective:
         self.parts = parts_of(len(self.rows), micro_batch_size)
         self.drawn = Ahead(self.draw, hyper.steps)
         self.model = self.processes.replicated(model)
+        self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
+        if teacher:
+            store_weights(teacher, self.dtype)
         is_compiled = compiles(hyper.compile, self.device)
         self.predict = compiled(self.model) if is_compiled else self.model
         self.teach = torch.compile(teacher) if teacher and is_compiled else teacher
         self.routes_tokens = model.routes_tokens
-        self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Add the gradients of the loss to the weights'.

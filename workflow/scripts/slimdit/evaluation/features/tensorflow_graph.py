@@ -49,4 +49,5 @@ def _tensorflow():
             "backend to torch."
         ) from None
     tf.get_logger().setLevel("ERROR")
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     return tf

@@ -71,7 +71,7 @@ class FocusedAttention(Attention):
         # A last column of ones makes the normaliser part of the same two multiplications.
         ones = v.new_ones(*v.shape[:-1], 1, dtype=k.dtype)
         values = ops.aligned(torch.cat([v.to(k.dtype), ones], dim=-1))
-        attended = q @ (k.transpose(-2, -1) @ values / tokens)  # of a state (B, G, d, d + 1)
+        attended = q @ (k.transpose(-2, -1) @ values / tokens)  # of a state (B, G, d, >= d + 1)
         attended = attended[..., :head_dim] / attended[..., head_dim : head_dim + 1]
         if self.local is not None:
             local = convolved(self.local, v.flatten(0, 1)).unflatten(0, (batch, groups))
