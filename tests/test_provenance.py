@@ -184,7 +184,7 @@ def test_an_installed_tensorflow_changes_the_state_of_features_alone(monkeypatch
 
 def test_where_bits_are_not_repeated_another_gpu_will_do(monkeypatch):
     def of(gpu, is_deterministic):
-        monkeypatch.setattr(provenance, "_device", lambda: gpu)
+        monkeypatch.setattr(provenance, "device_name", lambda: gpu)
         monkeypatch.setattr(provenance, "_is_deterministic", lambda: is_deterministic)
         return arithmetic()
 

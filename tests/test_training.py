@@ -4,13 +4,14 @@ import math
 import os
 import signal
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from latent_cache import write_latent_cache
 from safetensors.torch import load_file, safe_open
-from subjects import PHOTOS, randomized, tiny
+from subjects import PHOTOS, random_tensor, randomized, tiny
 from training_job import STEPS, TRAINING, start_slowly, teacher_checkpoint
 
 from slimdit.core.errors import InputError
@@ -22,7 +23,7 @@ from slimdit.storage.files import read_csv, read_json
 from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 from slimdit.study.study import identity
 from slimdit.training import loop
-from slimdit.training.objective import Hyperparameters, Objective
+from slimdit.training.objective import Hyperparameters, Objective, compiled
 from train import train
 
 CPU = torch.device("cpu")
@@ -244,6 +245,45 @@ def fitted(model, objective, tmp_path, steps=4):
     run = loop.Run(model, TERMS, 1e-3, 0.5)
     loop.fit(run, steps, objective, ResumeCheckpoints(tmp_path, "key"), 1, 100)
     return run
+
+
+def test_a_run_names_the_devices_that_it_was_on(objective, tmp_path):
+    model, _ = objective("XS2-base")
+    before = loop.Run(model, TERMS, 1e-3, 0.5)
+    before.goes_on("A100")
+    sum(weight.sum() for weight in before.parameters.values()).backward()
+    before.update(torch.zeros(5), None)
+    before.save(tmp_path / "state")
+    after = loop.Run(model, TERMS, 1e-3, 0.5)
+    after.load(tmp_path / "state")
+    for device in ("A100", "H100", "A100"):
+        after.goes_on(device)
+    assert after.devices == ["A100", "H100"]
+
+
+class Exact(torch.nn.Module):
+    """A layer that autocast leaves in float32, as a mixture's router is."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 8)
+
+    def forward(self, x):
+        with torch.autocast("cpu", enabled=False):
+            return self.layer(x)
+
+
+def test_compiled_gradients_are_in_the_types_of_the_eager_ones(monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    model, x = Exact(), random_tensor("x", 4096, 64, dtype=torch.float32)
+    gradients = []
+    for each in (model, compiled(model)):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = each(x).square().sum()
+        loss.backward()
+        gradients.append(model.layer.weight.grad.clone())
+        model.zero_grad()
+    assert torch.equal(*gradients)
 
 
 def test_distillation_of_no_weight_is_plain_training(objective, teacher, tmp_path):

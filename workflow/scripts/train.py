@@ -30,7 +30,7 @@ def train(
     from slimdit.core.canonical import fingerprint
     from slimdit.data.latents import LatentBatches, LatentCache
     from slimdit.diffusion.loss_terms import TERMS
-    from slimdit.jobs.provenance import arithmetic, conditions, timed
+    from slimdit.jobs.provenance import arithmetic, conditions, device_name, timed
     from slimdit.jobs.tensorboard import event_writer
     from slimdit.models.build import build_model
     from slimdit.models.checkpoint import load_variant, save_variant
@@ -58,6 +58,7 @@ def train(
     processes = Processes()
     if newest := processes.same(processes.is_first and states.newest()):
         run.load(newest)
+    run.goes_on(device_name())
     teacher_model = teacher and load_variant(teacher, on).requires_grad_(False)
     batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
     objective = Objective(
@@ -116,6 +117,7 @@ def train(
             **final_terms(run.history, has_term, TERMS),
             "steps_per_s": run.step / run.wall_s,
             "wall_s": run.wall_s,
+            "devices": run.devices,  # steps_per_s is of all of them
             "expert_load": expert_load(run.history),
             "origin": timed(where_from)
             | {"outputs": {path.name: sha256_of(path) for path in map(Path, (checkpoint, losses))}},

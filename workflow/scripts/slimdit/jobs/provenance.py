@@ -35,7 +35,7 @@ def origin(**extra) -> dict:
 def arithmetic(*others: str) -> list:
     """What equal work gives equal bits with: the device and the libraries that compute, with those
     that this work takes besides. Where a device does not repeat its bits, another GPU will do."""
-    on = _device() if _is_deterministic() else "gpu"
+    on = device_name() if _is_deterministic() else "gpu"
     return [on, {name: _versions().get(name) for name in (*COMPUTE, *others)}]
 
 
@@ -66,7 +66,7 @@ def conditions(
             }
     return {
         **surroundings(),
-        "device": _device(),
+        "device": device_name(),
         "deterministic": _is_deterministic(),
         "threads": thread_limit() or os.cpu_count(),
         **{name: value for name, value in made.items() if value is not None},
@@ -163,10 +163,11 @@ def _processor() -> str:
 def _is_deterministic() -> bool:
     """Whether the same job gives the same bits again."""
     torch = sys.modules.get("torch")
-    return _device() == "cpu" or bool(torch and torch.are_deterministic_algorithms_enabled())
+    return device_name() == "cpu" or bool(torch and torch.are_deterministic_algorithms_enabled())
 
 
-def _device() -> str:
+def device_name() -> str:
+    """Of the GPU that this process computes on, or \"cpu\"."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()

@@ -51,8 +51,12 @@ class Run:
         self.ema_decay = ema_decay
         self.step = 0
         self.wall_s = 0.0  # of all steps, however often the run was stopped
+        self.devices: list[str] = []  # that it has been on, in order
         self.history: list[dict] = []  # one entry per log interval
         self.window = Window(terms)
+
+    def goes_on(self, device: str) -> None:
+        self.devices = list(dict.fromkeys([*self.devices, device]))
 
     def set_learning_rate(self, learning_rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -100,7 +104,8 @@ class Run:
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
         tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-        progress = {"step": self.step, "wall_s": self.wall_s, "history": self.history}
+        kept = ("step", "wall_s", "devices", "history")
+        progress = {name: getattr(self, name) for name in kept}
         metadata = {name: json.dumps(value) for name, value in progress.items()}
         save_file(tensors, path, metadata)
 
