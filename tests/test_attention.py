@@ -214,7 +214,7 @@ def test_shape_dtype_and_gradients_of_every_attention(name, dtype):
         ({"name": "mediated", "num_mediators": 4, "local": 1}, 6, "should be true or false"),
         ({"name": "shallow"}, 24, r"hidden_size 24 is not a multiple of 2 \* num_heads, 48"),
         ({"name": "mediated", "num_mediators": 5}, 6, "num_mediators 5 is not a square"),
-        ({"name": "mediated", "num_mediators": 25}, 6, "num_mediators 25 does not divide num_tok"),
+        ({"name": "mediated", "num_mediators": 25}, 6, "num_mediators 25 is more than num_tokens"),
         ({"name": "focused", "group_size": 4}, 6, "group_size 4 does not divide num_heads 6"),
         ({"name": "focused", "group_size": 0}, 6, "group_size 0 does not divide num_heads 6"),
     ],

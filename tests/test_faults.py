@@ -80,6 +80,11 @@ def test_a_fault_is_one_sentence(error, expected):
 
 
 def test_bad_input_speaks_for_itself():
+    refused = RuntimeError(
+        "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you "
+        "set 'torch.use_deterministic_algorithms(True)'."
+    )
+    assert "but adaptive_avg_pool2d_backward_cuda has no deterministic form" in explain(refused)
     assert explain(InputError("a.json is not valid JSON.")) == "a.json is not valid JSON."
 
 

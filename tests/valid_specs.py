@@ -83,7 +83,7 @@ def samplings(channels: int) -> st.SearchStrategy[dict]:
 
 def attentions(kind: str, num_heads: int, grid_size: int) -> st.SearchStrategy[dict | None]:
     """`attention` of a kind; None: the block leaves it out."""
-    squares = [side**2 for side in divisors(grid_size)]
+    squares = [side**2 for side in range(1, grid_size + 1)]
     local = {"local": st.booleans()}
     options = {
         "full": st.just({}) | st.builds(dict, head_dim=st.integers(1, 12)),

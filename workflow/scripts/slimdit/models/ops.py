@@ -65,13 +65,11 @@ def rows_of_groups(table: Tensor, group: Tensor) -> Tensor:
 
 
 def pooled(image: Tensor, side: int) -> Tensor:
-    """Means over equal squares, (B, C, h, h) -> (B, C, side, side), h a multiple of it.
-
-    The gradient of PyTorch's own pooling has no deterministic form on a GPU.
-    """
-    if _plain:
-        return F.adaptive_avg_pool2d(image, side)
+    """Means over equal squares, (B, C, h, h) -> (B, C, side, side); where h is no multiple of it,
+    over squares that overlap, whose gradient on a GPU has no deterministic form."""
     size = image.shape[-1]
+    if _plain or size % side:
+        return F.adaptive_avg_pool2d(image, side)
     squares = image.reshape(*image.shape[:2], side, size // side, side, size // side)
     return squares.mean((3, 5))
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from slimdit.core.options import Divides, MultipleOf, Square
+from slimdit.core.options import AtMost, MultipleOf, Square
 from slimdit.models import ops
 from slimdit.models.attention.full import FullAttention
 from slimdit.models.attention.local import convolved, image, local_convolution
@@ -33,7 +33,7 @@ class MediatedAttention(FullAttention):
         self,
         hidden_size: Annotated[int, MultipleOf("num_heads")],
         num_heads: int,
-        num_mediators: Annotated[int, Square(), Divides("num_tokens")],
+        num_mediators: Annotated[int, Square(), AtMost("num_tokens")],
         local: bool = True,
     ):
         super().__init__(hidden_size, num_heads)
