@@ -60,12 +60,17 @@ def main() -> None:
 def measured(study: Study, variant: str, options: dict) -> dict:
     """What measure_speed says of the variant, without where it comes from."""
     base, samplings = study.timed_against(variant), study.timed_samplings(variant)
+    wanted = {"checkpoint": variant, "guide": study.guide(variant)}
+    if base:
+        wanted |= {"base_checkpoint": base, "base_guide": study.guide(base)}
     with tempfile.TemporaryDirectory() as folder:
-        speed, *checkpoints = (Path(folder) / name for name in ("speed.json", "own", "base"))
-        for name, path in zip((variant, base), checkpoints, strict=True):
-            if name:
-                save_random(study, name, path)
-        measure_speed(checkpoints[0], speed, variant, base, options, samplings, {}, checkpoints[1])
+        speed, paths = Path(folder) / "speed.json", {}
+        for name, row in wanted.items():
+            if row:
+                paths[name] = Path(folder) / name
+                save_random(study, row, paths[name])
+        about = {"variant": variant, "base": base, "recipe": {}}
+        measure_speed(speed=speed, measurement=options, samplings=samplings, **about, **paths)
         report = read_json(speed)
     return {key: value for key, value in report.items() if key != "origin"}
 
