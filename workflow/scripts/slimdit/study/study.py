@@ -21,6 +21,7 @@ TIMED_SAMPLING = (
     "guided_channels",
     "guidance_interval",
     "guide",
+    "cache",
     "precision",
     "compile",
 )
