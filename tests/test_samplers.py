@@ -27,6 +27,7 @@ SAMPLING = {
     "guided_channels": "all",
     "guidance_interval": None,
     "guide": None,
+    "cache": None,
     "seed": 0,
     "batch_size": 3,
     "precision": "float32",
