@@ -125,7 +125,7 @@ def test_a_pass_from_its_own_values_is_that_pass(variant, of):
 
 
 class PlainCached:
-    """A model's passes in one row of steps that are guided alike, written from the equations."""
+    """A model's passes in a stretch of steps that are guided alike, written from the equations."""
 
     def __init__(self, model, name, every=2, of="blocks", along="steps"):
         self.model, self.every, self.of, self.along = model, every, of, along
@@ -337,6 +337,7 @@ def multiplied(model, sampling):
             "variants.own.sampling.cache.every 7 is more than steps 6.",
         ),
         ({"cache": {"name": "reuse"}, "steps": 1}, "sampling.cache.every 2 is more than steps 1."),
+        ({"cache": LINE, "steps": 2}, "sampling.cache.every 2 is more than steps - 1, 1."),
     ],
 )
 def test_a_cache_that_cannot_be_is_told(config, changes, message):

@@ -44,8 +44,8 @@ SAMPLERS = st.one_of(
     ),
 )
 SPACINGS = ("linspace", "trailing", "uniform_lambda", "optimised")
-FEWEST_CACHED = 4  # steps of a sampling with a cache
-CACHED = {"every": st.integers(2, FEWEST_CACHED), "of": st.sampled_from(["blocks", "stack"])}
+FEWEST_CACHED = 5  # steps of a sampling with a cache
+CACHED = {"every": st.integers(2, FEWEST_CACHED - 1), "of": st.sampled_from(["blocks", "stack"])}
 CACHES = st.one_of(
     st.fixed_dictionaries({"name": st.just("reuse")}, optional=CACHED),
     st.fixed_dictionaries(

@@ -26,7 +26,7 @@ class Extrapolate(StepCache):
         self,
         lambdas: np.ndarray,
         is_guided: np.ndarray,
-        every: Annotated[int, AtLeast(2), AtMost("steps")] = 2,
+        every: Annotated[int, AtLeast(2), AtMost("steps - 1")] = 2,
         of: Literal["blocks", "stack"] = "blocks",
         along: Literal["steps", "lambda"] = "steps",
     ):

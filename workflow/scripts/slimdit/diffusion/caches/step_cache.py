@@ -16,9 +16,10 @@ class StepCache(nn.Module):
     """Full passes, which compute all blocks, and cached passes, which take what the blocks would
     give from the last full ones.
 
-    In a row of steps that are guided alike the first `num_kept` are full: a second prediction that
-    begins or ends makes batches of another size. So is every `every`-th from the last of these. A
-    cached pass still has what is outside of the blocks, and gates of its own timestep.
+    In each stretch of steps that are guided alike the first `num_kept` are full, since a second
+    prediction that begins or ends makes batches of another size, and every `every`-th from the last
+    of these is. A cached pass still has all that is outside of the blocks, and gates of its own
+    timestep.
 
     Args:
         every: steps from one full one to the next.
@@ -80,7 +81,7 @@ class StepCache(nn.Module):
 
 
 def places(is_guided: np.ndarray) -> np.ndarray:
-    """Of each step k, how many come before it in its row of steps that are guided alike: (K,)."""
+    """Of each step k, how many come before it in its stretch of equal guidance: (K,)."""
     in_order = is_guided[::-1]  # sampling begins at the last k
     done = np.arange(len(in_order))
     begins = np.append(True, in_order[1:] != in_order[:-1])
