@@ -73,6 +73,7 @@ class Files:
         cost = {"total_params": total_params, "active_params": active_params or total_params}
         cost |= {"macs": 2_000_000, "weight_bytes": 4 * total_params}
         cost |= {"passes_per_image": 40, "macs_per_image": 80_000_000}
+        cost |= {"cached_passes_per_image": 0, "cache_bytes_per_image": 0}
         cost |= {"spec": {"structure": {"num_classes": 10}}}
         self.add("architecture", variant, {"variant": variant, **cost})
         measurement = {

@@ -20,6 +20,7 @@ ALL = {
     "mlp": {"dense", "moe"},
     "compression": {"prune_heads", "int8_weight_only", "int8_dynamic", "fp8_dynamic"},
     "sampler": {"ddim", "ddpm", "dpmpp_2m", "unipc"},
+    "cache": {"reuse", "extrapolate"},
     "extractor": {"efficientnet-lite0", "inception-2015"},
 }
 PLAIN = {"attention": {"full"}, "mlp": {"dense"}, "sampler": {"ddim"}}
@@ -134,6 +135,8 @@ SAMPLING = {"sample", "sample_shard", "measure_speed"}
         ("evaluation/features/extractor.py", FEATURES),
         ("diffusion/samplers/ddim.py", SAMPLING),
         ("diffusion/samplers/linear_multistep.py", SAMPLING),
+        ("diffusion/caches/reuse.py", SAMPLING | {"count_cost"}),
+        ("diffusion/caches/block_values.py", SAMPLING | {"count_cost"}),
         ("diffusion/timesteps.py", SAMPLING | {"count_cost"}),
         ("diffusion/process.py", {"train", "compress", "held_out_loss", "count_cost"} | SAMPLING),
     ],
@@ -149,7 +152,8 @@ def test_other_arithmetic_changes_the_steps_that_do_it(library, name, steps):
 def test_components_that_are_not_in_use_do_not_count(library):
     before = all_of(library, PLAIN)
     samplers = ("diffusion/samplers/ddpm.py", "diffusion/samplers/unipc.py")
-    for name in ("models/attention/mediated.py", "models/mlp/moe.py", *samplers):
+    caches = ("diffusion/caches/reuse.py", "diffusion/caches/extrapolate.py")
+    for name in ("models/attention/mediated.py", "models/mlp/moe.py", *samplers, *caches):
         path = library / "slimdit" / name
         path.write_text(path.read_text().replace("return ", "return 1 and "))
     assert changed(before, all_of(library, PLAIN)) == set()

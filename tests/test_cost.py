@@ -157,3 +157,16 @@ def test_the_cost_of_an_image_counts_a_guide_by_its_own(tmp_path):
     own, its = (macs(PHOTOS, name) for name in ("S2-base", "XS2-base"))
     assert 0 < guided < 20 and written["passes_per_image"] == 20 + guided
     assert written["macs_per_image"] == 20 * own + guided * its
+
+
+def test_a_cached_pass_is_what_surrounds_the_blocks(tmp_path):
+    """Of the paper's S/2: the patches, the timestep, the modulations, and the last layer."""
+    path, structure = tmp_path / "architecture.json", IMAGENET200.structure("S2-base")
+    sampling = IMAGENET200.sampling("S2-base") | {"cache": {"name": "reuse"}}
+    count_cost(path, "new", structure, [], sampling, 1000, None, {})
+    written, size, tokens = read_json(path), 384, 256
+    rest = 16 * size * tokens + (256 + size) * size + size * (6 * 12 + 2) * size
+    rest += (4 + 32) * size * tokens
+    assert written["passes_per_image"] == written["cached_passes_per_image"] == 250
+    assert written["macs_per_image"] == 250 * (written["macs"] + rest)
+    assert written["cache_bytes_per_image"] == 2 * 4 * (2 * 12) * tokens * size

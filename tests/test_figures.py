@@ -44,6 +44,7 @@ def write_study(folder, variants, seeds=(0,)):
         cost |= {"spec": {"structure": {"num_classes": 8}}}
         cost |= {"active_params": 10 + i, "macs": 1e6 * (1 + i), "weight_bytes": 40 + i}
         cost |= {"passes_per_image": 40, "macs_per_image": 4e7 * (1 + i)}
+        cost |= {"cached_passes_per_image": 0, "cache_bytes_per_image": 0}
         add("architecture", here / "architecture.json", cost)
         measured = {"latency_ms": 5.0, "peak_memory_bytes": 1e6 * (1 + i)}
         measured |= {

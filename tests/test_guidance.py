@@ -60,7 +60,7 @@ def test_guidance_goes_from_the_weak_prediction_through_the_strong(
     diffusion = Diffusion(T)
     own, other = (Denoiser(each, diffusion, "float32", CPU) for each in (model, worse))
     guidance = Guidance(own, other if by_worse else None, scale, model.in_channels)
-    eps, v = guidance(x, k, guidance.classes(y), is_guided)
+    eps, v, _ = guidance(x, k, guidance.classes(y), is_guided)
     strong, variance = predicted(model, x, k, y)
     null = torch.full_like(y, model.null_class)
     weak, _ = predicted(worse, x, k, y) if by_worse else predicted(model, x, k, null)
@@ -73,7 +73,7 @@ def test_guidance_goes_from_the_weak_prediction_through_the_strong(
 def test_channels_that_are_not_guided_are_the_strong_prediction(model, inputs):
     x, k, y = inputs
     guidance = Guidance(Denoiser(model, Diffusion(T), "float32", CPU), None, 4.0, 3)
-    eps, _ = guidance(x, k, guidance.classes(y), True)
+    eps, *_ = guidance(x, k, guidance.classes(y), True)
     strong, _ = predicted(model, x, k, y)
     torch.testing.assert_close(eps[:, 3:], strong[:, 3:])
     assert not torch.allclose(eps[:, :3], strong[:, :3])
@@ -111,8 +111,9 @@ def test_passes_are_counted_as_they_are_made(model, worse):
         ):
             calls |= {"own": 0, "guide": 0}
             sampled(model, worse if "guide" in changes else None, **changes)
-            own, guide = num_passes(SAMPLING | changes, T)
-            assert calls == {"own": 3 * own, "guide": 3 * guide}
+            full, cached = num_passes(SAMPLING | changes, T)
+            assert calls == {"own": 3 * full.own, "guide": 3 * full.guide}
+            assert cached == (0, 0)
     finally:
         for hook in hooks:
             hook.remove()

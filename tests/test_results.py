@@ -370,9 +370,10 @@ def test_architecture_table_has_exactly_its_columns(files, tmp_path):
     table = tmp_path / "architecture.csv"
     architecture_table(files.paths["architecture"], ROWS, {}, {}, [table])
     assert table.read_text().splitlines() == [
-        "variant,total_params,active_params,macs,weight_bytes,passes_per_image,macs_per_image",
-        "S2-base,32656160,32656160,2000000,130624640,40,80000000",
-        "Q-S2,32656160,32656160,2000000,130624640,40,80000000",
+        "variant,total_params,active_params,macs,weight_bytes,passes_per_image,"
+        "cached_passes_per_image,macs_per_image,cache_bytes_per_image",
+        "S2-base,32656160,32656160,2000000,130624640,40,0,80000000,0",
+        "Q-S2,32656160,32656160,2000000,130624640,40,0,80000000,0",
     ]
 
 

@@ -44,6 +44,15 @@ SAMPLERS = st.one_of(
     ),
 )
 SPACINGS = ("linspace", "trailing", "uniform_lambda", "optimised")
+FEWEST_CACHED = 5  # steps of a sampling with a cache
+CACHED = {"every": st.integers(2, FEWEST_CACHED - 1), "of": st.sampled_from(["blocks", "stack"])}
+CACHES = st.one_of(
+    st.fixed_dictionaries({"name": st.just("reuse")}, optional=CACHED),
+    st.fixed_dictionaries(
+        {"name": st.just("extrapolate")},
+        optional=CACHED | {"along": st.sampled_from(["steps", "lambda"])},
+    ),
+)
 
 
 @st.composite
@@ -70,7 +79,6 @@ def samplings(channels: int) -> st.SearchStrategy[dict]:
     optional = {
         "num_sets": st.integers(1, 3),
         "labels": st.sampled_from(["balanced", "random"]),
-        "steps": st.integers(1, 12),
         "timesteps": st.sampled_from(SPACINGS),
         "guidance_scale": st.just(1.0) | st.floats(0, 4),
         "guided_channels": st.just("all") | st.integers(0, channels),
@@ -78,7 +86,10 @@ def samplings(channels: int) -> st.SearchStrategy[dict]:
         "batch_size": st.integers(1, 64),
     }
     others = st.fixed_dictionaries({}, optional=optional)
-    return st.builds(lambda sampler, other: sampler | other, st.just({}) | SAMPLERS, others)
+    steps = st.fixed_dictionaries({"steps": st.integers(FEWEST_CACHED, 12), "cache": CACHES})
+    steps |= st.fixed_dictionaries({"steps": st.integers(1, 12), "cache": st.none()})
+    parts = st.just({}) | SAMPLERS, others, st.just({}) | steps
+    return st.builds(lambda sampler, other, steps: sampler | other | steps, *parts)
 
 
 def attentions(kind: str, num_heads: int, grid_size: int) -> st.SearchStrategy[dict | None]:

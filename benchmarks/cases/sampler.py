@@ -24,6 +24,7 @@ SAMPLING = {
     "guided_channels": "all",
     "guidance_interval": None,
     "guide": None,
+    "cache": None,
     "seed": 0,
     "batch_size": BATCH_SIZE,
     "compile": "on",

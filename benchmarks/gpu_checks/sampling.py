@@ -15,6 +15,7 @@ from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.profiling.latency import clock_s
 
 NUM_STEPS = 3
+CACHE = {"name": "extrapolate"}  # its third step is made from both others
 GRAPHED, LARGE = 4, 2 * LARGEST_GRAPH  # images of a batch
 
 
@@ -22,8 +23,8 @@ def checks(bench: Bench) -> Iterator[Check]:
     study = bench.shallow
     base, *others = kinds(study)
 
-    def measure(variant: str, batch_size: int, precision: str) -> dict:
-        own = {"steps": NUM_STEPS, "batch_size": batch_size, "precision": precision}
+    def measure(variant: str, batch_size: int, precision: str, cache: dict | None) -> dict:
+        own = {"steps": NUM_STEPS, "batch_size": batch_size, "precision": precision, "cache": cache}
         indices, samplers = np.arange(batch_size), {}
         for compiling in ("off", "on"):
             model = bench.model(study, variant)
@@ -49,13 +50,14 @@ def checks(bench: Bench) -> Iterator[Check]:
         }
 
     few, many = bench.either((GRAPHED, LARGE), (2, 3))
-    cases = [(base, few, "float32"), (base, many, "bfloat16")]
-    cases += [(variant, few, "bfloat16") for variant in (base, *others)]
-    cases += [(variant, few, "float32") for variant in others]
-    for variant, batch_size, precision in cases:
+    cases = [(base, few, "float32", None), (base, many, "bfloat16", None)]
+    cases += [(variant, few, "bfloat16", None) for variant in (base, *others)]
+    cases += [(variant, few, "float32", None) for variant in others]
+    cases += [(base, few, "float32", CACHE), (base, many, "bfloat16", CACHE)]
+    for variant, batch_size, precision, cache in cases:
         bound = tolerance(study, variant, getattr(torch, precision))
         yield Check(
-            f"{variant} {batch_size} {precision}",
-            functools.partial(measure, variant, batch_size, precision),
+            f"{variant} {batch_size} {precision}{' cached' if cache else ''}",
+            functools.partial(measure, variant, batch_size, precision, cache),
             {"difference": bound, "num_differing_again": 0},
         )

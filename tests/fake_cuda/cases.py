@@ -21,6 +21,7 @@ from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
 from slimdit.data import autoencoders, latents
 from slimdit.diffusion import latent_sampler
+from slimdit.diffusion.caches import CACHES
 from slimdit.diffusion.image_sampler import decode_dtype
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.diffusion.samplers import SAMPLERS
@@ -158,16 +159,21 @@ def infer(study: Study, row: str, device: torch.device, waits: Waits) -> None:
         inputs = latency.random_inputs(model, size, device)
         with waits.watched():
             latency.forward(model, inputs, dtype)
-    settings = {"compile": "on", "batch_size": SMALL_BATCH, "steps": 1}
+    settings = {"compile": "on", "batch_size": SMALL_BATCH, "steps": 1, "cache": None}
     sample(model, study, row, settings, device, waits)
 
 
 def sample_all(study: Study, row: str, device: torch.device, waits: Waits) -> None:
-    """By every sampler, with and without guidance."""
+    """By every sampler and with every cache, with and without guidance."""
     model = model_of(study, row, device)
-    named = [*((name, {}) for name in SAMPLERS), ("ddim", {"eta": 0.5})]
-    for (name, options), scale in itertools.product(named, (1.0, 1.5)):
-        settings = {"sampler": name, "options": options, "guidance_scale": scale, "steps": 2}
+    named = [*((name, {}, None) for name in SAMPLERS), ("ddim", {"eta": 0.5}, None)]
+    named += [
+        ("ddim", {}, {"name": name, "of": of})
+        for name, of in itertools.product(CACHES, ("blocks", "stack"))
+    ]
+    for (name, options, cache), scale in itertools.product(named, (1.0, 1.5)):
+        settings = {"sampler": name, "options": options, "guidance_scale": scale, "cache": cache}
+        settings["steps"] = 4 if cache else 2  # the third is the first from any cache
         for more in ({"compile": "off"}, {"compile": "on", "batch_size": LARGE_BATCH}):
             sample(model, study, row, settings | more, device, waits)
 

@@ -6,26 +6,36 @@ def count_cost(
     architecture, variant, structure, operations, sampling, num_timesteps, guide, recipe
 ):
     """guide: structure and operations of the model that guides the sampling, if one does."""
-    from slimdit.diffusion.guidance import num_passes
+    from slimdit.diffusion.guidance import cache_of, most_passes, num_passes
     from slimdit.jobs.provenance import origin
     from slimdit.models.build import compress, empty_model
     from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
     from slimdit.storage.files import write_json
 
-    model = compress(empty_model(structure), operations)  # costs do not depend on the weights
-    macs, (own_passes, guide_passes) = count_macs(model), num_passes(sampling, num_timesteps)
-    guide_macs = 0
-    if guide:
-        guide_macs = count_macs(compress(empty_model(guide["structure"]), guide["operations"]))
-    counts = {
-        "total_params": total_params(model),
-        "active_params": active_params(model),
-        "macs": macs,
-        "passes_per_image": own_passes + guide_passes,
-        "macs_per_image": own_passes * macs + guide_passes * guide_macs,
-        "weight_bytes": weight_bytes(model),
-    }
     spec = {"structure": structure, "operations": operations}
+    models = [  # costs do not depend on the weights
+        compress(empty_model(each["structure"]), each["operations"])
+        for each in (spec, guide)
+        if each
+    ]
+    macs, cache = list(map(count_macs, models)), cache_of(sampling, num_timesteps)
+    full, cached = num_passes(sampling, num_timesteps)
+    macs_per_image, cache_bytes = full.total(macs), 0
+    if cache:
+        of_cached = [count_macs(each, cache.cached_pass(each)) for each in models]
+        macs_per_image += cached.total(of_cached)
+        at_once = most_passes(sampling, num_timesteps)
+        cache_bytes = at_once.total(map(cache.bytes_per_image, models))
+    counts = {
+        "total_params": total_params(models[0]),
+        "active_params": active_params(models[0]),
+        "macs": macs[0],
+        "passes_per_image": sum(full),
+        "cached_passes_per_image": sum(cached),
+        "macs_per_image": macs_per_image,
+        "cache_bytes_per_image": cache_bytes,
+        "weight_bytes": weight_bytes(models[0]),
+    }
     write_json(
         architecture, {"variant": variant, **counts, "spec": spec, "origin": origin(recipe=recipe)}
     )

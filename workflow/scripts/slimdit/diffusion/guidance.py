@@ -1,13 +1,19 @@
 """What a step of sampling asks of the models: the noise as one predicts it, or guided by another
 prediction, which a step outside of an interval does without."""
 
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from slimdit.compute.precision import autocast
+from slimdit.diffusion.caches import CACHES
+from slimdit.diffusion.caches.block_values import Kept
+from slimdit.diffusion.caches.step_cache import StepCache
 from slimdit.diffusion.process import Diffusion, alpha_bars
-from slimdit.diffusion.timesteps import chosen_timesteps
+from slimdit.diffusion.timesteps import chosen_timesteps, lambdas_of
 from slimdit.models.component import store_by_precision
 from slimdit.models.dit import DiT
 
@@ -16,8 +22,15 @@ class Denoiser:
     """A model's predictions at the steps of a chain. Its weights are converted in place to the type
     that `chosen_dtype` reads from `precision`."""
 
-    def __init__(self, model: DiT, diffusion: Diffusion, precision: str, device: torch.device):
-        self.model, self.device = model.to(device).eval(), device
+    def __init__(
+        self,
+        model: DiT,
+        diffusion: Diffusion,
+        precision: str,
+        device: torch.device,
+        cache: StepCache | None = None,
+    ):
+        self.model, self.device, self.cache = model.to(device).eval(), device, cache
         with torch.inference_mode():
             self.timesteps = self.model.timestep_embedder(diffusion.timesteps)  # (K, C)
         self.dtype = store_by_precision(self.model, precision, device)
@@ -26,11 +39,18 @@ class Denoiser:
         """Embeddings of classes, (B,) -> (B, C)."""
         return self.model.label_embedder(y)
 
-    def __call__(self, x: Tensor, k: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, C, H, W); k: (1,); classes: embeddings (B, C) -> noise and variance, float32."""
+    def __call__(
+        self, x: Tensor, k: Tensor, classes: Tensor, kept: Sequence[Kept] = ()
+    ) -> tuple[Tensor, Tensor, Kept]:
+        """x: (B, C, H, W); k: (1,); classes: embeddings (B, C); kept: as the cache takes it ->
+        noise and variance, float32, and what the cache keeps of the pass."""
+        c, to_keep = self.timesteps[k] + classes, ()
         with autocast(self.device, self.dtype):
-            output = self.model.conditioned(x, self.timesteps[k] + classes).output
-        return output.float().chunk(2, dim=1)
+            if self.cache is None:
+                output = self.model.conditioned(x, c).output
+            else:
+                output, to_keep = self.cache(self.model, x, c, k, kept)
+        return *output.float().chunk(2, dim=1), to_keep
 
 
 class Guidance:
@@ -54,19 +74,32 @@ class Guidance:
         return self.denoiser.classes(y), self.denoiser.classes(null)
 
     def __call__(
-        self, x: Tensor, k: Tensor, classes: tuple[Tensor, Tensor], is_guided: bool
-    ) -> tuple[Tensor, Tensor]:
-        """x: (B, C, H, W); k: (1,) -> noise and variance."""
+        self,
+        x: Tensor,
+        k: Tensor,
+        classes: tuple[Tensor, Tensor],
+        is_guided: bool,
+        kept: Sequence[tuple[Kept, Kept]] = (),
+    ) -> tuple[Tensor, Tensor, tuple[Kept, Kept]]:
+        """x: (B, C, H, W); k: (1,); kept: as the caches of the model and of the guide take it ->
+        noise and variance, and what these caches keep."""
         own, others = classes
+        kept_of_own, kept_of_guide = ([each[i] for each in kept] for i in range(2))
         if not is_guided:
-            return self.denoiser(x, k, own)
+            eps, v, to_keep = self.denoiser(x, k, own, kept_of_own)
+            return eps, v, (to_keep, ())
+        guide_to_keep: Kept = ()
         if self.guide:
-            (strong, v), (weak, _) = self.denoiser(x, k, own), self.guide(x, k, others)
+            strong, v, to_keep = self.denoiser(x, k, own, kept_of_own)
+            weak, _, guide_to_keep = self.guide(x, k, others, kept_of_guide)
         else:
-            both, v = self.denoiser(x.repeat(2, 1, 1, 1), k, torch.cat(classes))
+            both, v, to_keep = self.denoiser(
+                x.repeat(2, 1, 1, 1), k, torch.cat(classes), kept_of_own
+            )
             (strong, weak), v = both.chunk(2), v.chunk(2)[0]
         guided = weak + self.scale * (strong - weak)
-        return torch.cat([guided[:, : self.channels], strong[:, self.channels :]], dim=1), v
+        eps = torch.cat([guided[:, : self.channels], strong[:, self.channels :]], dim=1)
+        return eps, v, (to_keep, guide_to_keep)
 
 
 def guided_steps(sampling: dict, num_timesteps: int) -> np.ndarray:
@@ -84,8 +117,40 @@ def guided_steps(sampling: dict, num_timesteps: int) -> np.ndarray:
     return is_within & (sampling["guidance_scale"] != 1.0)
 
 
-def num_passes(sampling: dict, num_timesteps: int) -> tuple[int, int]:
-    """Passes for an image: of the model, one a step and without a guide another one for each guided
-    step, and of the guide."""
-    num_steps, num_guided = sampling["steps"], int(guided_steps(sampling, num_timesteps).sum())
-    return (num_steps, num_guided) if sampling["guide"] else (num_steps + num_guided, 0)
+def cache_of(sampling: dict, num_timesteps: int) -> StepCache | None:
+    """What `sampling["cache"]` names, for the steps of this sampling."""
+    if sampling["cache"] is None:
+        return None
+    kept = chosen_timesteps(sampling["timesteps"], num_timesteps, sampling["steps"])
+    lambdas, is_guided = lambdas_of(num_timesteps)[kept], guided_steps(sampling, num_timesteps)
+    return CACHES.build(sampling["cache"], lambdas, is_guided, steps=len(kept))
+
+
+class Passes(NamedTuple):
+    """How many there are: of the model, and of the guide."""
+
+    own: int
+    guide: int
+
+    def total(self, costs: Iterable[int]) -> int:
+        """Of all, where `costs` are those of one pass of the model, and of the guide's if there is
+        one."""
+        return sum(number * cost for number, cost in zip(self, costs, strict=False))
+
+
+def num_passes(sampling: dict, num_timesteps: int) -> tuple[Passes, Passes]:
+    """For an image: those that compute all blocks, and those that take blocks from a cache."""
+    is_guided, cache = guided_steps(sampling, num_timesteps), cache_of(sampling, num_timesteps)
+    is_full = np.ones_like(is_guided) if cache is None else cache.is_full
+    return passes_of(sampling, is_guided[is_full]), passes_of(sampling, is_guided[~is_full])
+
+
+def most_passes(sampling: dict, num_timesteps: int) -> Passes:
+    """Of one step, where any is guided a guided one: what a cache keeps passes of."""
+    return passes_of(sampling, guided_steps(sampling, num_timesteps).max(keepdims=True))
+
+
+def passes_of(sampling: dict, is_guided: np.ndarray) -> Passes:
+    """Of steps (K,): one each, and where it is guided another, the guide's if there is one."""
+    num_steps, num_guided = len(is_guided), int(is_guided.sum())
+    return Passes(num_steps, num_guided) if sampling["guide"] else Passes(num_steps + num_guided, 0)

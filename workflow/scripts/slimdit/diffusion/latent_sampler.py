@@ -12,7 +12,7 @@ from slimdit.compute.devices import on_host, to_device
 from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
-from slimdit.diffusion.guidance import Denoiser, Guidance, guided_steps
+from slimdit.diffusion.guidance import Denoiser, Guidance, cache_of, guided_steps
 from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.samplers import SAMPLERS
 from slimdit.diffusion.timesteps import chosen_timesteps
@@ -39,10 +39,11 @@ class LatentSampler:
 
     Args:
         sampling: {"sampler", "steps", "timesteps", "guidance_scale", "guided_channels",
-            "guidance_interval", "guide", "seed", "batch_size", "compile", "precision", and the
-            sampler's own options under "options"}. timesteps names which ones are visited.
+            "guidance_interval", "guide", "cache", "seed", "batch_size", "compile", "precision",
+            and the sampler's own options under "options"}. timesteps names which ones are visited.
             guided_channels is "all", or how many of the first channels are guided (DiT's sampler
             guides 3). guidance_interval, of noise levels sigma / alpha, is (low, high) or None.
+            cache is {"name", **its own options} or None.
             compile ("auto": on CUDA) and precision (as `chosen_dtype` reads it) are of the
             model, whose weights are converted in place; the chain's state is float32.
         num_timesteps: of the training's diffusion.
@@ -73,8 +74,12 @@ class LatentSampler:
         self.is_compiled = compiles(sampling["compile"], device)
         self.batch_size = sampling["batch_size"]
         self.is_guided = guided_steps(sampling, num_timesteps).tolist()
+        if cache := cache_of(sampling, num_timesteps):
+            cache = cache.to(device)
+        self.num_kept = cache.num_kept if cache else 0
+        self.is_full = cache.is_full.tolist() if cache else [True] * diffusion.num_steps
         denoiser, guiding = (
-            each and Denoiser(each, diffusion, sampling["precision"], device)
+            each and Denoiser(each, diffusion, sampling["precision"], device, cache)
             for each in (model, guide)
         )
         scale = float(sampling["guidance_scale"])
@@ -99,10 +104,15 @@ class LatentSampler:
         k = torch.tensor([last], device=self.device)
         step = self.compiled_step if self.is_compiled else self.step
         carried = [torch.zeros_like(x) for _ in range(self.sampler.num_carried)]
+        kept: tuple = ()
         drawn = Ahead(lambda done: noise("step", last - done), self.diffusion.num_steps)
         for done in range(self.diffusion.num_steps):
             z = drawn(done).to(self.device, non_blocking=True) if self.sampler.needs_noise else None
-            x, k, *carried = step(x, k, classes, z, self.is_guided[last - done], *carried)
+            is_guided, is_full = self.is_guided[last - done], self.is_full[last - done]
+            given = () if is_full else kept
+            x, k, to_keep, *carried = step(x, k, classes, z, is_guided, given, *carried)
+            if is_full:
+                kept = (to_keep, *kept)[: self.num_kept]
         return x[:count]
 
     def padded(self, values: np.ndarray) -> np.ndarray:
@@ -111,12 +121,14 @@ class LatentSampler:
 
     @functools.cached_property
     def compiled_step(self):
-        """`step` compiled, guided and not each as one graph; for few images on CUDA its kernels are
-        a graph too."""
+        """`step` compiled, one graph for each kind of step, guided or not, full or cached; for few
+        images on CUDA its kernels are a graph too."""
         mode = GRAPHED if is_graphed(self.batch_size, self.device) else None
-        step = torch.compile(self.step, fullgraph=True, dynamic=False, mode=mode)
+        step = torch.compile(
+            self.step, fullgraph=True, dynamic=False, isolate_recompiles=True, mode=mode
+        )
         # What a graph of kernels returns is overwritten by its next run.
-        return lambda *inputs: tuple(output.clone() for output in step(*inputs))
+        return (lambda *inputs: _copied(step(*inputs))) if mode else step
 
     def step(
         self,
@@ -125,10 +137,17 @@ class LatentSampler:
         classes: tuple[Tensor, Tensor],
         noise: Tensor | None,
         is_guided: bool,
+        kept: tuple,
         *carried: Tensor,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple:
         """x, noise, each of carried: (B, C, H, W); k: (1,); classes: as `Guidance.classes` gives
-        them -> x_{k-1}, k - 1, the next carried."""
-        eps, v = self.guidance(x, k, classes, is_guided)
+        them; kept: as `Guidance` takes it, nothing for a full step -> x_{k-1}, k - 1, what is to be
+        kept of a full step, the next carried."""
+        eps, v, to_keep = self.guidance(x, k, classes, is_guided, kept)
         x, *carried = self.sampler.step(x, k, eps, v, noise, *carried)
-        return x, k - 1, *carried
+        return x, k - 1, to_keep, *carried
+
+
+def _copied(output):
+    """A tensor, or tuples of them in any depth."""
+    return output.clone() if isinstance(output, Tensor) else tuple(map(_copied, output))

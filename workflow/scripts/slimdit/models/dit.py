@@ -5,7 +5,7 @@ Letters in shapes: B batch, N tokens, C hidden size, P patch size, E experts, L 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,12 +71,27 @@ class DiTBlock(nn.Module):
 
     def forward(self, x: Tensor, modulation: Tensor) -> tuple[Tensor, Any]:
         """x: (B, N, C); modulation: (B, 6C) -> (B, N, C), and the MLP's routing or None."""
+        x, _, routing = self.with_branches(x, modulation)
+        return x, routing
+
+    def with_branches(
+        self, x: Tensor, modulation: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Any]:
+        """As `forward`, between its two results the outputs of attention and MLP before their
+        gates, each (B, N, C)."""
         chunks = modulation.chunk(self.num_modulations, dim=1)  # six of (B, C)
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = chunks
         attended = self.attention(modulate(self.norm1(x), shift_msa, scale_msa))  # (B, N, C)
         x = x + gate_msa.unsqueeze(1) * attended
         hidden, routing = self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
-        return x + gate_mlp.unsqueeze(1) * hidden, routing
+        return x + gate_mlp.unsqueeze(1) * hidden, (attended, hidden), routing
+
+    def from_branches(
+        self, x: Tensor, modulation: Tensor, attended: Tensor, hidden: Tensor
+    ) -> Tensor:
+        """(B, N, C), where attention and MLP are known to give `attended` and `hidden`."""
+        _, _, gate_msa, _, _, gate_mlp = modulation.chunk(self.num_modulations, dim=1)
+        return x + gate_msa.unsqueeze(1) * attended + gate_mlp.unsqueeze(1) * hidden
 
 
 class FinalLayer(nn.Module):
@@ -156,19 +171,38 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Prediction:
         """x: (B, in_channels, H, W) latents; t: (B,) timesteps; y: (B,) class or null class."""
-        return self.conditioned(x, self.timestep_embedder(t) + self.label_embedder(y))
+        return self.conditioned(x, self.embedding(t, y))
+
+    def embedding(self, t: Tensor, y: Tensor) -> Tensor:
+        """Of timesteps and classes together, each (B,) -> (B, C)."""
+        return self.timestep_embedder(t) + self.label_embedder(y)
 
     def conditioned(self, x: Tensor, c: Tensor) -> Prediction:
-        """c: (B, C), the sum of the embeddings of timestep and class."""
-        x = self.patch_embedder(x).flatten(2).transpose(1, 2)  # (B, N, C)
-        x = x + self.position_embedding
-        *modulations, final = self.modulation(c).split(self.modulation_sizes, dim=1)
+        """c: (B, C), as `embedding` gives it."""
+        *modulations, final = self.modulations(c)
+        x, routings = self.through_blocks(self.tokens(x), modulations)
+        return Prediction(self.prediction(x, final), routings)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """What the first block takes, (B, in_channels, H, W) -> (B, N, C)."""
+        return self.patch_embedder(x).flatten(2).transpose(1, 2) + self.position_embedding
+
+    def modulations(self, c: Tensor) -> tuple[Tensor, ...]:
+        """Of each block (B, 6C), then of the final layer (B, 2C)."""
+        return self.modulation(c).split(self.modulation_sizes, dim=1)
+
+    def through_blocks(self, x: Tensor, modulations: Sequence[Tensor]) -> tuple[Tensor, list]:
+        """(B, N, C) -> (B, N, C), and the routings."""
         routings = []
         for block, modulation in zip(self.blocks, modulations, strict=True):
             x, routing = block(x, modulation)
             if routing is not None:
                 routings.append(routing)
-        return Prediction(self._unpatchify(self.final_layer(x, final)), routings)
+        return x, routings
+
+    def prediction(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """What the last block gave to noise and variance, (B, N, C) -> (B, 2 in_channels, H, W)."""
+        return self._unpatchify(self.final_layer(x, modulation))
 
     def _unpatchify(self, x: Tensor) -> Tensor:
         grid, patch, channels = self.grid_size, self.patch_size, 2 * self.in_channels

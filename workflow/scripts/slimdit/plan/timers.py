@@ -105,11 +105,12 @@ def time_train(study: Study, device, variant: str) -> float:
 
 
 def time_denoise(study: Study, device, variant: str) -> float:
-    """A step of the sampler, guided where some of the row's are."""
+    """A full step of the sampler, guided where some of the row's are."""
     model = build_model(study.structure(variant), seed=0)
     model = compress(model, study.operations(variant)).eval()
     sampling = study.sampling(variant)
-    options = sampling | {"steps": NUM_STEPS, "guidance_interval": None} | NOT_COMPILED
+    options = sampling | {"steps": NUM_STEPS, "guidance_interval": None, "cache": None}
+    options |= NOT_COMPILED
     if device.type == "cpu":
         options["batch_size"] = 1  # a smaller batch than the sampler's is not padded
     guide = study.guide(variant)

@@ -94,12 +94,14 @@ def work_of(study: Study, job: Job) -> JobWork:
 
 
 def whole_steps(study: Study, variant: str) -> float:
-    """Of a row's sampling: one that is not guided, where others are, counts by its passes."""
+    """Of a row's sampling: one that is not guided, where others are, counts by its passes, and
+    passes from a cache, which skip the blocks, as none."""
     from slimdit.diffusion.guidance import num_passes
 
     sampling, num_timesteps = study.sampling(variant), study.num_timesteps(variant)
-    whole = num_passes(sampling | {"guidance_interval": None}, num_timesteps)
-    return sampling["steps"] * sum(num_passes(sampling, num_timesteps)) / sum(whole)
+    of_all = sampling | {"guidance_interval": None, "cache": None}
+    (full, _), (whole, _) = (num_passes(each, num_timesteps) for each in (sampling, of_all))
+    return sampling["steps"] * sum(full) / sum(whole)
 
 
 def num_images(study: Study) -> tuple[int, int]:

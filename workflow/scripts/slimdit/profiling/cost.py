@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -32,8 +32,9 @@ def weight_bytes(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def count_macs(model: DiT) -> int:
-    """Multiply-accumulates of one forward pass of one image.
+def count_macs(model: DiT, passed: Callable[..., Tensor] | None = None) -> int:
+    """Multiply-accumulates of one forward pass of one image, or of `passed` in its place, a
+    function of a latent, a timestep and a class that computes with the model.
 
     fvcore's count (4 per element for a layer norm without affine, 1 per element pooled, none for
     softmax and GELU), of the plain form of fused operators, which it does not see. Bits do not
@@ -41,7 +42,7 @@ def count_macs(model: DiT) -> int:
     """
     inputs = random_inputs(model, 1, next(model.parameters()).device)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
-    analysis = FlopCountAnalysis(_OutputOnly(model.eval()), inputs)
+    analysis = FlopCountAnalysis(_OutputOnly(model.eval(), passed), inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
     with ops.plain(), _plain_weights(model):
@@ -51,12 +52,12 @@ def count_macs(model: DiT) -> int:
 class _OutputOnly(nn.Module):
     """Tracing needs a tensor out."""
 
-    def __init__(self, model: DiT):
+    def __init__(self, model: DiT, passed: Callable[..., Tensor] | None):
         super().__init__()
-        self.model = model
+        self.model, self.passed = model, passed
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        return self.model(x, t, y).output
+        return self.passed(x, t, y) if self.passed else self.model(x, t, y).output
 
 
 @contextlib.contextmanager

@@ -120,7 +120,9 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
             for part in PARTS
         ),
         Column("macs", "{unit}", LOWER, MACS, "gmacs", changes=True),
-        Column("passes_per_image", "Passes / image", LOWER, part=SPEED),
+        Column("passes_per_image", "Full passes / image", LOWER, part=SPEED),
+        Column("cached_passes_per_image", "Cached passes / image", LOWER, part=SPEED),
+        Column("cache_bytes_per_image"),
         Column("macs_per_image", "{unit} / image", LOWER, IMAGE_MACS, changes=True, part=SPEED),
         Column("speed_batch_size"),
         *_time_columns(EAGER, paper=None),

@@ -26,7 +26,12 @@ from slimdit.reporting.latencies import LATENCY, latencies
 from slimdit.storage.files import read_json
 
 COSTS = ["total_params", "active_params", "macs", "weight_bytes"]
-IMAGE_COSTS = ["passes_per_image", "macs_per_image"]
+IMAGE_COSTS = [
+    "passes_per_image",
+    "cached_passes_per_image",
+    "macs_per_image",
+    "cache_bytes_per_image",
+]
 ROOFLINE = ["fraction_of_peak", "bound"]
 PEAK_MEMORY = ["peak_memory_bytes", "peak_memory_kind"]
 FILES = ("architecture", "speed", "quality", "training")

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from slimdit.core import options
 from slimdit.core.code_digest import SCRIPTS, Source, load
 from slimdit.core.registry import Registry
+from slimdit.diffusion.caches import CACHES
 from slimdit.diffusion.samplers import SAMPLERS
 from slimdit.evaluation.features import EXTRACTORS
 from slimdit.models.attention import ATTENTION
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.mlp import MLP
 
-REGISTRIES = {each.kind: each for each in (ATTENTION, MLP, COMPRESSION, SAMPLERS, EXTRACTORS)}
+REGISTRIES = {
+    each.kind: each for each in (ATTENTION, MLP, COMPRESSION, SAMPLERS, CACHES, EXTRACTORS)
+}
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ def config_schema() -> dict:
         (block["attention"], "attention"),
         (block["mlp"], "mlp"),
         (block["apply"]["items"], "compression"),
+        (schema["properties"]["sampling"]["properties"]["cache"], "cache"),  # of all variants too
     ):
         place["allOf"] = [_options_schema(name, each) for name, each in components(kind).items()]
     return schema
@@ -103,7 +104,7 @@ def config_schema() -> dict:
 
 def _options_schema(name: str, component: ComponentSource) -> dict:
     """Of {"name": ..., **options} where that is its name."""
-    named = {"required": ["name"], "properties": {"name": {"const": name}}}
+    named = {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}}
     properties = {"name": {}, **component.schema["properties"]}
     return {"if": named, "then": component.schema | {"properties": properties}}
 

@@ -77,7 +77,13 @@ def of_models(study: Study, *variants: str | None) -> Used:
 
 def of_sampler(study: Study, *variants: str) -> Used:
     samplers = {study.sampling(variant)["sampler"] for variant in variants}
-    return of_models(study, *variants) | {"sampler": samplers}
+    return of_passes(study, *variants) | {"sampler": samplers}
+
+
+def of_passes(study: Study, *variants: str) -> Used:
+    """Models and the caches of their passes."""
+    caches = [study.sampling(variant)["cache"] for variant in variants]
+    return of_models(study, *variants) | {"cache": {cache["name"] for cache in caches if cache}}
 
 
 def of_extractor(study: Study, variant: str | None) -> Used:

@@ -15,6 +15,7 @@ from slimdit.study.step import (
     of_autoencoder,
     of_extractor,
     of_models,
+    of_passes,
     of_sampler,
 )
 from slimdit.study.study import HOW, Study, identity
@@ -271,7 +272,7 @@ STEPS: dict[str, Step] = {
             "num_timesteps": Study.num_timesteps,
             "guide": Study.guide_spec,
         },
-        components=of_models,
+        components=of_passes,
         rows=every_row,
         record="architecture",
     ),

@@ -24,6 +24,7 @@ TIMED_SAMPLING = (
     "guided_channels",
     "guidance_interval",
     "guide",
+    "cache",
     "precision",
     "compile",
 )

@@ -139,12 +139,18 @@ def _sampling_problems(study: Study, variant: str) -> Iterator[str]:
     own = limit_problems(LIMITS, config | {"sampling": sampling, "training": training})
     shared = list(limit_problems(LIMITS, config))
     yield from (f"{'' if each in shared else f'variants.{variant}.'}{each}." for each in own)
-    is_shared = all(sampling[key] == config["sampling"][key] for key in ("sampler", "options"))
-    path = ("sampling",) if is_shared else ("variants", variant, "sampling")
+
+    def path(*keys: str) -> tuple:
+        is_shared = all(sampling[key] == config["sampling"][key] for key in keys)
+        return ("sampling",) if is_shared else ("variants", variant, "sampling")
+
     yield from _guidance_problems(study, variant)
     schema = components("sampler")[sampling["sampler"]].schema
-    for fault in faults(sampling["options"], schema, (*path, "options")):
+    for fault in faults(sampling["options"], schema, (*path("sampler", "options"), "options")):
         yield fault.sentence
+    if cache := sampling["cache"]:
+        where = f"{dotted(path('cache', 'steps'))}.cache"
+        yield from _limit_problems(components("cache")[cache["name"]], cache, sampling, where)
 
 
 def _guidance_problems(study: Study, variant: str) -> Iterator[str]:
