@@ -44,7 +44,7 @@ def sampler_step(study: Study, variant: str, device: torch.device) -> None:
     noise = torch.zeros_like(x) if sampler.sampler.needs_noise else None
     carried = [torch.zeros_like(x) for _ in range(sampler.sampler.num_carried)]
     with torch.inference_mode():
-        sampler.compiled_step(x, k, classes, noise, sampler.is_guided[0], *carried)
+        sampler.compiled_step(x, k, classes, noise, sampler.is_guided[0], (), *carried)
 
 
 def training_step(study: Study, variant: str, device: torch.device) -> None:
