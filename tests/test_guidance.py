@@ -10,6 +10,7 @@ from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.diffusion.process import Diffusion, alpha_bars
 from slimdit.models.build import build_model
 from slimdit.study.config_check import config_problems
+from slimdit.study.steps import STEPS
 from slimdit.study.study import Study
 
 T, STEPS = 1000, 10
@@ -163,3 +164,16 @@ def test_an_interval_scales_with_measured_latents(config):
 def test_guidance_that_cannot_be_is_told(config, changes, message):
     config["variants"]["own"] = {"group": "Own", "from": "S2-base", "sampling": changes}
     assert message in "\n".join(config_problems(config))
+
+
+def test_the_code_of_a_guide_is_a_part_of_what_it_guides(config):
+    config["variants"]["own"] = {
+        "group": "Own",
+        "from": "S2-base",
+        "sampling": {"guide": "S2-shallow"},
+    }
+    study = Study(config)
+    for step in ("sample", "count_cost", "measure_speed"):
+        used = STEPS[step].components(study, "own")["attention"]
+        assert used == {"full", "shallow"}
+    assert STEPS["evaluate"].components(study, "own").keys() == {"extractor"}

@@ -81,9 +81,10 @@ def of_sampler(study: Study, *variants: str) -> Used:
 
 
 def of_passes(study: Study, *variants: str) -> Used:
-    """Models and the caches of their passes."""
+    """Models, what guides them, and the caches of their passes."""
     caches = [study.sampling(variant)["cache"] for variant in variants]
-    return of_models(study, *variants) | {"cache": {cache["name"] for cache in caches if cache}}
+    models = of_models(study, *variants, *map(study.guide, variants))
+    return models | {"cache": {cache["name"] for cache in caches if cache}}
 
 
 def of_extractor(study: Study, variant: str | None) -> Used:
