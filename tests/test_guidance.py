@@ -10,7 +10,7 @@ from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.diffusion.process import Diffusion, alpha_bars
 from slimdit.models.build import build_model
 from slimdit.study.config_check import config_problems
-from slimdit.study.steps import STEPS
+from slimdit.study.steps import STEPS as STUDY_STEPS
 from slimdit.study.study import Study
 
 T, STEPS = 1000, 10
@@ -174,6 +174,6 @@ def test_the_code_of_a_guide_is_a_part_of_what_it_guides(config):
     }
     study = Study(config)
     for step in ("sample", "count_cost", "measure_speed"):
-        used = STEPS[step].components(study, "own")["attention"]
+        used = STUDY_STEPS[step].components(study, "own")["attention"]
         assert used == {"full", "shallow"}
-    assert STEPS["evaluate"].components(study, "own").keys() == {"extractor"}
+    assert STUDY_STEPS["evaluate"].components(study, "own").keys() == {"extractor"}
