@@ -92,7 +92,7 @@ def test_the_order_of_the_rows_is_compared_by_ranks(ours, papers, expected):
 
 
 def test_everything_equal_is_said_so(files):
-    rows = [{**ROWS[0], "variant": name} for name in "abc"]
+    rows = [{**ROWS[0], "variant": name, "weights": name} for name in "abc"]
     paper = {}
     for number, name in enumerate("abc"):
         files.add_row(name, fd=20.04 + number)
@@ -107,7 +107,7 @@ def test_everything_equal_is_said_so(files):
 
 def test_the_papers_known_slips_are_found_before_anything_is_trained(files, tmp_path):
     counts = {"S2-base": 32_656_160, "S4-base": 32_637_824, "MoE-S2-4E1A": 53_933_600}
-    rows = [{**ROWS[0], "variant": name} for name in counts]
+    rows = [{**ROWS[0], "variant": name, "weights": name} for name in counts]
     for variant, params in counts.items():
         active = 32_670_000 if variant.startswith("MoE") else None
         files.add_costs(variant, total_params=params, active_params=active)
