@@ -11,8 +11,6 @@ from training_job import job  # noqa: F401
 
 from slimdit.compute.devices import VISIBLE
 
-torch.set_num_threads(1)
-
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes too")
@@ -40,6 +38,12 @@ def pytest_collection_modifyitems(config, items):
         for marker, (absent, reason) in skips.items():
             if marker in item.keywords and absent:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Bits and memory depend on how many there are, which some code sets for its process."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
