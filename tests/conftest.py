@@ -22,6 +22,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    torch.set_num_threads(1)  # of fixtures too
     if not config.getoption("--cuda"):  # tests are of the CPU wherever they run
         os.environ[VISIBLE] = ""
 
