@@ -20,7 +20,6 @@ def held_out_loss(
     precision: of the model, as `chosen_dtype` reads it. groups_seed: of the groups of images that
     are left out for the error.
     """
-
     from slimdit.compute.devices import device
     from slimdit.compute.precision import name_of
     from slimdit.data.latents import LatentCache

@@ -33,7 +33,6 @@ def reconstruct(
     the order of `subset`: reference, held_out, and other_train, the training images that bring
     each class of the reference to `memorization_per_class`; and as JSON in `meta` what made them.
     """
-
     from slimdit.compute.devices import device, to_device
     from slimdit.data.autoencoder_files import weights_file
     from slimdit.data.autoencoders import decode_images, load_autoencoder

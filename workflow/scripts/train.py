@@ -23,7 +23,6 @@ def train(
     teacher=None,
 ):
     """Where torchrun has started several processes, each runs this and the first writes."""
-
     from slimdit.compute.devices import device
     from slimdit.compute.precision import chosen_dtype, name_of
     from slimdit.compute.process_group import Processes

@@ -1,5 +1,7 @@
 """Which K of the T timesteps a sampler visits; lambda is log(alpha / sigma) in what follows."""
 
+import functools
+
 import numpy as np
 from scipy.optimize import minimize
 
@@ -36,6 +38,7 @@ def uniform_lambda(num_timesteps: int, num_steps: int) -> np.ndarray:
     return nearest(np.linspace(known[-1], known[0], num_steps + 1)[:-1], known)
 
 
+@functools.cache  # several callers ask for those of one sampling
 def optimised(num_timesteps: int, num_steps: int) -> np.ndarray:
     """K steps in lambda from T - 1 to 0 of the least bound on what errors of the model make of the
     image: the optimisation of Xue et al., "Accelerating Diffusion Sampling with Optimized Time

@@ -167,7 +167,7 @@ def _is_deterministic() -> bool:
 
 
 def device_name() -> str:
-    """Of the GPU that this process computes on, or \"cpu\"."""
+    """Of the GPU that this process computes on; of a CPU just cpu."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()
