@@ -22,6 +22,7 @@ import torch
 from cases.distance import frechet
 from cases.latents import latent_batches
 from cases.mixture import mixture
+from cases.outside import outside_the_model
 from cases.sampler import int8_sampler, sampler
 from cases.startup import dry_run, job_start
 from cases.training import training_step
@@ -30,6 +31,7 @@ from command_line import default_path, study_and_parser
 
 from slimdit.compute.devices import device
 from slimdit.compute.precision import chosen_dtype, name_of
+from slimdit.diffusion.samplers import SAMPLERS
 from slimdit.jobs.launch import in_own_process
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import write_json
@@ -71,6 +73,10 @@ def cases(study: Study, on: torch.device) -> dict[str, Case]:
     found = {
         "sampler": Case(partial(sampler, study, torch.float32), at_least=1.7),
         "sampler-int8": Case(partial(int8_sampler, study), at_least=1.7),
+        **{
+            f"outside-{name}": Case(partial(outside_the_model, study, name), at_least=0.95)
+            for name in SAMPLERS
+        },
         "training-step": Case(partial(training_step, study, fast), at_least=1.4),
         "latent-batches": Case(partial(latent_batches, study), at_least=50),
         "mixture": Case(partial(mixture, study, fast), at_least=2),

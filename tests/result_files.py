@@ -101,6 +101,7 @@ class Files:
         num_samples=650,
         left_out=(0.0, 0.0),
         class_accuracy=0.9,
+        guidance_scale=2.0,
     ):
         """left_out: of each metric that is compared, without each group of samples."""
         metrics = {
@@ -124,7 +125,12 @@ class Files:
                 "reconstructed_held_out_accuracy": 0.88,
                 "num_held_out": 100,
             },
-            "sampling": {"sampler": "ddim", "steps": 20, "guidance_scale": 2.0, "prompts": ["a"]},
+            "sampling": {
+                "sampler": "ddim",
+                "steps": 20,
+                "guidance_scale": guidance_scale,
+                "prompts": ["a"],
+            },
         }
         self.add("quality", f"{variant}-{seed}", content)
 

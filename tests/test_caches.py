@@ -9,14 +9,17 @@ from subjects import PHOTOS, random_tensor, randomized, tiny
 from torch import nn
 from torch.nn import functional as F
 
+from calibrate_cache import calibrate_cache
 from count_cost import count_cost
 from slimdit.core.errors import InputError
 from slimdit.diffusion.caches import CACHES
+from slimdit.diffusion.calibration import NUM_IMAGES, block_errors
 from slimdit.diffusion.guidance import cache_of, guided_steps, num_passes
-from slimdit.diffusion.latent_sampler import LatentSampler, noise_for
+from slimdit.diffusion.latent_sampler import LatentSampler, labels_for, noise_for
 from slimdit.diffusion.process import alpha_bars
 from slimdit.diffusion.timesteps import chosen_timesteps, lambdas_of
 from slimdit.models.build import build_model, compress
+from slimdit.models.checkpoint import save_variant
 from slimdit.models.dit import modulate
 from slimdit.profiling.cost import count_macs
 from slimdit.storage.files import read_json
@@ -35,7 +38,9 @@ SAMPLING = PHOTOS.config["sampling"] | {
 REUSE, STACK = {"name": "reuse"}, {"name": "reuse", "of": "stack", "every": 3}
 LINE = {"name": "extrapolate"}
 LAMBDA = {"name": "extrapolate", "of": "stack", "every": 3, "along": "lambda"}
-ALL = [REUSE, STACK, LINE, LAMBDA]
+LISTED = {"name": "listed", "full_steps": [3, 4, 8]}
+ALL = [REUSE, STACK, LINE, LAMBDA, LISTED]
+CALIBRATED = {"name": "calibrated", "max_error": 0.2}
 INDICES, LABELS = np.arange(3), np.array([0, 1, 2])
 
 
@@ -72,12 +77,16 @@ def full_in_order(cache, is_guided):
         ({"name": "reuse", "every": 3}, [0] * 8, [1, 0, 0, 1, 0, 0, 1, 0]),
         ({"name": "reuse", "every": 8}, [0] * 8, [1, 0, 0, 0, 0, 0, 0, 0]),
         ({"name": "reuse", "every": 3}, [0, 0, 1, 1, 1, 1, 0, 0], [1, 0, 1, 0, 0, 1, 1, 0]),
+        ({"name": "listed", "full_steps": []}, [0] * 3, [1, 0, 0]),
+        ({"name": "listed", "full_steps": [0, 2]}, [0] * 4, [1, 0, 1, 0]),
+        ({"name": "listed", "full_steps": [1]}, [0, 0, 0, 1, 1, 0], [1, 1, 0, 1, 0, 1]),
+        ({"name": "calibrated", "max_error": 0.1}, [0, 1, 0, 0], [1, 1, 1, 1]),
         ({"name": "extrapolate", "every": 2}, [1] * 6, [1, 1, 0, 1, 0, 1]),
         ({"name": "extrapolate", "every": 3}, [1] * 8, [1, 1, 0, 0, 1, 0, 0, 1]),
         ({"name": "extrapolate", "every": 2}, [0, 1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 1, 1, 0]),
     ],
 )
-def test_full_steps_come_first_and_at_every(cache, is_guided, expected):
+def test_full_steps_are_those_asked_for_and_the_first_of_a_stretch(cache, is_guided, expected):
     assert full_in_order(cache, is_guided) == expected
 
 
@@ -127,9 +136,10 @@ def test_a_pass_from_its_own_values_is_that_pass(variant, of):
 class PlainCached:
     """A model's passes in a stretch of steps that are guided alike, written from the equations."""
 
-    def __init__(self, model, name, every=2, of="blocks", along="steps"):
+    def __init__(self, model, name, every=2, of="blocks", along="steps", full_steps=None):
         self.model, self.every, self.of, self.along = model, every, of, along
-        self.order = {"reuse": 0, "extrapolate": 1}[name]
+        self.order = {"reuse": 0, "listed": 0, "extrapolate": 1}[name]
+        self.full_steps = full_steps
         self.known = []  # (place, values) of full steps, the latest last
 
     def __call__(self, x, t, y, done, log_ratio):
@@ -138,13 +148,18 @@ class PlainCached:
         modulation = F.linear(F.silu(c), model.modulation[1].weight, model.modulation[1].bias)
         *parts, final = modulation.split(model.modulation_sizes, dim=1)
         x = model.patch_embedder(x).flatten(2).mT + model.position_embedding
-        if len(self.known) <= self.order or done - self.known[-1][2] == self.every:
+        if len(self.known) <= self.order or self.is_due(done):
             x = self.compute(x, parts, place, done)
         else:
             x = self.predict(x, parts, place)
         shift, scale = final.chunk(2, dim=1)
         x = model.final_layer.linear(modulate(model.final_layer.norm(x), shift, scale))
         return model._unpatchify(x)
+
+    def is_due(self, done):
+        if self.full_steps is not None:
+            return done in self.full_steps
+        return done - self.known[-1][2] == self.every
 
     def compute(self, x, parts, place, done):
         start, values = x, []
@@ -206,6 +221,76 @@ def test_images_are_those_of_a_plain_implementation(model, guide, cache, changes
     actual = sampled(model, guiding, **changes, cache=cache)
     torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-3)
     assert 0 < guided_steps(sampling, T).sum() <= STEPS
+
+
+@pytest.mark.parametrize(
+    ("max_error", "longest", "expected"),
+    [
+        (0.0, 3, [0, 1, 2, 3, 4, 5, 6]),
+        (0.15, 3, [0, 2, 4, 5, 6]),
+        (0.25, 3, [0, 3, 4, 6]),
+        (0.25, 1, [0, 2, 4, 6]),
+        (9.0, 3, [0, 4, 6]),
+    ],
+)
+def test_steps_are_cached_up_to_the_first_that_changes_too_much(max_error, longest, expected):
+    """By hand; guidance begins at the fifth step."""
+    errors = np.full((7, longest), np.nan)
+    for step, row in {
+        1: [0.1],
+        2: [0.2, 0.2],
+        3: [0.1, 0.3, 0.3],
+        5: [0.2],
+        6: [0.1, 0.1],
+    }.items():
+        errors[step, : len(row)] = row[:longest]
+    own = {"name": "calibrated", "max_error": max_error, "longest": longest}
+    cache = CACHES.build(own, np.zeros(7), np.ones(7, bool), steps=7)
+    assert cache.options(errors) == {"name": "listed", "full_steps": expected, "of": "blocks"}
+
+
+@pytest.mark.parametrize("of", ["blocks", "stack"])
+@pytest.mark.parametrize("changes", [{}, INTERVAL, {"guide": "XS4-base"}])
+def test_errors_are_relative_changes_of_what_blocks_give(model, guide, of, changes):
+    sampling = SAMPLING | changes | {"cache": CALIBRATED | {"of": of}}
+    sampler = LatentSampler(model, sampling, T, CPU, guide if "guide" in changes else None)
+    found = block_errors(sampler, model.num_classes, 3)
+    labels = labels_for(NUM_IMAGES, model.num_classes, "random", sampling["seed"])
+    given = [kept for _, kept in sampler.steps(np.arange(NUM_IMAGES), labels, "calibration")]
+    is_guided = guided_steps(sampling, T)[::-1]
+    for step, back in np.ndindex(STEPS, 3):
+        before = step - 1 - back
+        if before < 0 or is_guided[step] != is_guided[before]:
+            assert np.isnan(found[step, back])
+            continue
+        means = []
+        for of_model, earlier in zip(given[step], given[before], strict=True):
+            pairs = [(x.double(), y.double()) for x, y in zip(of_model, earlier, strict=True)]
+            errors = [float((x - y).abs().mean() / x.abs().mean()) for x, y in pairs]
+            means += [np.mean(errors[first::2]) for first in (0, 1) if errors[first::2]]
+        assert found[step, back] == pytest.approx(max(means), rel=1e-5)
+    assert np.isfinite(found).sum() > STEPS
+
+
+def test_a_calibrated_cache_samples_as_the_list_that_its_file_has(model, tmp_path):
+    structure, paths = tiny(PHOTOS.structure("S2-base")), []
+    checkpoint, written = tmp_path / "checkpoint.safetensors", tmp_path / "cache.json"
+    save_variant(checkpoint, model, structure, [], {"seed": 0})
+    own = SAMPLING | {"cache": CALIBRATED | {"max_error": 0.4}, "compile": "off"}
+    calibrate_cache(checkpoint, written, "own", own, T, {})
+    file = read_json(written)
+    assert len(file["errors"]) == STEPS and file["errors"][0] == [None] * 3
+    listed = file["cache"]["full_steps"]
+    assert 2 <= len(listed) < STEPS and listed[0] == 0 and listed[-1] == STEPS - 1
+    for cache in (written, None):
+        paths.append(tmp_path / f"{cache is None}.json")
+        sampling = own if cache else own | {"cache": file["cache"]}
+        count_cost(paths[-1], "own", structure, [], sampling, T, None, {}, cache)
+    counts = [
+        {key: value for key, value in read_json(path).items() if key != "origin"} for path in paths
+    ]
+    assert counts[0] == counts[1] and counts[0]["passes_per_image"] == 2 * len(listed)
+    assert list(read_json(paths[0])["origin"]["inputs"]) == ["cache.json"]
 
 
 def test_the_longer_it_is_reused_the_more_images_change(model):
@@ -338,6 +423,14 @@ def multiplied(model, sampling):
         ),
         ({"cache": {"name": "reuse"}, "steps": 1}, "sampling.cache.every 2 is more than steps 1."),
         ({"cache": LINE, "steps": 2}, "sampling.cache.every 2 is more than steps - 1, 1."),
+        (
+            {"cache": LISTED, "steps": 8},
+            "sampling.cache.full_steps 8 is more than steps - 1, 7.",
+        ),
+        ({"cache": {"name": "listed", "full_steps": 3}}, "full_steps is 3; it should be a list"),
+        ({"cache": {"name": "listed", "full_steps": [-1]}}, "-1; it should be a whole number >= 0"),
+        ({"cache": {"name": "calibrated"}}, "cache.max_error is missing; it should be a number"),
+        ({"cache": CALIBRATED, "steps": 3}, "sampling.cache.longest 3 is more than steps - 1, 2."),
     ],
 )
 def test_a_cache_that_cannot_be_is_told(config, changes, message):
@@ -366,3 +459,6 @@ def test_a_row_samples_with_its_cache_as_its_children_do(config):
     assert config_problems(config) == []
     assert study.timed_sampling("int8")["cache"] == study.sampling("own")["cache"] == cache
     assert study.sampling("S2-base")["cache"] is None
+    assert not study.calibrates_cache("own")
+    config["variants"]["own"]["sampling"] = {"cache": CALIBRATED}
+    assert [row for row in study.variants if study.calibrates_cache(row)] == ["own", "int8"]

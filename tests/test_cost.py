@@ -12,6 +12,7 @@ from slimdit.models import ops
 from slimdit.models.build import compress, empty_model
 from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
 from slimdit.storage.files import read_json
+from slimdit.study.config_check import config_problems
 from slimdit.study.study import Study
 
 # total_params, GMACs: derived from the architecture by hand, batch 1, 200 classes.
@@ -170,3 +171,31 @@ def test_a_cached_pass_is_what_surrounds_the_blocks(tmp_path):
     assert written["passes_per_image"] == written["cached_passes_per_image"] == 250
     assert written["macs_per_image"] == 250 * (written["macs"] + rest)
     assert written["cache_bytes_per_image"] == 2 * 4 * (2 * 12) * tokens * size
+
+
+BEYOND = Study(load_config("configs/photos-beyond.yaml"))
+PASSES = {"DDIM-50": 100, "DPM-15": 30, "UniPC-15": 30, "optimised-10": 20, "scale-5_0": 500}
+
+
+# One of each family.
+SAMPLED = {BEYOND.block(row).get("family", row): row for row in BEYOND.variants}
+
+
+@pytest.mark.parametrize("row", SAMPLED.values())
+def test_ways_of_sampling_count_at_the_papers_backbones(row, tmp_path):
+    """Passes times MACs; a guide's passes by its own, and cached ones by what surrounds blocks."""
+    study = Study(IMAGENET200.config | {"variants": IMAGENET200.variants | BEYOND.variants})
+    sampling, path = study.timed_sampling(row), tmp_path / "architecture.json"
+    spec = study.structure(row), study.operations(row), sampling
+    count_cost(path, row, *spec, study.num_timesteps(row), study.guide_spec(row), {})
+    written = read_json(path)
+    full, cached = written["passes_per_image"], written["cached_passes_per_image"]
+    assert full == PASSES.get(row, full)
+    is_less = bool(sampling["guide"] or cached)
+    assert (written["macs_per_image"] < (full + cached) * written["macs"]) == is_less
+    assert is_less or written["macs_per_image"] == full * written["macs"]
+
+
+def test_ways_of_sampling_fit_the_papers_study():
+    rows = {"variants": IMAGENET200.variants | BEYOND.variants}
+    assert config_problems(IMAGENET200.config | rows) == []

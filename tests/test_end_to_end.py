@@ -17,20 +17,25 @@ from slimdit.plan.jobs import pending_jobs
 from slimdit.plan.work import work_of
 from slimdit.profiling.peak_memory import KINDS
 from slimdit.status import job_status, watched
+from slimdit.storage.files import sha256_of
 from slimdit.study.jobs import jobs_of
 from slimdit.study.study import Study
 
 ROOT = Path(__file__).parents[1]
-ROWS = ("S2-med-4", "KD-XS2", "Q-S2")
+ROWS = ("S2-med-4", "KD-XS2", "Q-S2", "calibrated")
 RUN = "results/tiny/variants/{}/seed-0"
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A run of three rows: a trained one, a distilled one with its teacher, a compressed one."""
+    """A run of four rows: a trained one, a distilled one with its teacher, a compressed one, one
+    with a cache that is calibrated."""
     folder = tmp_path_factory.mktemp("tiny")
     targets = [f"{RUN.format(row)}/quality.json" for row in ROWS]
-    targets += [f"results/tiny/variants/{row}/speed.json" for row in ("S2-med-4", "Q-S2")]
+    targets += [
+        f"results/tiny/variants/{row}/speed.json" for row in ("S2-med-4", "Q-S2", "calibrated")
+    ]
+    targets.append("results/tiny/variants/calibrated/architecture.json")
     snakemake(folder, *targets)
     return folder
 
@@ -94,12 +99,31 @@ def test_a_checkpoint_loads_without_a_config(results):
 @pytest.mark.parametrize("row", ["S2-med-4", "Q-S2"])
 def test_speed_has_units_conditions_and_a_base(results, row):
     report = read(results, f"results/tiny/variants/{row}/speed.json")
-    measured, sampled = report["measurements"]
-    assert report["base"] == "S2-base" and len(report["origin"]["inputs"]) == 2
+    measured, sampled, decoded = report["measurements"]
+    assert report["base"] == "S2-base" and len(report["origin"]["inputs"]) == 3
     assert measured["latency_ms"] > 0 and measured["timed_iterations"] == 4
     assert sampled["mode"] == "sampler" and [len(each) for each in sampled["times_s"]] == [4, 4]
+    assert (decoded["mode"], len(decoded["times_s"][0])) == ("decoder", 2)
     assert measured["latency_over_base"] > 0 and measured["dtype"] in ("float32", "bfloat16")
     assert measured["peak_memory_kind"] in KINDS.values()
+
+
+def test_a_calibrated_cache_is_that_of_its_row(results):
+    """All files are by the steps that its weights told."""
+    row = "results/tiny/variants/calibrated"
+    cache, run = read(results, f"{row}/cache.json"), RUN.format("calibrated")
+    full_steps = cache["cache"]["full_steps"]
+    assert full_steps[0] == 0 and full_steps[-1] == 4
+    assert list(cache["origin"]["inputs"]) == ["../S2-med-4/seed-0/checkpoint.safetensors"]
+    cost = read(results, f"{row}/architecture.json")
+    assert cost["passes_per_image"] == 2 * len(full_steps)
+    assert cost["cached_passes_per_image"] == 2 * (5 - len(full_steps))
+    used = [(f"{run}/samples.json", "../cache.json"), (f"{row}/speed.json", "cache.json")]
+    for path, name in [*used, (f"{row}/architecture.json", "cache.json")]:
+        inputs = read(results, path)["origin"]["inputs"]
+        assert inputs[name] == sha256_of(results / row / "cache.json")
+    sampled, *_ = read(results, f"{row}/speed.json")["measurements"]
+    assert (sampled["mode"], sampled["batch_size"]) == ("sampler", 2)
 
 
 def test_training_leaves_losses_and_tensorboard_events(results):

@@ -64,7 +64,13 @@ def write_study(folder, variants, seeds=(0,)):
             run, what = here / f"seed-{seed}", {"variant": variant, "seed": seed}
             metrics = {"fd": 50.0 - i + seed, "sfd": 3.0}
             counts = {"num_samples": 10, "num_reference": 10}
-            quality = {**what, **counts, "metrics": metrics, "extractor": EXTRACTOR}
+            quality = {
+                **what,
+                **counts,
+                "metrics": metrics,
+                "extractor": EXTRACTOR,
+                "sampling": {"guidance_scale": 3.0},
+            }
             add("quality", run / "quality.json", quality)
             if kind in ("derived", "sampled"):
                 continue

@@ -6,7 +6,7 @@ from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 
 from slimdit.compute import precision
 from slimdit.compute.precision import autocast, chosen_dtype
-from slimdit.diffusion.image_sampler import decode_dtype
+from slimdit.diffusion.image_decoder import decode_dtype
 from slimdit.models.build import build_model, compress
 from slimdit.models.component import store_weights
 from slimdit.models.mlp.moe import MixtureOfExperts

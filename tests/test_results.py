@@ -110,6 +110,40 @@ def test_a_row_that_only_samples_otherwise_has_the_passes_of_its_weights(files):
     assert "0.500 [0.400, 0.600]" in text
 
 
+def test_a_row_is_shown_at_its_best_guidance_scale(files):
+    """Of three scales of S2-base; Q-S2 has other weights, and one scale."""
+    scales = {"S2-base": 2.0, "scale-1": 1.0, "scale-3": 3.0}
+    rows = [{**ROWS[0], "variant": variant, "parent": None} for variant in scales]
+    for variant, fd in zip(scales, (60.0, 90.0, 50.0), strict=True):
+        files.add_quality(variant, fd, guidance_scale=scales[variant])
+    files.add_quality("Q-S2", 10.0)
+    table1, _, text = files.tables(rows=[*rows, ROWS[1]])
+    name = "fd_efficientnet_lite0_at_best_guidance_scale"
+    found = [(table1[row][name], table1[row]["best_guidance_scale"]) for row in scales]
+    assert found == [("50", "3")] * 3
+    assert table1["Q-S2"][name] == table1["Q-S2"]["best_guidance_scale"] == NOT_MEASURED
+    assert "at best guidance [scale]" in text and "50.0 [3.00]" in text
+    assert "At best guidance: the least distance" in text
+
+
+def test_without_other_scales_there_is_no_best_one(files):
+    for row in ROWS:
+        files.add_quality(row["variant"], 50.0)
+    _, _, text = files.tables()
+    assert "best guidance" not in text.lower()
+
+
+def test_decoding_is_timed_apart(files):
+    files.add_costs("S2-base", mode="decoder", latency_ms=4.0)
+    files.add_costs("Q-S2")
+    table1, _, _ = files.tables()
+    assert (table1["S2-base"]["latency_ms_decoder"], table1["S2-base"]["images_per_s_decoder"]) == (
+        "4",
+        "2000",
+    )
+    assert table1["Q-S2"]["latency_ms_decoder"] == NOT_MEASURED
+
+
 def test_energy_is_of_the_batch_size_that_it_was_measured_at(files):
     files.add_costs("S2-base", energy_j_per_image=None)
     files.add_costs("Q-S2", batch_size=64, energy_j_per_image=0.25)

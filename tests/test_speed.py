@@ -34,6 +34,7 @@ from slimdit.profiling.machine_load import time_of_others
 from slimdit.profiling.peak_memory import peak_memory
 from slimdit.profiling.roofline import Peaks, least_bytes, measured_peaks, roofline
 from slimdit.profiling.trials import TimedRow, Trials, share, together
+from slimdit.training.autoencoder import build_autoencoder
 
 CPU = torch.device("cpu")
 PEAKS = Peaks(macs_per_s=1e9, bytes_per_s=1e9, dtype=torch.float32)
@@ -353,7 +354,8 @@ def test_the_report_names_the_base_the_conditions_and_the_peaks(
 ):
     monkeypatch.setattr("slimdit.profiling.roofline.MATRIX_SIDE", {"cpu": 64})
     monkeypatch.setattr("slimdit.profiling.roofline.PEAK_S", 0.001)
-    paths = {}
+    autoencoder, paths = tmp_path / "autoencoder", {}
+    build_autoencoder([8, 8], 4, 16, seed=0).save_pretrained(autoencoder)
     for variant in ("S2-shallow", "S2-base"):
         structure = tiny(PHOTOS.structure(variant))
         paths[variant] = tmp_path / f"{variant}.safetensors"
@@ -367,15 +369,17 @@ def test_the_report_names_the_base_the_conditions_and_the_peaks(
         "S2-base",
         options,
         [how, how],
+        str(autoencoder),
+        None,
         {},
         base_checkpoint=paths["S2-base"],
     )
     report = json.loads((tmp_path / "speed.json").read_text())
     assert report["base"] == "S2-base" and report["peak_macs_per_s"] > 0
     assert len(report["origin"]["inputs"]) == 2 and report["origin"]["threads"]
-    *passes, sampled = report["measurements"]
+    *passes, sampled, decoded = report["measurements"]
     assert [each["batch_size"] for each in passes] == [1, 2]
-    for measured in report["measurements"]:
+    for measured in (*passes, sampled):
         assert measured["dtype"] == dtype and measured["processes"] == 2
         rounds = measured["times_s"], measured["base_times_s"]
         again = latency_over_base(*rounds)
@@ -385,3 +389,6 @@ def test_the_report_names_the_base_the_conditions_and_the_peaks(
         assert measured["bound"] in ("arithmetic", "memory", "overhead")
         assert measured["peak_memory_kind"] == "cpu_weights_and_allocated"
     assert sampled["mode"] == "sampler" and sampled["batch_size"] == 2
+    assert decoded["mode"] == "decoder" and decoded["latency_over_base"] is None
+    low_ms, high_ms = decoded["latency_ms_quartiles"]
+    assert 0 < low_ms <= decoded["latency_ms"] <= high_ms

@@ -52,6 +52,13 @@ CACHES = st.one_of(
         {"name": st.just("extrapolate")},
         optional=CACHED | {"along": st.sampled_from(["steps", "lambda"])},
     ),
+    st.fixed_dictionaries(
+        {
+            "name": st.just("listed"),
+            "full_steps": st.lists(st.integers(0, FEWEST_CACHED - 1)),
+        },
+        optional={"of": CACHED["of"]},
+    ),
 )
 
 

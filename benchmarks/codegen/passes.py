@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from slimdit.compute.precision import autocast
 from slimdit.data.latents import LatentBatches
-from slimdit.diffusion.image_sampler import decode_dtype
+from slimdit.diffusion.image_decoder import decode_dtype
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.models.build import build_model, compress
 from slimdit.models.compression import COMPRESSION

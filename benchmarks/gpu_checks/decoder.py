@@ -11,7 +11,7 @@ from gpu_checks.bench import Bench
 from gpu_checks.check import Check
 from slimdit.core.randomness import stream
 from slimdit.data.autoencoders import decode_images
-from slimdit.diffusion.image_sampler import decode_dtype
+from slimdit.diffusion.image_decoder import decode_dtype
 from slimdit.profiling.latency import clock_s
 from slimdit.profiling.peak_memory import peak_memory
 

@@ -22,7 +22,7 @@ from slimdit.core.errors import InputError
 from slimdit.data import autoencoders, latents
 from slimdit.diffusion import latent_sampler
 from slimdit.diffusion.caches import CACHES
-from slimdit.diffusion.image_sampler import decode_dtype
+from slimdit.diffusion.image_decoder import decode_dtype
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.diffusion.samplers import SAMPLERS
 from slimdit.evaluation.features import efficientnet_lite0

@@ -1,10 +1,33 @@
 # Checkpoints to samples, quality, cost and speed.
 
 
+rule calibrate_cache:
+    input:
+        unpack(guide_weights),
+        checkpoint=own_weights,
+    output:
+        **output_of("calibrate_cache"),
+    log:
+        log_of("calibrate_cache"),
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: threads_of("calibrate_cache")
+    resources:
+        **resources_of("calibrate_cache", mem_mb=4000),
+    params:
+        **params_of("calibrate_cache"),
+        variant="{variant}",
+    message:
+        "Finding the steps at which {wildcards.variant} changes little"
+    script:
+        "../scripts/calibrate_cache.py"
+
+
 rule sample_shard:
     input:
         unpack(trained_autoencoder),
         unpack(guide_weights),
+        unpack(calibrated_cache),
         checkpoint=own_weights,
         latents_manifest=LAYOUT.data("latents.json"),
     output:
@@ -30,6 +53,7 @@ rule sample:
         unpack(trained_autoencoder),
         unpack(shards),
         unpack(guide_weights),
+        unpack(calibrated_cache),
         checkpoint=own_weights,
         latents_manifest=LAYOUT.data("latents.json"),
     output:
@@ -121,6 +145,8 @@ rule evaluate_reference:
 
 
 rule count_cost:
+    input:
+        unpack(calibrated_cache),
     output:
         **output_of("count_cost"),
     log:
@@ -142,10 +168,10 @@ rule count_cost:
 
 rule measure_speed:
     input:
+        unpack(trained_autoencoder),
         unpack(base_checkpoint),
-        unpack(timed_guides),
-        # Speed does not depend on the seed of the training: one run stands for all.
-        checkpoint=lambda wildcards: weights_of(wildcards.variant, STUDY.seeds[0]),
+        unpack(timed_beside),
+        checkpoint=own_weights,
     output:
         **output_of("measure_speed"),
     log:

@@ -52,8 +52,13 @@ def weights_of(variant, seed):
     return LAYOUT.run("checkpoint.safetensors", STUDY.weights_row(variant), seed)
 
 
+def seed_of(wildcards):
+    """That of the job; the first one of a job for all seeds, which one run stands for."""
+    return wildcards.get("seed", STUDY.seeds[0])
+
+
 def own_weights(wildcards):
-    return weights_of(wildcards.variant, wildcards.seed)
+    return weights_of(wildcards.variant, seed_of(wildcards))
 
 
 def parent_weights(wildcards):
@@ -68,14 +73,24 @@ def teacher_checkpoint(wildcards):
 def guide_weights(wildcards):
     """Of the model that guides the row's sampling, if one does."""
     guide = STUDY.guide(wildcards.variant)
-    return {"guide": weights_of(guide, wildcards.seed)} if guide else {}
+    return {"guide": weights_of(guide, seed_of(wildcards))} if guide else {}
 
 
-def timed_guides(wildcards):
-    """Those of the row and of what it is timed against, where they have one."""
-    guides = map(STUDY.guide, STUDY.timed_rows(wildcards.variant))
-    named = zip(("guide", "base_guide"), guides, strict=False)
-    return {name: weights_of(guide, STUDY.seeds[0]) for name, guide in named if guide}
+def calibrated_cache(wildcards):
+    """Of the row's sampling, where it is one that its model tells."""
+    is_calibrated = STUDY.calibrates_cache(wildcards.variant)
+    return {"cache": LAYOUT.variant("cache.json", wildcards.variant)} if is_calibrated else {}
+
+
+def timed_beside(wildcards):
+    """The guides and the calibrated caches of the row and of what it is timed against."""
+    found = {}
+    for row, prefix in zip(STUDY.timed_rows(wildcards.variant), ("", "base_"), strict=False):
+        if guide := STUDY.guide(row):
+            found[f"{prefix}guide"] = weights_of(guide, STUDY.seeds[0])
+        if STUDY.calibrates_cache(row):
+            found[f"{prefix}cache"] = LAYOUT.variant("cache.json", row)
+    return found
 
 
 def held_out_loss_of_weights(wildcards):

@@ -3,29 +3,32 @@ neither data nor weights."""
 
 
 def count_cost(
-    architecture, variant, structure, operations, sampling, num_timesteps, guide, recipe
+    architecture, variant, structure, operations, sampling, num_timesteps, guide, recipe, cache=None
 ):
-    """guide: structure and operations of the model that guides the sampling, if one does."""
+    """guide: structure and operations of the model that guides the sampling, if one does. cache:
+    the file of `calibrate_cache`, where the sampling's is calibrated."""
+    from slimdit.diffusion.calibration import with_calibrated
     from slimdit.diffusion.guidance import cache_of, most_passes, num_passes
     from slimdit.jobs.provenance import origin
     from slimdit.models.build import compress, empty_model
     from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
-    from slimdit.storage.files import write_json
+    from slimdit.storage.files import sha256_of, write_json
 
+    sampling = with_calibrated(sampling, cache)
     spec = {"structure": structure, "operations": operations}
     models = [  # costs do not depend on the weights
         compress(empty_model(each["structure"]), each["operations"])
         for each in (spec, guide)
         if each
     ]
-    macs, cache = list(map(count_macs, models)), cache_of(sampling, num_timesteps)
+    macs, stored = list(map(count_macs, models)), cache_of(sampling, num_timesteps)
     full, cached = num_passes(sampling, num_timesteps)
     macs_per_image, cache_bytes = full.total(macs), 0
-    if cache:
-        of_cached = [count_macs(each, cache.cached_pass(each)) for each in models]
+    if stored:
+        of_cached = [count_macs(each, stored.cached_pass(each)) for each in models]
         macs_per_image += cached.total(of_cached)
         at_once = most_passes(sampling, num_timesteps)
-        cache_bytes = at_once.total(map(cache.bytes_per_image, models))
+        cache_bytes = at_once.total(map(stored.bytes_per_image, models))
     counts = {
         "total_params": total_params(models[0]),
         "active_params": active_params(models[0]),
@@ -36,13 +39,13 @@ def count_cost(
         "cache_bytes_per_image": cache_bytes,
         "weight_bytes": weight_bytes(models[0]),
     }
-    write_json(
-        architecture, {"variant": variant, **counts, "spec": spec, "origin": origin(recipe=recipe)}
-    )
+    inputs = {cache: sha256_of(cache)} if cache else None
+    where_from = origin(at=architecture, recipe=recipe, inputs=inputs)
+    write_json(architecture, {"variant": variant, **counts, "spec": spec, "origin": where_from})
 
 
 if __name__ == "__main__":
     from slimdit.jobs.job import job
 
     with job(snakemake):
-        count_cost(**snakemake.params, **snakemake.output)
+        count_cost(**snakemake.input, **snakemake.params, **snakemake.output)

@@ -1,4 +1,5 @@
-"""Measure a variant's latency, interleaved with its base's, its memory and its energy."""
+"""Measure a variant's latency, interleaved with its base's, its memory, its energy and the time of
+decoding."""
 
 
 def measure_speed(
@@ -8,21 +9,31 @@ def measure_speed(
     base,
     measurement,
     samplings,
+    source,
+    revision,
     recipe,
     guide=None,
+    cache=None,
     base_checkpoint=None,
     base_guide=None,
+    base_cache=None,
+    weights=None,
+    model_config=None,
 ):
     """measurement: the config's `speed`.
 
     base: the variant that this one's latency is compared with, and `base_checkpoint` its weights;
     None where there is none. samplings: of the variant and of its base, what `LatentSampler` takes;
-    guide, base_guide: the weights of the models that guide them, if some do.
+    guide, base_guide: the weights of the models that guide them, if some do; cache, base_cache: the
+    files of `calibrate_cache`, where the samplings' caches are calibrated; weights, model_config:
+    the autoencoder's files, where it lies in a folder.
     Processes of their own time both; nothing of this one is on the device meanwhile.
     """
     from functools import partial
 
     from slimdit.compute.devices import device
+    from slimdit.diffusion.calibration import with_calibrated
+    from slimdit.diffusion.image_decoder import ImageDecoder
     from slimdit.diffusion.latent_sampler import LatentSampler
     from slimdit.jobs.launch import in_own_process
     from slimdit.jobs.provenance import origin
@@ -37,13 +48,26 @@ def measure_speed(
     from slimdit.profiling.trials import TimedRow, time_rows, together
     from slimdit.storage.files import sha256_of, write_json
 
-    weights = [(checkpoint, guide), *([(base_checkpoint, base_guide)] if base else [])]
+    own, its = (checkpoint, guide, cache), (base_checkpoint, base_guide, base_cache)
     rows = [
-        TimedRow(path, partial(LatentSampler, **how), guiding)
-        for (path, guiding), how in zip(weights, samplings, strict=True)
+        TimedRow(
+            path,
+            partial(
+                LatentSampler,
+                sampling=with_calibrated(each["sampling"], stored),
+                num_timesteps=each["num_timesteps"],
+            ),
+            guiding,
+        )
+        for (path, guiding, stored), each in zip((own, its), samplings, strict=False)
     ]
-    paths = [checkpoint, guide, base_checkpoint, base_guide]
-    found = [in_own_process(time_rows, rows, measurement) for _ in range(measurement["processes"])]
+    paths = [*own, *its, weights]
+    how = {key: samplings[0]["sampling"][key] for key in ("compile", "precision")}
+    decoder = partial(ImageDecoder, source, revision, **how)
+    found = [
+        in_own_process(time_rows, rows, measurement, decoder)
+        for _ in range(measurement["processes"])
+    ]
 
     on = device()
     model = load_variant(checkpoint, on)

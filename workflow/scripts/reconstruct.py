@@ -37,7 +37,8 @@ def reconstruct(
     from slimdit.data.autoencoder_files import weights_file
     from slimdit.data.autoencoders import decode_images, load_autoencoder
     from slimdit.data.latents import MEAN, UNFLIPPED, LatentCache, Units
-    from slimdit.diffusion.image_sampler import check_same_autoencoder, decode_dtype
+    from slimdit.diffusion.image_decoder import decode_dtype
+    from slimdit.diffusion.image_sampler import check_same_autoencoder
     from slimdit.jobs.provenance import arithmetic, conditions
 
     on = device()

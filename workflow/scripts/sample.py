@@ -25,6 +25,7 @@ def sample(
     state,
     recipe,
     guide=None,
+    cache=None,
     weights=None,
     model_config=None,
     shards=(),
@@ -39,7 +40,7 @@ def sample(
     from slimdit.jobs.provenance import origin
 
     sampler = ImageSampler(
-        checkpoint, latents_manifest, sampling, num_timesteps, source, revision, guide
+        checkpoint, latents_manifest, sampling, num_timesteps, source, revision, guide, cache
     )
     manifest, labels = sampler.manifest, sampler.labels
     classes = manifest["classes"]

@@ -16,6 +16,7 @@ def sample_shard(
     state,
     recipe,
     guide=None,
+    cache=None,
     weights=None,
     model_config=None,
 ):
@@ -26,7 +27,7 @@ def sample_shard(
     from slimdit.study.shards import rows_of_shard
 
     sampler = ImageSampler(
-        checkpoint, latents_manifest, sampling, num_timesteps, source, revision, guide
+        checkpoint, latents_manifest, sampling, num_timesteps, source, revision, guide, cache
     )
     rows = rows_of_shard(shard, sampler.num_images, sampling["batch_size"])
     array, num_made, wall_s = sampler.array(state, recipe, rows)

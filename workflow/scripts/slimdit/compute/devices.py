@@ -32,7 +32,9 @@ def device():
     """
     import torch
 
-    torch.use_deterministic_algorithms(WORKSPACE in os.environ)
+    wanted = WORKSPACE in os.environ
+    if wanted != torch.are_deterministic_algorithms_enabled():  # setting it imports the compiler
+        torch.use_deterministic_algorithms(wanted)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     if not torch.cuda.is_available():

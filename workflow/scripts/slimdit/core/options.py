@@ -17,7 +17,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 RENAMED = {"head_size": "head_dim", "copies_per_class": "memorization_per_class"}  # old: new
 JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}
-PYTHON_TYPES = {"integer": int, "number": (int, float), "string": str, "boolean": bool}
+PYTHON_TYPES = {
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "boolean": bool,
+    "array": list,
+}
 NOUNS = {
     "null": "null",
     "boolean": "true or false",
@@ -121,14 +127,15 @@ def limit_problems(
     """What is wrong with sizes that have limits, one problem each: "group_size 5 does not divide
     num_heads 6".
 
-    limits: by the name of a size, or by an expression. Only numbers are judged.
+    limits: by the name of a size, or by an expression. Only numbers are judged, and those of lists.
     """
     sizes = Sizes(sizes)
     for name, its_limits in limits.items():
         value = sizes.value(name)
-        if isinstance(value, int | float):
-            problems = (limit.problem(value, sizes) for limit in its_limits)
-            yield from (f"{name} {value} {problem}" for problem in filter(None, problems))
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, int | float):
+                problems = (limit.problem(each, sizes) for limit in its_limits)
+                yield from (f"{name} {each} {problem}" for problem in filter(None, problems))
 
 
 def type_schema(annotation) -> dict:
@@ -143,6 +150,8 @@ def type_schema(annotation) -> dict:
         return {"enum": list(arguments)}
     if origin in (Union, UnionType):
         return {"anyOf": [type_schema(argument) for argument in arguments]}
+    if origin is list:
+        return {"type": "array", "items": type_schema(arguments[0])}
     return {"type": JSON_TYPES[annotation]} if annotation in JSON_TYPES else {}
 
 
@@ -169,6 +178,8 @@ def fits(value, schema: dict) -> bool:
         return value is None
     wanted_type = PYTHON_TYPES.get(schema.get("type"), object)
     is_of_type = isinstance(value, wanted_type) and isinstance(value, bool) <= (wanted_type is bool)
+    if is_of_type and "items" in schema:
+        return all(fits(each, schema["items"]) for each in value)
     return is_of_type and schema.get("minimum", value) <= value <= schema.get("maximum", value)
 
 

@@ -3,20 +3,15 @@
 import time
 
 import numpy as np
-import torch
 
-from slimdit.compute.compiler import compiles
 from slimdit.compute.devices import device
 from slimdit.compute.precision import name_of
 from slimdit.core.canonical import fingerprint
 from slimdit.core.errors import InputError
 from slimdit.data.autoencoder_files import weights_file
-from slimdit.data.autoencoders import (
-    decode_images,
-    encode_dtype,
-    load_autoencoder,
-)
 from slimdit.data.resumable_array import ResumableArray
+from slimdit.diffusion.calibration import with_calibrated
+from slimdit.diffusion.image_decoder import ImageDecoder
 from slimdit.diffusion.latent_sampler import LatentSampler, labels_for
 from slimdit.jobs.provenance import arithmetic
 from slimdit.models.checkpoint import load_variant
@@ -26,7 +21,8 @@ from slimdit.storage.files import read_json, sha256_of
 class ImageSampler:
     """Image i of a run depends on (seed, i, its label) alone.
 
-    guide: the weights of the model that guides, where `sampling` names one.
+    guide: the weights of the model that guides, where `sampling` names one. cache: the file of
+    `calibrate_cache`, where the sampling's is calibrated.
     sampling: what `LatentSampler` takes, and {"num_samples", "num_sets", "labels", "batch_size"}:
     `num_sets` sets of the same labels from other noise, one set after the other.
 
@@ -43,23 +39,24 @@ class ImageSampler:
         source,
         revision,
         guide=None,
+        cache=None,
     ):
+        sampling = with_calibrated(sampling, cache)
         self.batch_size, self.manifest = sampling["batch_size"], read_json(latents_manifest)
         on = device()
         model = load_variant(checkpoint, on)
         guiding = load_variant(guide, on) if guide else None
         self.latent_sampler = LatentSampler(model, sampling, num_timesteps, on, guiding)
-        self.autoencoder = load_autoencoder(source, revision, on)
-        if compiles(sampling["compile"], on):
-            self.autoencoder.decoder.compile(dynamic=True)
-        self.decoder_dtype = decode_dtype(sampling["precision"], on)
+        self.decoder = ImageDecoder(
+            source, revision, sampling["compile"], sampling["precision"], on
+        )
         check_same_autoencoder(weights_file(source, revision), self.manifest)
         self.labels = labels_for(
             sampling["num_samples"], model.num_classes, sampling["labels"], sampling["seed"]
         )
         self.num_images = len(self.labels) * sampling["num_sets"]
         self.precision_name = name_of(self.latent_sampler.dtype)
-        files = filter(None, (checkpoint, guide, latents_manifest))
+        files = filter(None, (checkpoint, guide, cache, latents_manifest))
         self.inputs = {path: sha256_of(path) for path in files}
         made_from = self.inputs.values()
         self.identity = [sampling, num_timesteps, self.precision_name, arithmetic(), *made_from]
@@ -67,9 +64,7 @@ class ImageSampler:
     def images(self, indices: np.ndarray, labels: np.ndarray, stream: str = "image") -> np.ndarray:
         """Images `indices` of classes `labels`, uint8 (B, H, W, 3)."""
         z = self.latent_sampler.latents(indices, labels, stream)
-        return decode_images(
-            self.autoencoder, z, self.manifest["shift"], self.manifest["scale"], self.decoder_dtype
-        )
+        return self.decoder(z, self.manifest["shift"], self.manifest["scale"])
 
     def array(self, state, recipe: dict, rows: range):
         """The images `rows` of all sets, uint8 (len(rows), H, W, 3), as a ResumableArray in the
@@ -88,12 +83,6 @@ class ImageSampler:
         todo, started_s = len(rows) - array.done, time.monotonic()
         array.fill(make, self.batch_size, "sample", "image")
         return array, todo, time.monotonic() - started_s
-
-
-def decode_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Of the decoder, beside a model of this `sampling.precision`: the encoder's `auto`, since
-    bfloat16 has fewer digits than an image's eight bits."""
-    return encode_dtype("float32" if precision == "float32" else "auto", device)
 
 
 def check_same_autoencoder(weights, manifest):

@@ -1,6 +1,8 @@
 """Latents from noise: image i depends on (seed, i, its label) alone, not on its batch."""
 
 import functools
+from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from slimdit.compute.devices import on_host, to_device
 from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
+from slimdit.diffusion.caches.block_values import Kept
 from slimdit.diffusion.guidance import Denoiser, Guidance, cache_of, guided_steps
 from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.samplers import SAMPLERS
@@ -91,7 +94,15 @@ class LatentSampler:
         self, indices: np.ndarray, labels: np.ndarray, stream_name: str = "image"
     ) -> Tensor:
         """Images `indices` of classes `labels` -> (B, C, H, W) float32 on the device."""
-        count = len(indices)
+        ((x, _),) = deque(self.steps(indices, labels, stream_name), maxlen=1)
+        return x[: len(indices)]
+
+    @torch.inference_mode()
+    def steps(
+        self, indices: np.ndarray, labels: np.ndarray, stream_name: str
+    ) -> Iterator[tuple[Tensor, tuple[Kept, Kept]]]:
+        """Of each step the images that it gives, padded ones among them, and what a full one keeps
+        of the model's pass and of the guide's."""
         indices, labels = self.padded(indices), self.padded(labels)
 
         def noise(what: str, *k: int) -> Tensor:
@@ -113,7 +124,7 @@ class LatentSampler:
             x, k, to_keep, *carried = step(x, k, classes, z, is_guided, given, *carried)
             if is_full:
                 kept = (to_keep, *kept)[: self.num_kept]
-        return x[:count]
+            yield x, to_keep
 
     def padded(self, values: np.ndarray) -> np.ndarray:
         """`values`, repeated up to the batch size that a compiled step is for."""

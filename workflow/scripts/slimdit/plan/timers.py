@@ -22,7 +22,7 @@ from slimdit.data.autoencoders import (
     to_model_range,
 )
 from slimdit.data.latents import LatentBatches
-from slimdit.diffusion.image_sampler import decode_dtype
+from slimdit.diffusion.image_decoder import decode_dtype
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.evaluation.features import build_extractor
 from slimdit.models.build import build_model, compress

@@ -60,13 +60,14 @@ def interleaved(
 
 
 def latency(times_s: list[list[float]], batch_size: int) -> dict:
-    """Median over all rounds, how far the quartiles are apart in parts of it, and what it makes in
-    a second; times_s: of each process's rounds."""
+    """Median over all rounds and quartiles, how far these are apart in parts of it, and what it
+    makes in a second; times_s: of each process's rounds."""
     rounds_s = list(itertools.chain(*times_s))
     low_s, median_s, high_s = statistics.quantiles(rounds_s, n=4, method="inclusive")
     return {
         "timed_iterations": len(rounds_s),
         "latency_ms": 1e3 * median_s,
+        "latency_ms_quartiles": [1e3 * low_s, 1e3 * high_s],
         "latency_spread": (high_s - low_s) / median_s,
         "iterations_per_s": 1 / median_s,
         "images_per_s": batch_size / median_s,

@@ -2,3 +2,4 @@
 
 EAGER, COMPILED = MODES = ("eager", "compiled")  # of a pass through the model
 SAMPLER = "sampler"  # a whole sampling of latents
+DECODER = "decoder"  # latents to images

@@ -31,7 +31,7 @@ from slimdit.profiling.latency import (
     random_inputs,
 )
 from slimdit.profiling.machine_load import time_of_others
-from slimdit.profiling.modes import COMPILED, MODES, SAMPLER
+from slimdit.profiling.modes import COMPILED, DECODER, MODES, SAMPLER
 
 FEWEST_SAMPLINGS = 3  # in a process
 
@@ -45,21 +45,23 @@ class TimedRow(NamedTuple):
     guide: str | None = None
 
 
-def time_rows(rows: list[TimedRow], options: dict) -> list[dict]:
+def time_rows(rows: list[TimedRow], options: dict, decoder: Callable | None = None) -> list[dict]:
     """What this process finds of the first of one or two rows; the second is what it is compared
     with.
 
-    options: the config's `speed`. A dictionary for each mode and batch size: these, and "reason"
+    options: the config's `speed`. decoder: makes of a `device` the `ImageDecoder` of the first row,
+    which is timed alone. A dictionary for each mode and batch size: these, and "reason"
     why it could not be measured, or "times_s" of the rounds, "base_times_s" (None without a second
     row), and how it was measured.
     """
-    trials = Trials(rows, options, device())
+    trials, at_once = Trials(rows, options, device(), decoder), options["table_batch_size"]
     found = [
         trials.run(mode, batch_size)
         for mode in MODES
         for batch_size in options[f"{mode}_batch_sizes"]
     ]
-    return [*found, trials.run(SAMPLER, options["table_batch_size"])]
+    whole = [SAMPLER, DECODER] if decoder else [SAMPLER]
+    return [*found, *(trials.run(mode, at_once) for mode in whole)]
 
 
 def together(found: Sequence[dict]) -> dict:
@@ -79,8 +81,14 @@ def together(found: Sequence[dict]) -> dict:
 class Trials:
     """The models of one or two rows, each in the type that it is run in, on one device."""
 
-    def __init__(self, rows: list[TimedRow], options: dict, on: torch.device):
-        self.rows, self.options, self.device = rows, options, on
+    def __init__(
+        self,
+        rows: list[TimedRow],
+        options: dict,
+        on: torch.device,
+        decoder: Callable | None = None,
+    ):
+        self.rows, self.options, self.device, self.decoder = rows, options, on, decoder
         self.counter = energy_counter(on)
         self.models = [load_variant(row.checkpoint, on) for row in rows]
         self.dtypes = [store_by_precision(model, options["precision"], on) for model in self.models]
@@ -93,6 +101,8 @@ class Trials:
         try:
             if mode == SAMPLER:
                 return found | self._sampled(batch_size)
+            if mode == DECODER:
+                return found | self._decoded(batch_size)
             return found | self._passed(mode, batch_size)
         except Exception as error:
             if is_out_of_memory(error):
@@ -142,6 +152,16 @@ class Trials:
             energy_j = joules_per_call(self.counter, calls[0], self.clock_s) / batch_size
             timed["energy_j_per_image"] = energy_j
         return timed | {"is_compiled": samplers[0].is_compiled, "dtype": name_of(samplers[0].dtype)}
+
+    def _decoded(self, batch_size: int) -> dict:
+        """Of latents to the host's images."""
+        decode = self.decoder(device=self.device)
+        latents, *_ = random_inputs(self.models[0], batch_size, self.device)
+        channels = latents.shape[1]
+        call = functools.partial(decode, latents, [0.0] * channels, [1.0] * channels)
+        warmup, count = (self.options[f"{kind}_iterations"] for kind in ("warmup", "timed"))
+        timed = self._timed([call], warmup, share(count, self.options["processes"]))
+        return timed | {"dtype": name_of(decode.dtype)}
 
     def _timed(self, calls: list[Callable], warmup: int, count: int) -> dict:
         with time_of_others() as load:

@@ -5,13 +5,14 @@ import math
 from dataclasses import dataclass
 
 from slimdit.evaluation.metric_names import MetricNames
-from slimdit.profiling.modes import COMPILED, EAGER, MODES, SAMPLER
+from slimdit.profiling.modes import COMPILED, DECODER, EAGER, MODES, SAMPLER
 from slimdit.reporting.differences import OVER_SEEDS, PARTS, THIS_CHECKPOINT, part_name
 
 INTERVAL = ("", "_low", "_high")  # after the name of a time, and of the ends of its 95 % interval
 OVER_BASE = "latency_over_base"  # the latency over that of another row, both timed interleaved
 STD_OVER_SEEDS = "_std_over_seeds"
 CHANGE = "_change_percent"
+BEST_SCALE = "best_guidance_scale"
 
 LOWER, HIGHER = "↓", "↑"
 QUALITY, RECONSTRUCTED, SPEED = "More of quality", "Against reconstructions", "More of speed"
@@ -50,6 +51,7 @@ class Column:
     needs_seeds: whether a row that was trained once, on its own, cannot have one either.
     has_interval: whether <name>_low and <name>_high are printed with it, in square brackets.
     beside: name of the column that is printed in square brackets where its value differs.
+    is_optional: whether a Markdown table in which no row has a value goes without it.
     part: of the Markdown file, QUALITY, RECONSTRUCTED or SPEED; empty for its first table.
 
     Where the DataFrame has the column <name>_std_over_seeds, it is printed with the value;
@@ -67,6 +69,7 @@ class Column:
     needs_seeds: bool = False
     has_interval: bool = False
     beside: str | None = None
+    is_optional: bool = False
     part: str = ""
 
     def unit(self, largest: float) -> Unit:
@@ -83,6 +86,7 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
     params = ("Params (M) [active]", LOWER, MILLIONS, "total_params_million")
     memory = ("Peak memory ({unit})", LOWER, BYTES, "peak_memory_gb")
     fd, sfd = (with_count(label, num_samples) for label in (names.fd_label, names.sfd_label))
+    at_best = f"{names.fd_column}_at_{BEST_SCALE}", f"{fd} at best guidance [scale]", LOWER
     reconstructed_fd = names.column("reconstructed_fd"), f"{fd} to reconstructions", LOWER
     copies = "Nearest training image / held-out images'", "Closer than held-out images (%)"
     printed = [
@@ -112,6 +116,8 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         Column("peak_memory_bytes", *memory, changes=True),
         Column("peak_memory_kind"),
         *quality.values(),
+        Column(*at_best, beside=BEST_SCALE, is_optional=True, part=QUALITY),
+        Column(BEST_SCALE),
         Column("compared", needs_parent=True),
         *(
             Column(part_name(column.name, part), needs_parent=True, needs_seeds=True)
@@ -134,6 +140,7 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         *_over_base_columns(SAMPLER, "Sampling time / parent's", SPEED),
         *_latency_columns(SAMPLER),
         Column(f"images_per_s_{SAMPLER}", "Sampler, latents (images/s)", HIGHER, part=SPEED),
+        *(Column(f"{name}_{DECODER}") for name in ("latency_ms", "images_per_s")),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from slimdit.core.text import in_markdown
 from slimdit.profiling.modes import MODES
-from slimdit.reporting.columns import BEYOND_NOISE, NOISE
+from slimdit.reporting.columns import BEST_SCALE, BEYOND_NOISE, NOISE
 from slimdit.reporting.differences import OVER_SEEDS, THIS_CHECKPOINT
 from slimdit.reporting.results import StudyResults
 
@@ -125,6 +125,12 @@ def _quality(study: StudyResults) -> Iterator[str]:
             f"{100 * probe['held_out_accuracy']:.1f}% of {probe['num_held_out']} real held-out "
             f"images and on {100 * probe['reconstructed_held_out_accuracy']:.1f}% of them through "
             "the autoencoder, the most that a perfect model reaches."
+        )
+    if study.table[BEST_SCALE].notna().any():
+        yield (
+            "At best guidance: the least distance among rows of the same weights that differ in "
+            "their guidance scale alone; the scale is chosen by the same samples, which flatters "
+            "it."
         )
     yield f"Sampling: {_grouped((run['variant'], _settings(run)) for run in study.quality)}."
 

@@ -40,7 +40,8 @@ def _table_of(study: StudyResults, part: str) -> str:
     table = study.table if part == SPEED else study.rows
     headings, units = ["Model"], {}
     for column in study.columns:
-        if column.heading and column.part == part:
+        is_left_out = column.is_optional and table[column.name].isna().all()
+        if column.heading and column.part == part and not is_left_out:
             unit, units[column] = column.unit(table[column.name].max())
             headings.append(f"{column.heading.format(unit=unit)} {column.better}".rstrip())
     lines = []

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
 from slimdit.evaluation.metric_names import METRICS, MetricNames
-from slimdit.profiling.modes import EAGER, MODES, SAMPLER
+from slimdit.profiling.modes import DECODER, EAGER, MODES, SAMPLER
 from slimdit.reporting.columns import (
+    BEST_SCALE,
     CHANGE,
     DIFFUSION_LOSS,
     INTERVAL,
@@ -96,7 +98,8 @@ def read_study(rows: list[dict], speed_batch_size: int, **paths: list[str]) -> S
         about,
         pd.DataFrame(costs, columns=["variant", *COSTS, *IMAGE_COSTS]).set_index("variant"),
         *_speeds(speeds, about, speed_batch_size),
-        _qualities([*reference, *qualities], metrics),
+        measured := _qualities([*reference, *qualities], metrics),
+        _at_best_scales(qualities, about, measured[names.fd_column], names.fd_column),
         pd.Series([run["variant"] for run in qualities]).value_counts().rename("num_seeds"),
         differences(qualities, about, differing),
         (losses["final_mse"] + losses["final_vb"]).rename(DIFFUSION_LOSS.name),
@@ -183,6 +186,8 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
         return passes.reindex(weights).set_axis(about.index)
 
     yield of_weights(at_size.loc[at_size["mode"] == EAGER, PEAK_MEMORY])
+    decoded = at_size.loc[at_size["mode"] == DECODER, [LATENCY]].add_suffix(f"_{DECODER}")
+    yield decoded.assign(**{f"images_per_s_{DECODER}": 1e3 * batch_size / decoded.iloc[:, 0]})
     for mode in (*MODES, SAMPLER):
         energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
         energy = energy.groupby("variant").first().add_suffix(f"_{mode}")
@@ -210,3 +215,25 @@ def _qualities(quality: list[dict], metrics: dict[str, str]) -> pd.DataFrame:
     runs = [{"variant": run["variant"], **run["metrics"]} for run in quality]
     spreads = [f"{column}{STD_OVER_SEEDS}" for column in metrics]
     return over_seeds(runs, metrics.values()).set_axis([*metrics, *spreads], axis=1)
+
+
+def _at_best_scales(
+    quality: list[dict], about: pd.DataFrame, distances: pd.Series, name: str
+) -> pd.DataFrame:
+    """Of each row that is sampled at several guidance scales, by rows of the same weights that
+    differ in nothing else, the least distance (<name>_at_best_guidance_scale) and its scale."""
+    runs = {run["variant"]: run["sampling"] for run in quality}
+    frame = pd.DataFrame(
+        {
+            "weights": about["weights"].reindex(runs),
+            "others": [canonical_json(how | {"guidance_scale": None}) for how in runs.values()],
+            BEST_SCALE: [how["guidance_scale"] for how in runs.values()],
+            f"{name}_at_{BEST_SCALE}": distances.reindex(runs),
+        },
+        index=list(runs),
+    )
+    alike = frame.groupby(["weights", "others"])[frame.columns[-1]]
+    frame = frame[alike.transform("size") > 1]
+    best = alike.idxmin().to_dict()
+    chosen = [best[tuple(key)] for key in frame[["weights", "others"]].to_numpy()]
+    return frame.loc[chosen, frame.columns[2:]].set_axis(frame.index)

@@ -205,6 +205,20 @@ STEPS: dict[str, Step] = {
         record="checkpoint",
         takes_gpu=True,
     ),
+    "calibrate_cache": Step(
+        outputs=files(Layout.variant, cache="cache.json"),
+        settings={
+            "sampling": lambda study, variant: {
+                **study.timed_sampling(variant),
+                "seed": study.sampling(variant)["seed"],
+            },
+            "num_timesteps": Study.num_timesteps,
+        },
+        components=of_sampler,
+        rows=lambda study: list(filter(study.calibrates_cache, study.variants)),
+        record="cache",
+        takes_gpu=True,
+    ),
     "held_out_loss": Step(
         outputs=files(Layout.run, loss="held_out_loss.json"),
         settings={
@@ -282,6 +296,7 @@ STEPS: dict[str, Step] = {
             "base": Study.timed_against,
             "measurement": Study.speed,
             "samplings": Study.timed_samplings,
+            **of_autoencoder("source", "revision"),
         },
         components=lambda study, variant: of_sampler(study, *study.timed_rows(variant)),
         rows=every_row,

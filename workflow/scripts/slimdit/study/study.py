@@ -6,6 +6,7 @@ row of a parent's weights; `training` overrides the study's.
 """
 
 import copy
+import functools
 
 from slimdit.core.errors import InputError
 from slimdit.models import attention, mlp
@@ -162,6 +163,11 @@ class Study:
             for key, value in known[options["name"]].outline.calibrates.items()
         )
 
+    def calibrates_cache(self, variant: str) -> bool:
+        """Whether its model tells at which steps of its sampling the blocks change little."""
+        cache = self.sampling(variant)["cache"]
+        return bool(cache) and components("cache")[cache["name"]].outline.is_calibrated
+
     def structure(self, variant: str) -> dict:
         """The architecture that is trained: what a model is built from."""
         block = self.block(self.trained_ancestor(variant))
@@ -257,8 +263,12 @@ class Study:
 
         So the latency of every row is that of one row times ratios.
         """
-        anchor = next(row["variant"] for row in self.rows() if row["parent"] is None)
-        return self.parent(variant) or (anchor if variant != anchor else None)
+        return self.parent(variant) or (self._anchor if variant != self._anchor else None)
+
+    @functools.cached_property
+    def _anchor(self) -> str:
+        """The first row without a parent."""
+        return next(row["variant"] for row in self.rows() if row["parent"] is None)
 
     def timed_rows(self, variant: str) -> list[str]:
         """Those that one job times: the row, and what it is timed against if there is one."""

@@ -10,6 +10,11 @@ from slimdit.core.registry import Registry
 CACHES = Registry(
     "cache",
     __name__,
-    {"reuse": "reuse.Reuse", "extrapolate": "extrapolate.Extrapolate"},
+    {
+        "reuse": "reuse.Reuse",
+        "extrapolate": "extrapolate.Extrapolate",
+        "listed": "listed.Listed",
+        "calibrated": "calibrated.Calibrated",
+    },
     given=("lambdas", "is_guided"),
 )

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from slimdit.core.options import AtLeast, AtMost
-from slimdit.diffusion.caches.step_cache import StepCache
+from slimdit.diffusion.caches.regular import Regular
 
 
-class Extrapolate(StepCache):
+class Extrapolate(Regular):
     """F(s) = F(s1) + (s - s1) / (s1 - s2) (F(s1) - F(s2)), s1 the last full step and s2 the one
     before: j / every for the j-th step after s1, as the paper has it, once these two are `every`
     steps apart; the first two follow each other.

@@ -3,10 +3,10 @@ Transformer Acceleration", arXiv:2407.01425."""
 
 from torch import Tensor
 
-from slimdit.diffusion.caches.step_cache import StepCache
+from slimdit.diffusion.caches.regular import Regular
 
 
-class Reuse(StepCache):
+class Reuse(Regular):
     """F(k + j) = F(k) for j < every."""
 
     num_kept = 1

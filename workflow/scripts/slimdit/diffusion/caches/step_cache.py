@@ -1,13 +1,12 @@
-"""What caches share: which steps compute all blocks, and the passes of both kinds of steps."""
+"""What caches share: the passes of steps that compute all blocks, and of those that do not."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slimdit.core.options import AtLeast, AtMost
 from slimdit.diffusion.caches.block_values import BLOCK_VALUES, Kept, zeros
 from slimdit.models.dit import DiT
 
@@ -16,31 +15,21 @@ class StepCache(nn.Module):
     """Full passes, which compute all blocks, and cached passes, which take what the blocks would
     give from the last full ones.
 
-    In each stretch of steps that are guided alike the first `num_kept` are full, since a second
-    prediction that begins or ends makes batches of another size, and every `every`-th from the last
-    of these is. A cached pass still has all that is outside of the blocks, and gates of its own
-    timestep.
+    A cached pass still has all that is outside of the blocks, and gates of its own timestep.
 
     Args:
-        every: steps from one full one to the next.
+        is_full: of each step k, bool (K,). In each stretch of steps that are guided alike at least
+            the first `num_kept`, since a second prediction that begins or ends makes batches of
+            another size.
         of: what is kept, a key of BLOCK_VALUES.
-
-    Attributes: is_full, of each step k, bool (K,).
     """
 
     num_kept: ClassVar[int]  # of how many full steps
+    is_calibrated: ClassVar[bool] = False  # whether a model tells which steps are full
 
-    def __init__(
-        self,
-        lambdas: np.ndarray,
-        is_guided: np.ndarray,
-        every: Annotated[int, AtLeast(2), AtMost("steps")] = 2,
-        of: Literal["blocks", "stack"] = "blocks",
-    ):
+    def __init__(self, is_full: np.ndarray, of: str):
         super().__init__()
-        self.values = BLOCK_VALUES[of]
-        behind_the_first = places(is_guided) - (self.num_kept - 1)
-        self.is_full = (behind_the_first < 0) | (behind_the_first % every == 0)
+        self.is_full, self.values = is_full, BLOCK_VALUES[of]
 
     def predicted(self, k: Tensor, *kept: Tensor) -> Tensor:
         """What one value, (B, N, C), is at step k, (1,), by its values at the last `num_kept` full
