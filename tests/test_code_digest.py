@@ -123,7 +123,7 @@ def test_a_change_reaches_the_steps_that_use_it(library):
     assert changed(before, all_of(library)) == {"train", "train_autoencoder"}
 
 
-SAMPLING = {"sample", "sample_shard", "measure_speed"}
+SAMPLING = {"calibrate_cache", "sample", "sample_shard", "measure_speed"}
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import numpy as np
 from torch import Tensor
 
 from slimdit.core.options import AtLeast, AtMost
-from slimdit.diffusion.caches.step_cache import StepCache
+from slimdit.diffusion.caches.regular import Regular
 
 
-class Halfway(StepCache):
+class Halfway(Regular):
     num_kept = 1
 
     def __init__(
