@@ -11,7 +11,7 @@ export MALLOC_TRIM_THRESHOLD_ = 1073741824
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 
-.PHONY: setup setup-dev study unlock plan status why adopt verify docs test test-slurm lint bench gpu-check codegen audit kills coverage mutants format clean
+.PHONY: setup setup-dev study recommend unlock plan status why adopt verify docs test test-slurm lint bench gpu-check codegen audit kills coverage mutants format clean
 
 setup: .venv/installed
 
@@ -37,6 +37,11 @@ study: setup
 	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG) || { echo "$(STOPPED)"; exit 1; }
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
 	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"
+	@echo "Which row to use: results/$(STUDY)/tables/recommendation.md"
+
+# Which row of a finished study to use: BY=latency, throughput, memory, energy or size; MAX_LOSS=2%; BATCH=8.
+recommend: setup
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.recommend results/$(STUDY) $(if $(MAX_LOSS),--max-loss "$(MAX_LOSS)") $(if $(BATCH),--batch "$(BATCH)") $(if $(BY),--by "$(BY)")
 
 # Lifts the lock that a Snakemake leaves in this folder when it is killed or the power fails.
 unlock: setup

@@ -43,6 +43,7 @@ rule tables:
             {
                 "table1_csv": "table1",
                 "table2_csv": "table2",
+                "recommendation_md": "recommendation",
                 "paper_csv": "paper",
                 "paper_md": "paper",
             },

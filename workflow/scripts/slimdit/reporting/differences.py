@@ -43,16 +43,25 @@ def differences(quality: list[dict], about: pd.DataFrame, metrics: dict[str, str
         if not seeds:
             continue
         pairs = [(runs[variant, seed], runs[parent, seed]) for seed in seeds]
-        is_derived = pd.notna(source)
-        trainings = OVER_SEEDS if len(pairs) > 1 else ONE_TRAINING
-        kinds[variant] = THIS_CHECKPOINT if is_derived else trainings
-        estimate = _of_checkpoints if is_derived else _over_seeds
+        kinds[variant] = kind = kind_of(pairs, is_derived=pd.notna(source))
         for column, metric in metrics.items():
-            estimates[column][variant] = estimate(pairs, metric)
+            estimates[column][variant] = estimate(pairs, metric, kind)
     found = [pd.Series(kinds, name="compared", dtype=object)]
     for column, each in estimates.items():
         found.append(_judged(each).rename(columns=partial(part_name, column)))
     return pd.concat(found, axis=1)
+
+
+def kind_of(pairs: list[tuple[dict, dict]], is_derived: bool) -> str:
+    """How the two rows of the pairs, one pair a seed, are compared."""
+    trainings = OVER_SEEDS if len(pairs) > 1 else ONE_TRAINING
+    return THIS_CHECKPOINT if is_derived else trainings
+
+
+def estimate(pairs: list[tuple[dict, dict]], metric: str, kind: str) -> Estimate:
+    """Of the first of each pair less the second, contents of quality.json files of one seed."""
+    of = _of_checkpoints if kind == THIS_CHECKPOINT else _over_seeds
+    return of(pairs, metric)
 
 
 def _of_checkpoints(pairs: list[tuple[dict, dict]], metric: str) -> Estimate:

@@ -12,6 +12,8 @@ from slimdit.reporting.columns import CHANGE, NONE, NOT_MEASURED, STD_OVER_SEEDS
 from slimdit.reporting.differences import ONE_TRAINING
 from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
+from slimdit.reporting.recommendation.recommend import recommend
+from slimdit.reporting.recommendation.text import recommendation_json, recommendation_markdown
 from slimdit.reporting.results import (
     COSTS,
     FILES,
@@ -29,10 +31,13 @@ def study_tables(
     study: StudyResults, paper: PaperValues, autoencoders: Iterable[dict] = ()
 ) -> dict[str, str]:
     """The tables of a finished study; those beside the paper's where there is one ({}: none)."""
+    answer = recommend(study)
     texts = {
         "table1.csv": table1_csv(study),
         "table1.md": table1_markdown(study, autoencoders),
         "table2.csv": table2_csv(study),
+        "recommendation.md": recommendation_markdown(answer),
+        "recommendation.json": recommendation_json(answer),
     }
     if paper:
         pairs = comparison(study, paper)
@@ -54,14 +59,22 @@ def architecture_tables(
 
 def tables_again(record: dict, files: list[Path]) -> dict[str, str]:
     """The tables' texts by name, made from the JSON files that they were made from."""
-    rows, paper = record["rows"], record["paper"]
+    paper, study = record["paper"], study_again(record, files)
+    autoencoders = [read_json(path) for path in files if path.name == "autoencoder.json"]
+    texts = study_tables(study, paper, autoencoders)
+    architecture = [path for path in files if path.stem == "architecture"]
+    return texts | architecture_tables(record["rows"], architecture, paper)
+
+
+def study_again(
+    record: dict, files: list[Path], speed_batch_size: int | None = None
+) -> StudyResults:
+    """The results of a study from its record and the JSON files that its tables were made from;
+    times are those of its tables' batch size, unless another is given."""
     paths = {
         name: [path for path in files if path.stem == name] for name in (*FILES, REFERENCE_FILE)
     }
-    study = read_study(rows, record["speed_batch_size"], **paths)
-    autoencoders = [read_json(path) for path in files if path.name == "autoencoder.json"]
-    texts = study_tables(study, paper, autoencoders)
-    return texts | architecture_tables(rows, paths["architecture"], paper)
+    return read_study(record["rows"], speed_batch_size or record["speed_batch_size"], **paths)
 
 
 def table1_csv(study: StudyResults) -> str:

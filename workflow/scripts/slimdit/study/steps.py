@@ -312,6 +312,7 @@ STEPS: dict[str, Step] = {
     "tables": Step(
         outputs=table_files(
             *("table1.csv", "table1.md", "table2.csv", "study.json"),
+            *("recommendation.md", "recommendation.json"),
             beside_paper=("paper.csv", "paper.md"),
         ),
         settings={"rows": rows, "paper": paper, **TABLE_BATCH_SIZE},

@@ -1,0 +1,47 @@
+"""What has to be trained for each row of a study."""
+
+import statistics
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from slimdit.reporting.results import StudyResults
+
+SECONDS_AN_HOUR = 3600.0
+
+
+def ancestors_of(study: StudyResults) -> pd.Series:
+    """By variant the row whose training its weights come from: itself, or one it is made from."""
+    sources = study.table["derived_from"].dropna()
+
+    def ancestor(variant: str) -> str:
+        while variant in sources.index:
+            variant = sources[variant]
+        return variant
+
+    return pd.Series({name: ancestor(name) for name in study.table.index})
+
+
+def training_hours(study: StudyResults, ancestors: pd.Series, base: str) -> pd.Series:
+    """By variant the hours that its trainings take beyond the base's, once: of its weights, of the
+    teacher that these had, and of the model that guides its sampling. NaN: not known."""
+    walls_s, teachers = {}, {}
+    for run in study.training:
+        walls_s.setdefault(run["variant"], []).append(run.get("wall_s", np.nan))
+        settings = run["origin"].get("recipe", {}).get("settings", {})
+        teachers[run["variant"]] = settings.get("distill", {}).get("teacher")
+    guides = {run["variant"]: run.get("sampling", {}).get("guide") for run in study.quality}
+
+    def trained(variant: str) -> Iterator[str]:
+        yield (own := ancestors.get(variant, variant))
+        for other in (teachers.get(own), guides.get(variant)):
+            if other and other != own:
+                yield from trained(other)
+
+    def hours(variant: str) -> float:
+        needed = {*trained(variant)} - {base}
+        each = (statistics.median(walls_s.get(name, [np.nan])) for name in needed)
+        return sum(each, 0.0) / SECONDS_AN_HOUR
+
+    return pd.Series({name: hours(name) for name in study.table.index}, dtype=float)
