@@ -19,7 +19,7 @@ FLOORS = (
     {"diffusion", "profiling", "evaluation"},
     {"study"},
     {"training", "reporting", "status"},
-    {"plan", "verify", "why"},
+    {"plan", "verify", "why", "export"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MOST_FILES, MOST_LINES = 12, 350

@@ -280,7 +280,7 @@ BAD_FOLDERS = {
     ),
     "no weights": (
         lambda folder: (folder / "diffusion_pytorch_model.safetensors").unlink(),
-        "is no DiT in diffusers' layout",
+        "should be a DiT in diffusers' layout",
     ),
     "heads": (lambda folder: edit_config(folder, num_attention_heads=6), "has 6 heads"),
 }

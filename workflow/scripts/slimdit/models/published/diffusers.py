@@ -10,12 +10,10 @@ from torch import Tensor
 from slimdit.core.errors import InputError
 from slimdit.models.published.files import read_tensors
 from slimdit.models.published.format import Format, Published, positions_of
+from slimdit.models.published.source import CONFIG, NEEDS, WEIGHTS, local_files
 from slimdit.storage.files import atomic_path
 
 CLASSES = ("DiTTransformer2DModel", "Transformer2DModel")  # the latter: before diffusers 0.28
-CONFIG = "config.json"
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-PART = "transformer"  # of a whole pipeline
 EMBEDDERS = "norm1.emb."  # of timestep and class; every block has a copy
 DEFAULTS = {"norm_eps": 1e-5, "norm_type": "ada_norm_zero", "activation_fn": "gelu-approximate"}
 FIRST = "transformer_blocks.0"
@@ -42,22 +40,11 @@ class DiffusersFormat(Format):
     labels = f"{FIRST}.{EMBEDDERS}class_embedder.embedding_table.weight"
     positions = "pos_embed.pos_embed"  # a buffer, which the files leave out
 
-    def files(self, source: str | Path) -> list[Path]:
-        """What `read` reads; raises InputError for a folder without them."""
-        folder = Path(source)
-        if not (folder / CONFIG).is_file() and (folder / PART / CONFIG).is_file():
-            folder /= PART
-        weights = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-        if not (folder / CONFIG).is_file() or not weights:
-            raise InputError(
-                f"{source} is no DiT in diffusers' layout; it should be a folder with {CONFIG} and "
-                f"{' or '.join(WEIGHTS)}."
-            )
-        return [folder / CONFIG, weights[0]]
-
     def read(self, source: str | Path, num_heads: int | None = None) -> Published:
         """num_heads is in the folder's config, and another one is refused."""
-        config_file, weights = self.files(source)
+        if Path(source).is_file():
+            raise InputError(f"{source} should be {NEEDS}; name the folder, or another format.")
+        config_file, weights = local_files(source)
         config = _config(config_file)
         tensors = _without_copies(read_tensors(weights), weights)
         heads, head_dim = config["num_attention_heads"], config["attention_head_dim"]

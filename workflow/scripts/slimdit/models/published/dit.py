@@ -31,10 +31,6 @@ class DiTFormat(Format):
     modulations = ("adaLN_modulation.1", "final_layer.adaLN_modulation.1")
     labels, positions = "y_embedder.embedding_table.weight", "pos_embed"
 
-    def files(self, source: str | Path) -> list[Path]:
-        """What `read` reads."""
-        return [Path(source)]
-
     def read(self, source: str | Path, num_heads: int | None = None) -> Published:
         """num_heads: of a hidden size that is none of the published ones."""
         known = {} if num_heads is None else {"num_heads": num_heads}

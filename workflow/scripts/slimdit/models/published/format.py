@@ -30,6 +30,15 @@ OTHER_FAMILIES = {  # part of a tensor's name -> whose it is
     "patch_embedder": "SlimDiT's own",
 }
 NUM_HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # of S, B, L and XL, by hidden size: Table 1
+PLACES = {  # of a structure's sizes in a config
+    "depth": "its backbone",
+    "hidden_size": "its backbone",
+    "num_heads": "its backbone",
+    "patch_size": "the variant's patch_size",
+    "num_classes": "data.num_classes",
+    "in_channels": "autoencoder.latent_channels",
+    "input_size": "data.image_size or autoencoder.downsample_factor",
+}
 Pieces = dict[str, list[str]]  # a tensor of SlimDiT's -> those that lie in it one below the other
 
 
@@ -131,6 +140,19 @@ def exportable(model: nn.Module, structure: dict, path: str | Path) -> Published
                 f"or another MLP, and in a published DiT {plain[name]}; take its parent."
             )
     return Published(structure, {name: tensor.float() for name, tensor in state.items()})
+
+
+def check_structure(found: dict, wanted: dict, source: str | Path) -> None:
+    """Raises InputError where a checkpoint of the structure `found` is not of that of the config.
+
+    What the weights do not tell (how frequencies and norms are computed) is the config's to say.
+    """
+    for key, place in PLACES.items():
+        if found[key] != wanted[key]:
+            raise InputError(
+                f"{source} has {key} {found[key]}, and by the config it is {wanted[key]}; mend "
+                f"{place}, or name another checkpoint."
+            )
 
 
 def shown(component: dict) -> str:
