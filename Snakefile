@@ -29,9 +29,10 @@ onstart:
             check_space(jobs)
             if workflow.local_exec and any(STEPS[job.step].compiles for job in jobs):
                 check_compiler(STUDY.compile_choices)
+            # Here, since the nodes of a cluster may have no network.
             if not AUTOENCODER["train"] and any("source" in job.settings for job in jobs):
-                # Here, since the nodes of a cluster may have no network.
                 autoencoder_folder(AUTOENCODER["source"], AUTOENCODER["revision"])
+            download_checkpoints(jobs)
         except InputError as error:
             sys.exit(str(error))
 

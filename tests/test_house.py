@@ -19,7 +19,7 @@ FLOORS = (
     {"diffusion", "profiling", "evaluation"},
     {"study"},
     {"training", "reporting", "status"},
-    {"plan", "recommend", "verify", "why"},
+    {"export", "plan", "recommend", "verify", "why"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MOST_FILES, MOST_LINES = 12, 350

@@ -65,6 +65,23 @@ def parent_weights(wildcards):
     return weights_of(STUDY.block(wildcards.variant)["from"], wildcards.seed)
 
 
+def pretrained_files(wildcards):
+    """Of a row's published checkpoint, where they lie here or a step of the study writes them."""
+    source = STUDY.source(wildcards.variant)["source"]
+    if Path(source).exists():
+        return {"files": local_files(source)}
+    return {"files": files_to_come(source)} if LAYOUT.root in Path(source).parents else {}
+
+
+def download_checkpoints(jobs):
+    """From the hub, of those jobs that import one from there."""
+    for job in jobs:
+        if job.step == "import_checkpoint" and not pretrained_files(job):
+            source = STUDY.source(job.variant)
+            key = f"variants.{job.variant}.pretrained"
+            source_files(source["source"], source["revision"], key)
+
+
 def teacher_checkpoint(wildcards):
     teacher = STUDY.teacher(wildcards.variant)
     return {"teacher": weights_of(teacher, wildcards.seed)} if teacher else {}

@@ -1,4 +1,4 @@
-# Latents to trained variants, and trained variants to compressed ones.
+# Latents to trained variants, published checkpoints to rows, and these to compressed ones.
 
 
 rule train:
@@ -25,6 +25,50 @@ rule train:
         "Training {wildcards.variant}, seed {wildcards.seed}"
     script:
         "../scripts/train.py"
+
+
+rule import_checkpoint:
+    input:
+        unpack(pretrained_files),
+    output:
+        **output_of("import_checkpoint"),
+    log:
+        log_of("import_checkpoint"),
+    wildcard_constraints:
+        variant=one_of(STUDY.pretrained),
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: threads_of("import_checkpoint")
+    resources:
+        **resources_of("import_checkpoint", mem_mb=8000),
+    params:
+        **run_params("import_checkpoint"),
+    message:
+        "Importing the published checkpoint of {wildcards.variant}, seed {wildcards.seed}"
+    script:
+        "../scripts/import_checkpoint.py"
+
+
+rule export_checkpoint:
+    input:
+        checkpoint=LAYOUT.run("checkpoint.safetensors"),
+    output:
+        **output_of("export_checkpoint"),
+    log:
+        log_of("export_checkpoint"),
+    wildcard_constraints:
+        variant=one_of(STUDY.with_weights),
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: threads_of("export_checkpoint")
+    resources:
+        **resources_of("export_checkpoint", mem_mb=8000),
+    params:
+        **run_params("export_checkpoint"),
+    message:
+        "Exporting {wildcards.variant}, seed {wildcards.seed}, as diffusers saves a model"
+    script:
+        "../scripts/export_checkpoint.py"
 
 
 rule compress:

@@ -6,15 +6,14 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from slimdit.core.errors import InputError
-from slimdit.storage.files import sha256_of
+from slimdit.storage.hub import check_sha256, downloaded, refuse_pointer
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 LAYOUT = (
     f"an autoencoder in diffusers' layout; it needs a {CONFIG} with _class_name and a {WEIGHTS}"
 )
-LFS_POINTER = b"version https://git-lfs"
-SHA256_DIGITS = 64
+ADVICE = "of a whole pipeline, download its folder vae and name it"
 
 
 def autoencoder_folder(source: str | Path, revision: str | None) -> Path:
@@ -36,21 +35,10 @@ def autoencoder_folder(source: str | Path, revision: str | None) -> Path:
 
 
 def weights_file(source: str | Path, revision: str | None) -> Path:
-    """The weights on this machine.
-
-    The hub's cache names a large file by the sha256 that the hub has of it. Raises InputError where
-    the file has another.
-    """
+    """The weights on this machine; raises InputError where they are not those of the hub."""
     if Path(source).is_dir():
         return Path(source) / WEIGHTS
-    path = _downloaded(source, revision, WEIGHTS)
-    blob = path.resolve()
-    if len(blob.name) == SHA256_DIGITS and sha256_of(blob) != blob.name:
-        raise InputError(
-            f"{blob} is not what {source} has at {revision} (its sha256 should be its name); "
-            "delete it to download it again."
-        )
-    return path
+    return check_sha256(_downloaded(source, revision, WEIGHTS), source, revision)
 
 
 def check_autoencoder(folder: Path, sizes: dict | None = None) -> None:
@@ -80,7 +68,7 @@ def _config(folder: Path) -> dict:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         return config if config["_class_name"] else {}["_class_name"]
     except (OSError, ValueError, KeyError, TypeError):
-        _refuse_pointer(folder / CONFIG)
+        refuse_pointer(folder / CONFIG)
         raise InputError(f"{folder} is not {LAYOUT}.") from None
 
 
@@ -95,7 +83,7 @@ def _check_weights(weights: Path) -> None:
         else:
             how = "download it"
         raise InputError(f"{weights.parent} has no {WEIGHTS}; {how}.")
-    _refuse_pointer(weights)
+    refuse_pointer(weights)
     try:
         with safe_open(weights, "np"):
             pass
@@ -107,39 +95,5 @@ def _check_weights(weights: Path) -> None:
         raise InputError(f"{weights} cannot be read ({error}); make it readable.") from None
 
 
-def _refuse_pointer(path: Path) -> None:
-    if path.is_file():
-        with open(path, "rb") as file:
-            if file.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise InputError(
-                    f"{path} is a pointer of Git LFS, not the file itself; "
-                    f"run git lfs pull in {path.parent}."
-                )
-
-
 def _downloaded(source: str | Path, revision: str | None, name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(str(source), name, revision=revision))
-    except (LocalEntryNotFoundError, ConnectionError):
-        raise InputError(
-            f"{source} is not in this machine's cache and the hub cannot be reached; where it can, "
-            f"run: hf download {source} {CONFIG} {WEIGHTS} --revision {revision}"
-        ) from None
-    except EntryNotFoundError:
-        raise InputError(
-            f"{source} has no {name} at {revision}; of a whole pipeline, download its folder vae "
-            "and name it."
-        ) from None
-    except HfHubHTTPError as error:
-        raise InputError(
-            f"{source} at {revision} cannot be downloaded ({' '.join(str(error).split())}); mend "
-            "autoencoder.source or autoencoder.revision, or log in by hf auth login."
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"{source} cannot be written to this machine's cache ({error}); set HF_HOME to a "
-            "folder of yours with room for it."
-        ) from None
+    return downloaded(source, revision, (name,), "autoencoder", ADVICE)

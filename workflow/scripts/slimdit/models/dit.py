@@ -35,8 +35,9 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 class TimestepEmbedder(nn.Module):
     """Sinusoid of the timestep (cosines first), then a two-layer MLP with SiLU; (B,) -> (B, C)."""
 
-    def __init__(self, hidden_size: int):
+    def __init__(self, hidden_size: int, frequency_shift: int = 0):
         super().__init__()
+        self.frequency_shift = frequency_shift
         self.mlp = nn.Sequential(
             nn.Linear(FREQUENCY_SIZE, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
         )
@@ -46,9 +47,10 @@ class TimestepEmbedder(nn.Module):
         self.fill_frequencies()
 
     def fill_frequencies(self) -> None:
-        """10000^(-i / 128) for i = 0 .. 127; they are in no checkpoint."""
+        """10000^(-i / (128 - frequency_shift)) for i = 0 .. 127; they are in no checkpoint."""
         half = len(self.frequencies)
-        frequencies = np.exp(-math.log(10_000) * np.arange(half) / half).astype(np.float32)
+        steps = half - self.frequency_shift
+        frequencies = np.exp(-math.log(10_000) * np.arange(half) / steps).astype(np.float32)
         self.frequencies.copy_(torch.from_numpy(frequencies))
 
     def forward(self, t: Tensor) -> Tensor:
@@ -62,11 +64,13 @@ class DiTBlock(nn.Module):
 
     num_modulations = 6
 
-    def __init__(self, hidden_size: int, attention: nn.Module, mlp: nn.Module):
+    def __init__(
+        self, hidden_size: int, attention: nn.Module, mlp: nn.Module, mlp_norm_eps: float = 1e-6
+    ):
         super().__init__()
         self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
         self.attention = attention
-        self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+        self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=mlp_norm_eps)
         self.mlp = mlp
 
     def forward(self, x: Tensor, modulation: Tensor) -> tuple[Tensor, Any]:
@@ -120,6 +124,8 @@ class DiT(nn.Module):
         num_classes: real classes; `num_classes` itself is the null class of guidance.
         attention: called as `attention(layer)` for the attention of one block.
         mlp: called as `mlp(layer)` for the MLP of one block.
+        frequency_shift: 0, or 1 for the timestep's frequencies as diffusers has them.
+        mlp_norm_eps: added to the variance in the norm before the MLP; diffusers' default is 1e-5.
     """
 
     def __init__(
@@ -132,6 +138,8 @@ class DiT(nn.Module):
         hidden_size: int,
         attention: Callable[[int], nn.Module],
         mlp: Callable[[int], nn.Module],
+        frequency_shift: int = 0,
+        mlp_norm_eps: float = 1e-6,
     ):
         super().__init__()
         self.input_size, self.in_channels, self.num_classes = input_size, in_channels, num_classes
@@ -144,11 +152,12 @@ class DiT(nn.Module):
         self.position_embedding = nn.Parameter(
             torch.tensor(position_table(hidden_size, self.grid_size)[None]), requires_grad=False
         )
-        self.timestep_embedder = TimestepEmbedder(hidden_size)
+        self.timestep_embedder = TimestepEmbedder(hidden_size, frequency_shift)
         self.label_embedder = nn.Embedding(num_classes + 1, hidden_size)
         self.label_embedder.initial = {"weight": normal(0.02)}
         self.blocks = nn.ModuleList(
-            DiTBlock(hidden_size, attention(layer), mlp(layer)) for layer in range(depth)
+            DiTBlock(hidden_size, attention(layer), mlp(layer), mlp_norm_eps)
+            for layer in range(depth)
         )
         self.final_layer = FinalLayer(hidden_size, patch_size**2 * 2 * in_channels)
         # One matrix multiplication for the modulations of all layers: on their own they are B rows.

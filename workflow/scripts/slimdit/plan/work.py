@@ -69,7 +69,7 @@ def work_of(study: Study, job: Job) -> JobWork:
             images = training["steps"] * training["batch_size"]
             units = {f"train {variant}": images, f"compile-train {variant}": 1}
             return JobWork(training["steps"], files, units)
-        case "compress":
+        case "compress" | "import_checkpoint":
             return JobWork(files={outputs["checkpoint"]: model_bytes(study, variant)[0]})
         case "held_out_loss":
             passes = num_held_out * study.evaluation["loss_draws"]

@@ -17,9 +17,10 @@ from slimdit.evaluation.features import EXTRACTORS
 from slimdit.models.attention import ATTENTION
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.mlp import MLP
+from slimdit.models.published import FORMATS
 
 REGISTRIES = {
-    each.kind: each for each in (ATTENTION, MLP, COMPRESSION, SAMPLERS, CACHES, EXTRACTORS)
+    each.kind: each for each in (ATTENTION, MLP, COMPRESSION, FORMATS, SAMPLERS, CACHES, EXTRACTORS)
 }
 
 

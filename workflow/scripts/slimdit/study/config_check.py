@@ -7,7 +7,6 @@ here how the other keys do.
 import copy
 import functools
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, MultipleOf, OneOf, limit_problems
 from slimdit.data.autoencoder_files import check_autoencoder
 from slimdit.data.class_names import find_class
+from slimdit.storage.hub import HUB_NAME
 from slimdit.study.component_options import REGISTRIES, ComponentSource, components
 from slimdit.study.paper_values import paper_values
 from slimdit.study.schema_errors import Fault, faults, hint, unknown
@@ -24,7 +24,6 @@ from slimdit.study.variant_check import until_missing, variant_problems
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 CALLED = "SLIMDIT_STUDY"  # of the environment: how make was told to call the study
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 LIMITS = {  # of numbers by others of the config
     "data.min_images_per_class": [AtMost("data.max_images_per_class + data.held_out_per_class")],
     "data.reference_per_class": [AtMost("data.max_images_per_class")],

@@ -193,6 +193,16 @@ STEPS: dict[str, Step] = {
         takes_gpu=True,
         compiles=True,
     ),
+    "import_checkpoint": Step(
+        outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),
+        settings={"structure": Study.structure, "pretrained": Study.source},
+        components=lambda study, variant: (
+            of_models(study, variant) | {"format": {study.source(variant)["format"]}}
+        ),
+        rows=lambda study: study.pretrained,
+        seeds=True,
+        record="checkpoint",
+    ),
     "compress": Step(
         outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),
         settings={
@@ -233,6 +243,17 @@ STEPS: dict[str, Step] = {
         seeds=True,
         record="loss",
         takes_gpu=True,
+    ),
+    "export_checkpoint": Step(  # for other programs: nothing in a study needs it
+        outputs=files(
+            Layout.run,
+            config="diffusers/config.json",
+            weights="diffusers/diffusion_pytorch_model.safetensors",
+        ),
+        components=lambda study, variant: of_models(study, variant) | {"format": {"diffusers"}},
+        rows=lambda study: study.with_weights,
+        seeds=True,
+        is_optional=True,
     ),
     "sample": Step(
         outputs=files(

@@ -2,7 +2,8 @@
 
 A variant is the base except for a component (`attention`, `mlp`), a distillation (`distill`),
 compressions of a parent (`from`, `apply`), or a way of sampling (`sampling`), which alone makes a
-row of a parent's weights; `training` overrides the study's.
+row of a parent's weights; `training` overrides the study's. Or its weights are a published
+checkpoint's (`pretrained`).
 """
 
 import copy
@@ -29,6 +30,7 @@ TIMED_SAMPLING = (
     "precision",
     "compile",
 )
+GIVEN = ("from", "pretrained")  # of a variant: the weights that it is not trained to
 HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
 
 
@@ -114,7 +116,12 @@ class Study:
 
     @property
     def trained(self) -> list[str]:
-        return [name for name, block in self.variants.items() if "from" not in block]
+        return [name for name, block in self.variants.items() if block.keys().isdisjoint(GIVEN)]
+
+    @property
+    def pretrained(self) -> list[str]:
+        """The variants whose weights are a published checkpoint's."""
+        return [name for name, block in self.variants.items() if "pretrained" in block]
 
     @property
     def compressed(self) -> list[str]:
@@ -135,7 +142,7 @@ class Study:
         return variant
 
     def trained_ancestor(self, variant: str) -> str:
-        """The trained variant that `variant` is, or is derived from."""
+        """The trained or pretrained variant that `variant` is, or is derived from."""
         while "from" in self.block(variant):
             variant = self.block(variant)["from"]
         return variant
@@ -169,7 +176,7 @@ class Study:
         return bool(cache) and components("cache")[cache["name"]].outline.is_calibrated
 
     def structure(self, variant: str) -> dict:
-        """The architecture that is trained: what a model is built from."""
+        """The architecture that is trained, or was: what a model is built from."""
         block = self.block(self.trained_ancestor(variant))
         data, autoencoder = self.config["data"], self.config["autoencoder"]
         return {
@@ -186,7 +193,14 @@ class Study:
 
     def num_timesteps(self, variant: str) -> int:
         """Of the training of the row's weights."""
-        return self.training(self.trained_ancestor(variant))["num_timesteps"]
+        ancestor = self.trained_ancestor(variant)
+        trained_with = self.block(ancestor).get("pretrained") or self.training(ancestor)
+        return trained_with["num_timesteps"]
+
+    def source(self, variant: str) -> dict:
+        """Where a pretrained variant's weights come from: {"source", "revision", "format"}."""
+        pretrained = self.block(variant)["pretrained"]
+        return {key: pretrained.get(key) for key in ("source", "revision", "format")}
 
     def sampling(self, variant: str) -> dict:
         """The study's, or that of the row that it is derived from, with its own settings; its
@@ -211,8 +225,8 @@ class Study:
     @property
     def compile_choices(self) -> set[str]:
         """The options `compile` of all rows."""
-        kinds = (self.training, self.sampling)
-        return {options(row)["compile"] for row in self.variants for options in kinds}
+        of_trainings = {self.training(row)["compile"] for row in self.trained}
+        return of_trainings | {self.sampling(row)["compile"] for row in self.variants}
 
     def num_sampled(self, variant: str) -> int:
         """Images of all sets of a run."""
@@ -334,4 +348,4 @@ class Study:
     def _is_plain(self, variant: str) -> bool:
         block = self.block(variant)
         is_base = all(block.get(kind, base) == base for kind, base in BASE_COMPONENTS.items())
-        return is_base and not {"from", "distill", "training", "sampling"} & block.keys()
+        return is_base and not {*GIVEN, "distill", "training", "sampling"} & block.keys()

@@ -6,8 +6,12 @@ the config, and a check ends in silence at a key that is missing: that is said e
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 
+from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, Divides, MultipleOf, either, limit_problems
+from slimdit.models.published.source import local_files
+from slimdit.storage.hub import HUB_NAME
 from slimdit.study.component_options import ComponentSource, components
 from slimdit.study.schema_errors import dotted, faults
 from slimdit.study.study import Study
@@ -42,7 +46,7 @@ def variant_problems(config: dict) -> Iterator[str]:
     study = Study(config | {"backbones": backbones, "variants": variants})
     for variant, block in variants.items():
         own = _derivation_problems if "from" in block else _training_problems
-        for check in (own, _sampling_problems, _comparison_problems):
+        for check in (own, _pretrained_problems, _sampling_problems, _comparison_problems):
             yield from until_missing(check(study, variant))
 
 
@@ -70,6 +74,42 @@ def _training_problems(study: Study, variant: str) -> Iterator[str]:
                 f"{where}.distill.teacher {teacher} was trained with {its} timesteps and its "
                 f"student with {own}; training.num_timesteps should be the same."
             )
+
+
+def _pretrained_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of where the weights of a pretrained variant are, and what they do not tell."""
+    if "pretrained" not in study.block(variant):
+        return
+    config, where = study.config, f"variants.{variant}.pretrained"
+    pretrained, backbone = study.source(variant), study.block(variant)["backbone"]
+    source, revision = pretrained["source"], pretrained["revision"]
+    is_made_here = study.layout.root in PurePosixPath(source).parents
+    if Path(source).exists():
+        try:
+            local_files(source)
+        except InputError as error:
+            yield f"{where}.source: {error}"
+    elif not is_made_here and not (revision and HUB_NAME.fullmatch(source)):
+        yield (
+            f"{where}.source {source!r} is no file or folder here; a name on the hub, owner/name, "
+            "needs the 40 hexadecimal digits of its commit as revision."
+        )
+    for key in components("format")[pretrained["format"]].outline.must_name:
+        if key not in config["backbones"][backbone]:
+            yield (
+                f"backbones.{backbone}.{key} is missing; {where} does not tell which it was "
+                "trained with (docs/checkpoints.md)."
+            )
+    if config["autoencoder"]["normalize"] == "measured" and not is_made_here:
+        yield (
+            f"autoencoder.normalize is measured, by this study's images, and {where} was trained "
+            "on latents of another scale; write config, the autoencoder's own."
+        )
+    if len(study.seeds) > 1:
+        yield (
+            f"seeds are {len(study.seeds)} and {where} is one training; write one seed, and "
+            "sampling.num_sets for a spread."
+        )
 
 
 def _sizes(structure: dict) -> dict:
@@ -135,7 +175,7 @@ def _sampling_problems(study: Study, variant: str) -> Iterator[str]:
     config, sampling, block = study.config, study.sampling(variant), study.block(variant)
     if "from" in block and "sampling" not in block:
         return
-    training = study.training(study.trained_ancestor(variant))
+    training = {"num_timesteps": study.num_timesteps(variant)}
     own = limit_problems(LIMITS, config | {"sampling": sampling, "training": training})
     shared = list(limit_problems(LIMITS, config))
     yield from (f"{'' if each in shared else f'variants.{variant}.'}{each}." for each in own)
