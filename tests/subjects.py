@@ -7,7 +7,8 @@ import yaml
 from torch import Tensor, nn
 
 from slimdit.core.randomness import stream
-from slimdit.study.study import Study, with_rows
+from slimdit.study.rows import with_rows
+from slimdit.study.study import Study
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,7 +9,8 @@ from slimdit.core.errors import InputError
 from slimdit.study.config_check import config_problems
 from slimdit.study.jobs import jobs_of
 from slimdit.study.load import configured_study, read_configs
-from slimdit.study.study import Study, with_rows
+from slimdit.study.rows import with_rows
+from slimdit.study.study import Study
 
 
 def with_variant(config, block, name="new"):

@@ -20,11 +20,11 @@ from slimdit.models.published.source import files_to_come, local_files, source_f
 from slimdit.plan.space import check_space
 from slimdit.study.component_options import default_of
 from slimdit.study.config_check import check_config
-from slimdit.study.shards import shard_names
-from slimdit.study.jobs import Job
+from slimdit.study.jobs import Job, shard_names
 from slimdit.study.load import read_configs
 from slimdit.study.steps import FIGURES, STEPS
-from slimdit.study.study import Study, with_rows
+from slimdit.study.rows import with_rows
+from slimdit.study.study import Study
 
 if problem := path_problem(sys.executable):
     sys.exit(problem)

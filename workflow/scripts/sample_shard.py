@@ -24,7 +24,7 @@ def sample_shard(
     from slimdit.diffusion.image_sampler import ImageSampler
     from slimdit.jobs.provenance import origin
     from slimdit.storage.files import sha256_of, write_json
-    from slimdit.study.shards import rows_of_shard
+    from slimdit.study.jobs import rows_of_shard
 
     sampler = ImageSampler(
         checkpoint, latents_manifest, sampling, num_timesteps, source, revision, guide, cache

@@ -10,7 +10,8 @@ from snakemake.utils import update_config
 from slimdit.core.errors import InputError
 from slimdit.storage.strict_yaml import read_mapping
 from slimdit.study.config_check import check_config
-from slimdit.study.study import Study, with_rows
+from slimdit.study.rows import with_rows
+from slimdit.study.study import Study
 
 BASE = "config.yaml"  # on which others are laid, as in the Snakefile
 

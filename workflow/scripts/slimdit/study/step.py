@@ -105,3 +105,13 @@ def of_autoencoder(*keys: str) -> dict[str, Setting]:
 def files(folder: Callable[[Layout, str], str], **names: str) -> Callable[[Study], dict[str, str]]:
     """Of a study's folder, such as Layout.data."""
     return lambda study: {key: folder(study.layout, name) for key, name in names.items()}
+
+
+def table_files(*names: str, beside_paper: tuple[str, ...]) -> Callable[[Study], dict[str, str]]:
+    """Tables by their names; beside_paper: those of a study with a paper's values."""
+
+    def outputs(study: Study) -> dict[str, str]:
+        own = (*names, *beside_paper) if study.config["paper_values"] else names
+        return {name.replace(".", "_"): study.layout.table(name) for name in own}
+
+    return outputs

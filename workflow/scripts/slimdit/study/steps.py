@@ -3,7 +3,6 @@
 A rule's file says what it is made from and how much memory it needs; its script says how.
 """
 
-from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from slimdit.study.layout import Layout
@@ -17,6 +16,7 @@ from slimdit.study.step import (
     of_models,
     of_passes,
     of_sampler,
+    table_files,
 )
 from slimdit.study.study import HOW, Study, identity
 
@@ -53,16 +53,6 @@ SAMPLING = {
     **of_autoencoder("source", "revision"),
 }
 TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
-
-
-def table_files(*names: str, beside_paper: tuple[str, ...]) -> Callable[[Study], dict[str, str]]:
-    """Tables by their names; beside_paper: those of a study with a paper's values."""
-
-    def outputs(study: Study) -> dict[str, str]:
-        own = (*names, *beside_paper) if study.config["paper_values"] else names
-        return {name.replace(".", "_"): study.layout.table(name) for name in own}
-
-    return outputs
 
 
 STEPS: dict[str, Step] = {

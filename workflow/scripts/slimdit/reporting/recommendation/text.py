@@ -42,8 +42,9 @@ def recommendation_markdown(answer: Recommendation) -> str:
 
 def recommendation_json(answer: Recommendation) -> str:
     """Losses are parts of the base's distance; costs are in the unit that `cost` names."""
-    rows = answer.rows.reindex(columns=list(JSON_COLUMNS)).astype(object)
+    rows = answer.rows.reindex(columns=list(JSON_COLUMNS))
     rows[list(ENDS)] = rows[list(ENDS)].map(answer.cost.shown)
+    rows = rows.astype(object)
     is_finite = rows.map(lambda value: isinstance(value, str) or _is_finite(value))
     content = {
         "advice": advice(answer).replace("**", ""),
