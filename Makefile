@@ -37,6 +37,7 @@ study: setup
 	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG) || { echo "$(STOPPED)"; exit 1; }
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
 	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"
+	@echo "To compare rows by hand, in a browser: results/$(STUDY)/explore.html"
 	@echo "Which row to use: results/$(STUDY)/tables/recommendation.md"
 
 # Which row of a finished study to use: BY=latency, throughput, memory, energy or size; MAX_LOSS=2%; BATCH=8.

@@ -47,4 +47,5 @@ rule all:
     input:
         table1=LAYOUT.table("table1.csv"),
         figures=LAYOUT.figure("samples.png"),
+        explore=LAYOUT.page("explore.html"),
     localrule: True

@@ -193,6 +193,14 @@ def test_pareto_front_is_what_no_other_point_beats():
     assert pareto_front(cost, distance).tolist() == [0, 1, 4]
 
 
+def test_each_group_has_the_line_of_its_own_front():
+    place = {"cost": [1.0, 2.0, 3.0, 2.0, 4.0], "distance": [9.0, 5.0, 6.0, 20.0, 10.0]}
+    points = pd.DataFrame({"group": [*"AAABB"], **place, "std": np.nan}, [*"abcde"])
+    (axes,) = pareto_figure({"Cost": points}, "FD").axes
+    lines = [list(zip(*line.get_data(), strict=True)) for line in axes.lines]
+    assert [(1, 9), (2, 5)] in lines and [(2, 20), (4, 10)] in lines
+
+
 def test_pareto_labels_overlap_neither_each_other_nor_the_frame():
     i = np.arange(15)
     place = {"cost": 1 + 0.01 * i, "distance": 10 - 0.1 * (i % 5), "std": np.nan}

@@ -24,7 +24,7 @@ STUDENTS = {
     for name, block in CONFIG["variants"].items()
     if "distill" in block
 }
-RESULTS = {"tables", "figures"}
+RESULTS = {"tables", "figures", "explore"}
 YEAR_S = 365 * 24 * 3600
 
 

@@ -89,3 +89,28 @@ rule figures:
         "Drawing the figures"
     script:
         "../scripts/figures.py"
+
+
+rule explore:
+    input:
+        architecture=variants("architecture.json"),
+        speed=variants("speed.json"),
+        quality=runs("quality.json"),
+        training=runs("training.json", STUDY.trained),
+        prompts=[LAYOUT.run("prompts.npz", row["variant"], STUDY.seeds[0]) for row in STUDY.rows()],
+    output:
+        **shown("explore", "Tables", {"page": "explore"}),
+    log:
+        log_of("explore"),
+    localrule: True
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: threads_of("explore")
+    resources:
+        **resources_of("explore", mem_mb=1000),
+    params:
+        **params_of("explore"),
+    message:
+        "Writing the page to explore"
+    script:
+        "../scripts/explore.py"

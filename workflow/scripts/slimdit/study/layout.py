@@ -34,6 +34,9 @@ class Layout:
     def figure(self, name: str) -> str:
         return f"{self.root}/figures/{name}"
 
+    def page(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
     def state(self, job: str) -> str:
         """The folder of what a job has done so far, and of its heartbeat."""
         return f"{self.root}/state/{job}"

@@ -338,4 +338,8 @@ STEPS: dict[str, Step] = {
         },
         settings={"rows": rows, **TABLE_BATCH_SIZE},
     ),
+    "explore": Step(
+        outputs=lambda study: {"page": study.layout.page("explore.html")},
+        settings={"rows": rows, **TABLE_BATCH_SIZE},
+    ),
 }

@@ -14,6 +14,7 @@ from slimdit.reporting.figures.labels import place_labels
 from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
 from slimdit.reporting.results import StudyResults
 
+FAMILY_LINE = {"linewidth": 0.7, "alpha": 0.6, "zorder": 2}
 FLOOR_LINE = {"color": GREY, "linestyle": ":", "linewidth": 0.9}
 
 
@@ -104,7 +105,8 @@ def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict], floor: flo
 
 
 def _draw_front(axes, drawn: pd.DataFrame, styles: dict[str, dict]) -> None:
-    """The border of what the points of the front dominate, and the points' labels."""
+    """The border of what the points of the front dominate, a line through the front of each group,
+    and the points' labels."""
     if drawn.empty:
         return
     cost, distance = drawn["cost"].to_numpy(float), drawn["distance"].to_numpy(float)
@@ -114,5 +116,8 @@ def _draw_front(axes, drawn: pd.DataFrame, styles: dict[str, dict]) -> None:
     steps = np.repeat(cost[front], 2), np.repeat(distance[front], 2)
     line = np.column_stack([np.append(steps[0], right), np.insert(steps[1], 0, top)])
     axes.plot(*line.T, color=GREY, linewidth=0.9, zorder=1)
+    for group, of in drawn.groupby("group", sort=False):
+        own = of.iloc[pareto_front(of["cost"].to_numpy(float), of["distance"].to_numpy(float))]
+        axes.plot(own["cost"], own["distance"], color=styles[group]["color"], **FAMILY_LINE)
     colours = [styles[group]["color"] for group in drawn["group"]]
     place_labels(axes, cost, distance, list(drawn.index), colours, line)
