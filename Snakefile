@@ -12,7 +12,17 @@ scattergather:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
-include: "workflow/rules/data.smk"
+
+
+if STUDY.has_images:
+
+    include: "workflow/rules/data.smk"
+
+else:
+
+    include: "workflow/rules/without_images.smk"
+
+
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
@@ -27,6 +37,7 @@ onstart:
             check_recognised()
             jobs = [ours for _, ours in jobs_to_run()]
             check_space(jobs)
+            check_statistics(jobs)
             if workflow.local_exec and any(STEPS[job.step].compiles for job in jobs):
                 check_compiler(STUDY.compile_choices)
             # Here, since the nodes of a cluster may have no network.

@@ -24,7 +24,7 @@ ALL = {
     "extractor": {"efficientnet-lite0", "inception-2015"},
 }
 PLAIN = {"attention": {"full"}, "mlp": {"dense"}, "sampler": {"ddim"}}
-FEATURES = {"evaluate", "evaluate_reference", "make_reference"}
+FEATURES = {"evaluate", "evaluate_by_statistics", "evaluate_reference", "make_reference"}
 MOVED = "slimdit/evaluation/metrics/memorization.py"
 # Of what every Python writes in its own way: strings, f-strings, unpacking, match, type parameters.
 SNIPPET = '''
@@ -130,7 +130,7 @@ SAMPLING = {"calibrate_cache", "sample", "sample_shard", "measure_speed"}
     ("name", "steps"),
     [
         ("evaluation/metrics/kid.py", {"evaluate", "evaluate_reference"}),
-        ("evaluation/quality.py", {"evaluate", "evaluate_reference"}),
+        ("evaluation/quality.py", {"evaluate", "evaluate_by_statistics", "evaluate_reference"}),
         ("evaluation/features/inception_2015.py", FEATURES),
         ("evaluation/features/extractor.py", FEATURES),
         ("diffusion/samplers/ddim.py", SAMPLING),
@@ -240,7 +240,8 @@ def test_a_data_file_that_a_definition_names_counts(library):
     before = all_of(library)
     with open(library / "slimdit/data/imagenet_synsets.csv", "a") as file:
         file.write("n00000000,name\n")
-    assert changed(before, all_of(library)) == {"select_subset", "encode_latents", "sample"}
+    naming = {"select_subset", "encode_latents", "describe_latents", "sample"}
+    assert changed(before, all_of(library)) == naming
 
 
 @pytest.mark.parametrize("study", [PHOTOS, IMAGENET200])

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from published_models import (
     TINY,
     diffusers_model,
@@ -22,6 +23,7 @@ from slimdit.core.errors import InputError
 from slimdit.models.build import build_model, compress, empty_model
 from slimdit.models.published import FORMATS
 from slimdit.models.published.format import exportable, shapes_of
+from slimdit.models.published.source import source_files
 from slimdit.profiling.cost import total_params
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -293,6 +295,30 @@ def test_a_folder_of_another_model_is_refused(spoil, said, tmp_path):
     with pytest.raises(InputError) as refused:
         layout("diffusers").read(tmp_path, 3)
     assert one_sentence(refused) and said in str(refused.value)
+
+
+class NotThere(EntryNotFoundError):
+    def __init__(self):
+        pass
+
+
+@pytest.mark.parametrize("folder", ["transformer/", ""])
+def test_files_of_the_hub_are_found_where_they_lie(folder, tmp_path, monkeypatch):
+    there = {f"{folder}{name}" for name in ("config.json", "diffusion_pytorch_model.bin")}
+
+    def download(source, name, revision):
+        if name not in there:
+            raise NotThere
+        return tmp_path / name
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    files = source_files("someone/dit", 40 * "a", "variants.own.pretrained")
+    assert {str(path.relative_to(tmp_path)) for path in files} == there
+    there.pop()
+    with pytest.raises(
+        InputError, match=f"someone/dit has no .* at {40 * 'a'}; it should be a DiT"
+    ):
+        source_files("someone/dit", 40 * "a", "variants.own.pretrained")
 
 
 CHANGED = {

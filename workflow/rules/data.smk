@@ -113,27 +113,6 @@ rule reconstruct:
         "../scripts/reconstruct.py"
 
 
-if STEPS["fetch_inception_graph"].needed(STUDY):
-
-    rule fetch_inception_graph:
-        output:
-            **output_of("fetch_inception_graph"),
-        log:
-            log_of("fetch_inception_graph"),
-        localrule: True  # nodes may have no network
-        conda:
-            "../../envs/inception.yaml"
-        threads: threads_of("fetch_inception_graph")
-        resources:
-            **resources_of("fetch_inception_graph", mem_mb=500),
-        params:
-            **params_of("fetch_inception_graph"),
-        message:
-            "Downloading the Inception graph"
-        script:
-            "../scripts/fetch_inception_graph.py"
-
-
 rule make_reference:
     input:
         unpack(cut_images),

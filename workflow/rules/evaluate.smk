@@ -23,6 +23,27 @@ rule calibrate_cache:
         "../scripts/calibrate_cache.py"
 
 
+if STEPS["fetch_inception_graph"].needed(STUDY):
+
+    rule fetch_inception_graph:
+        output:
+            **output_of("fetch_inception_graph"),
+        log:
+            log_of("fetch_inception_graph"),
+        localrule: True  # nodes may have no network
+        conda:
+            "../../envs/inception.yaml"
+        threads: threads_of("fetch_inception_graph")
+        resources:
+            **resources_of("fetch_inception_graph", mem_mb=500),
+        params:
+            **params_of("fetch_inception_graph"),
+        message:
+            "Downloading the Inception graph"
+        script:
+            "../scripts/fetch_inception_graph.py"
+
+
 rule sample_shard:
     input:
         unpack(trained_autoencoder),
@@ -110,6 +131,8 @@ rule evaluate:
         **output_of("evaluate"),
     log:
         log_of("evaluate"),
+    wildcard_constraints:
+        variant=one_of(STEPS["evaluate"].rows(STUDY)),
     conda:
         EXTRACTOR_ENV
     threads: threads_of("evaluate")

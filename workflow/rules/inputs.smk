@@ -11,6 +11,11 @@ def variants(name):
     return [LAYOUT.variant(name, each) for each in STUDY.variants]
 
 
+def reference_quality():
+    """Of real images, in a study that has some."""
+    return [output_of("evaluate_reference")["quality"]] if STUDY.has_images else []
+
+
 def cut_images(wildcards):
     """The image folder, where the study makes it itself; a user's folder is only read.
 

@@ -31,7 +31,7 @@ rule tables:
         architecture=variants("architecture.json"),
         speed=variants("speed.json"),
         quality=runs("quality.json"),
-        reference_quality=[output_of("evaluate_reference")["quality"]],
+        reference_quality=reference_quality(),
         training=runs("training.json", STUDY.trained),
         autoencoder=[output_of("train_autoencoder")["report"]] if AUTOENCODER["train"] else [],
         # No table has them, the record of the study does.
@@ -69,7 +69,7 @@ rule figures:
         architecture=variants("architecture.json"),
         speed=variants("speed.json"),
         quality=runs("quality.json"),
-        reference_quality=[output_of("evaluate_reference")["quality"]],
+        reference_quality=reference_quality(),
         training=runs("training.json", STUDY.trained),
         losses=runs("losses.csv", STUDY.trained),
         prompts=[LAYOUT.run("prompts.npz", row["variant"], STUDY.seeds[0]) for row in STUDY.rows()],

@@ -40,7 +40,7 @@ rule import_checkpoint:
         "../../envs/slimdit.yaml"
     threads: threads_of("import_checkpoint")
     resources:
-        **resources_of("import_checkpoint", mem_mb=8000),
+        **resources_of("import_checkpoint", mem_mb=12000),
     params:
         **run_params("import_checkpoint"),
     message:
@@ -62,7 +62,7 @@ rule export_checkpoint:
         "../../envs/slimdit.yaml"
     threads: threads_of("export_checkpoint")
     resources:
-        **resources_of("export_checkpoint", mem_mb=8000),
+        **resources_of("export_checkpoint", mem_mb=12000),
     params:
         **run_params("export_checkpoint"),
     message:

@@ -52,7 +52,7 @@ class Verification:
         for job in reversed(jobs):
             if job.step != "tables":  # Its files are made again.
                 self.check_job(job)
-        if self.is_as_recorded(SUBSET):
+        if study.has_images and self.is_as_recorded(SUBSET):
             with self.problem_of(SUBSET):
                 self.read_images(study)
         for name in self.recorded:

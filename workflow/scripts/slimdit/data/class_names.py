@@ -19,6 +19,12 @@ def class_name(class_: str) -> str:
     return _names().get(class_, class_)
 
 
+def named_classes(data: dict) -> list[str]:
+    """Of a study without images, in the order of the labels: as its `data` names them, or else by
+    their labels."""
+    return data["classes"] or [str(label) for label in range(data["num_classes"])]
+
+
 def find_class(name: str, classes: Iterable[str]) -> str | None:
     """Which of `classes` is called `name` or has its name; None when none is."""
     classes = list(classes)

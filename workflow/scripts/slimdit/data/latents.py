@@ -123,15 +123,19 @@ def classes_of(rows):
     return [classes[label] for label in sorted(classes)]
 
 
+def own_normalization(autoencoder, channels):
+    """Per channel: the autoencoder's own factors, as `normalization` gives them."""
+    shift = getattr(autoencoder.config, "shift_factor", None) or 0.0
+    return [float(shift)] * channels, [float(autoencoder.config.scaling_factor)] * channels
+
+
 def normalization(moments, normalize, latent_std, autoencoder):
     """Per channel: what to subtract from a latent, and what to multiply it with.
 
     Measured: samples of the posterior get mean 0 and standard deviation `latent_std`.
     """
-    channels = moments.shape[3]
     if normalize == "config":
-        shift = getattr(autoencoder.config, "shift_factor", None) or 0.0
-        return [float(shift)] * channels, [float(autoencoder.config.scaling_factor)] * channels
+        return own_normalization(autoencoder, moments.shape[3])
     means, stds = moments[:, :, MEAN].astype(np.float32), moments[:, :, STD].astype(np.float32)
     images = (0, 1, 3, 4)
     shift = means.mean(axis=images, dtype=np.float64)

@@ -66,19 +66,27 @@ def read_image_set(
     if path.is_dir():
         return _read_folder(path, image_size)
     arrays = load_npz(path)
-    statistics = {
-        kind: checked_statistics(
-            *(_array(arrays, name, path) for name in pair), *(f"{name} of {path}" for name in pair)
-        )
-        for kind, pair in STATISTICS.items()
-        if arrays.keys() & set(pair)
-    }
+    statistics = statistics_of(arrays, path)
     images = labels = None
     if IMAGES in arrays or not (statistics and statistics_suffice):
         images, labels = checked_images(_array(arrays, IMAGES, path), path), arrays.get(LABELS)
     if labels is not None and (labels.dtype.kind not in "iu" or labels.shape != (len(images),)):
         labels = None
     return ImageSet(path, sha256_of(path), images, labels, statistics)
+
+
+def statistics_of(arrays: dict[str, np.ndarray], path: Path) -> dict[str, tuple]:
+    """Kind of feature -> mean (D,) and covariance (D, D), of those that the arrays of `path` hold.
+
+    Raises InputError for one without the other.
+    """
+    return {
+        kind: checked_statistics(
+            *(_array(arrays, name, path) for name in pair), *(f"{name} of {path}" for name in pair)
+        )
+        for kind, pair in STATISTICS.items()
+        if arrays.keys() & set(pair)
+    }
 
 
 def checked_images(array: np.ndarray, path: str | Path) -> np.ndarray:

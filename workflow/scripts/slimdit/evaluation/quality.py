@@ -87,6 +87,34 @@ def quality(
     return metrics, resampled
 
 
+def quality_by_statistics(
+    statistics: dict[str, tuple[np.ndarray, np.ndarray]],
+    samples: dict[str, np.ndarray],
+    score_split_size: int,
+    seed: int,
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """As `quality`, of what the means and covariances of a reference's features tell.
+
+    statistics: kind of feature -> mean (D,) and covariance (D, D). samples: the features
+    `pooled` (N, D) and `spatial` (N, S), `probabilities` (N, classes) and `labels` (N,).
+    """
+    groups = jackknife_groups(len(samples["pooled"]), seed, samples["labels"])
+    metrics, resampled = {}, {}
+    for name, (kind, _) in DISTANCES.items():
+        if kind in statistics:
+            reference = PreparedReference.of_statistics(*statistics[kind])
+            distances = reference.distances(samples[kind], all_and_without(groups))
+            resampled[name], metrics[name] = distances, distances[0]
+            metrics[f"{name}_standard_error"] = jackknife_error(distances[1:])
+    score = inception_score(samples["probabilities"], score_split_size, seed, samples["labels"])
+    metrics |= {
+        "classifier_score": score.mean,
+        "classifier_score_std": score.std,
+        "classifier_score_corrected": score.corrected,
+    }
+    return metrics, resampled
+
+
 def study_quality(
     reference: dict[str, np.ndarray],
     features: dict[str, np.ndarray],

@@ -81,7 +81,7 @@ def work_of(study: Study, job: Job) -> JobWork:
             files = {outputs["samples"]: count * image_bytes}
             units = {f"denoise {variant}": steps, f"compile-sample {variant}": 1, "decode": count}
             return JobWork(count, files, units)
-        case "evaluate":
+        case "evaluate" | "evaluate_by_statistics":
             count, kept = study.num_sampled(variant), study.sampling(variant)["num_samples"]
             pooled, spatial = feature_bytes(study)
             files = {outputs["features"]: kept * pooled, state: count * (pooled + spatial)}

@@ -116,7 +116,8 @@ def _quality(study: StudyResults) -> Iterator[str]:
         extractor += f" (weights sha256 {checksum[:12]})"
     yield (
         f"Quality: features of {extractor}, {first['num_samples']} samples a run against "
-        f"{first['num_reference']} reference images, {_seeds(study.quality)}."
+        f"{first['num_reference'] or 'published statistics of'} reference images, "
+        f"{_seeds(study.quality)}."
     )
     if probe := first.get("probe"):
         yield (

@@ -7,7 +7,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,11 +97,13 @@ def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
-def load_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """Read every array of the file into memory; raises InputError when it is missing or damaged."""
+def load_npz(path: str | Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Read every array of the file, or those of `names`, into memory; raises InputError when it is
+    missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            wanted = archive.files if names is None else names
+            return {name: archive[name] for name in archive.files if name in wanted}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; it should be an .npz file.") from None
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, TypeError) as error:

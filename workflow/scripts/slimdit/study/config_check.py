@@ -15,11 +15,12 @@ import yaml
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, MultipleOf, OneOf, limit_problems
 from slimdit.data.autoencoder_files import check_autoencoder
-from slimdit.data.class_names import find_class
+from slimdit.data.class_names import find_class, named_classes
 from slimdit.storage.hub import HUB_NAME
 from slimdit.study.component_options import REGISTRIES, ComponentSource, components
 from slimdit.study.paper_values import paper_values
 from slimdit.study.schema_errors import Fault, faults, hint, unknown
+from slimdit.study.study import Study
 from slimdit.study.variant_check import until_missing, variant_problems
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
@@ -135,7 +136,7 @@ def _class_problems(config: dict) -> Iterator[str]:
     for name in data["classes"] or () if photos else ():
         if name not in photos:
             yield unknown("data.classes", name, photos)
-    known = data["classes"] or photos
+    known = data["classes"] or photos or (named_classes(data) if data["images"] is None else None)
     wrong = [name for name in prompts or () if known and not find_class(name, known)]
     if wrong:
         names = ", ".join(map(repr, wrong))
@@ -167,13 +168,41 @@ def _folder_problems(config: dict) -> Iterator[str]:
         ("autoencoder", "source", "train"),
     ):
         options = config.get(section, {})
-        if not options.get(made_by) or key not in options:
+        if not options.get(made_by) or options.get(key) is None:
             continue
         own = Path("results", config["study"])
         if own not in Path(os.path.normpath(options[key])).parents:
             yield (
                 f"{section}.{key} {options[key]!r} is made by this study ({section}.{made_by}) and "
                 f"should lie in {own}/; with {section}.{made_by}: null it is yours and only read."
+            )
+
+
+def _image_problems(config: dict) -> Iterator[str]:
+    """Of a study without images, and of what only images tell."""
+    data, autoencoder, study = config["data"], config["autoencoder"], Study(config)
+    if study.has_images:
+        if data["reference_statistics"]:
+            yield "data.reference_statistics has no effect beside data.images; leave one out."
+        return
+    if not data["reference_statistics"]:
+        yield (
+            "data.images is null; name a folder, or in data.reference_statistics an .npz with mu "
+            "and sigma of a reference's features."
+        )
+    if data["photos"]:
+        yield "data.photos are cut into data.images, which is null; write null for both or none."
+    if autoencoder["train"]:
+        yield "autoencoder.train needs images, and data.images is null; write null."
+    if autoencoder["normalize"] == "measured":
+        yield "autoencoder.normalize is measured of images, and data.images is null; write config."
+    for variant in study.trained:
+        yield f"variants.{variant} is trained on images, and data.images is null; leave it out."
+    for variant in study.compressed:
+        if study.calibrates(variant):
+            yield (
+                f"variants.{variant}.apply measures the loss on images, and data.images is null; "
+                "choose another criterion."
             )
 
 
@@ -216,6 +245,7 @@ CHECKS = (
     _name_problems,
     _class_problems,
     _folder_problems,
+    _image_problems,
     _autoencoder_problems,
     _paper_problems,
     variant_problems,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from slimdit.study.layout import SEED, SHARD, VARIANT, Layout
+from slimdit.study.paper_values import paper_values
 from slimdit.study.study import Study
 
 Setting = Callable[[Study, str | None], object]  # of a row; None for a step of the whole study
@@ -91,7 +92,37 @@ def of_extractor(study: Study, variant: str | None) -> Used:
     return {"extractor": {study.evaluation["extractor"]["name"]}}
 
 
+# Rows.
+
+
+def every_row(study: Study) -> list[str]:
+    return list(study.variants)
+
+
+def of_images(rows: Callable[[Study], list[str]]) -> Callable[[Study], list[str]]:
+    """The rows, in a study that has images; of another one none."""
+    return lambda study: rows(study) if study.has_images else []
+
+
 # Settings and outputs.
+
+
+def evaluation(study: Study, variant: str | None) -> dict:
+    return study.evaluation
+
+
+def rows(study: Study, variant: str | None) -> list[dict]:
+    return study.rows()
+
+
+def paper(study: Study, variant: str | None) -> dict:
+    path = study.config["paper_values"]
+    return paper_values(path) if path else {}
+
+
+def prompts(study: Study, variant: str | None) -> list[str]:
+    """Of every row: they are checked as soon as the classes are known."""
+    return sorted({name for row in study.variants for name in study.sampling(row)["prompts"] or ()})
 
 
 def config_value(*keys: str) -> Setting:
@@ -100,6 +131,18 @@ def config_value(*keys: str) -> Setting:
 
 def of_autoencoder(*keys: str) -> dict[str, Setting]:
     return {key: config_value("autoencoder", key) for key in keys}
+
+
+IMAGES = {
+    "images_root": config_value("data", "images"),
+    "image_size": config_value("data", "image_size"),
+}
+SAMPLING = {
+    "sampling": Study.sampling,
+    "num_timesteps": Study.num_timesteps,
+    **of_autoencoder("source", "revision"),
+}
+TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
 
 
 def files(folder: Callable[[Layout, str], str], **names: str) -> Callable[[Study], dict[str, str]]:

@@ -5,55 +5,33 @@ A rule's file says what it is made from and how much memory it needs; its script
 
 from pathlib import PurePosixPath
 
+from slimdit.data.class_names import named_classes
 from slimdit.study.layout import Layout
-from slimdit.study.paper_values import paper_values
 from slimdit.study.step import (
+    IMAGES,
+    SAMPLING,
+    TABLE_BATCH_SIZE,
     Step,
     config_value,
+    evaluation,
+    every_row,
     files,
     of_autoencoder,
     of_extractor,
+    of_images,
     of_models,
     of_passes,
     of_sampler,
+    paper,
+    prompts,
+    rows,
     table_files,
 )
 from slimdit.study.study import HOW, Study, identity
 
 FIGURES = ("samples", "differences", "losses", "pareto", "passes", "savings", "expert_load")
-NO_SUBSET = ("images", "photos", "image_size")  # of `data`: they do not say which images are drawn
-
-# Settings that several steps share.
-
-
-def every_row(study: Study) -> list[str]:
-    return list(study.variants)
-
-
-def evaluation(study: Study, variant: str | None) -> dict:
-    return study.evaluation
-
-
-def rows(study: Study, variant: str | None) -> list[dict]:
-    return study.rows()
-
-
-def paper(study: Study, variant: str | None) -> dict:
-    path = study.config["paper_values"]
-    return paper_values(path) if path else {}
-
-
-IMAGES = {
-    "images_root": config_value("data", "images"),
-    "image_size": config_value("data", "image_size"),
-}
-SAMPLING = {
-    "sampling": Study.sampling,
-    "num_timesteps": Study.num_timesteps,
-    **of_autoencoder("source", "revision"),
-}
-TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
-
+# Of `data`: they do not say which images are drawn.
+NO_SUBSET = ("images", "reference_statistics", "photos", "image_size")
 
 STEPS: dict[str, Step] = {
     "cut_photos": Step(
@@ -76,13 +54,9 @@ STEPS: dict[str, Step] = {
                 key: value for key, value in study.config["data"].items() if key not in NO_SUBSET
             },
         },
-        # Of every row: they are checked as soon as the classes are known.
-        options={
-            "prompts": lambda study, _: sorted(
-                {name for row in study.variants for name in study.sampling(row)["prompts"] or ()}
-            )
-        },
+        options={"prompts": prompts},
         state="subset",
+        needed=lambda study: study.has_images,
         is_parallel=True,
     ),
     "train_autoencoder": Step(
@@ -119,6 +93,7 @@ STEPS: dict[str, Step] = {
         },
         state="latents",
         record="manifest",
+        needed=lambda study: study.has_images,
         takes_gpu=True,
     ),
     "reconstruct": Step(
@@ -130,6 +105,7 @@ STEPS: dict[str, Step] = {
         },
         state="reconstructions",
         record="reconstructions",
+        needed=lambda study: study.has_images,
         takes_gpu=True,
     ),
     "fetch_inception_graph": Step(
@@ -150,6 +126,7 @@ STEPS: dict[str, Step] = {
         components=of_extractor,
         state="reference",
         record="features",
+        needed=lambda study: study.has_images,
         takes_gpu=True,
     ),
     "evaluate_reference": Step(
@@ -160,7 +137,19 @@ STEPS: dict[str, Step] = {
         },
         components=of_extractor,
         record="quality",
+        needed=lambda study: study.has_images,
         takes_gpu=True,
+    ),
+    "describe_latents": Step(
+        outputs=files(Layout.data, manifest="latents.json"),
+        settings={
+            "image_size": IMAGES["image_size"],
+            "classes": lambda study, _: named_classes(study.config["data"]),
+            **of_autoencoder("latent_channels", "source", "revision"),
+        },
+        options={"prompts": prompts},
+        record="manifest",
+        needed=lambda study: not study.has_images,
     ),
     "train": Step(
         outputs=files(
@@ -229,7 +218,7 @@ STEPS: dict[str, Step] = {
             "groups_seed": config_value("evaluation", "seed"),
         },
         components=of_models,
-        rows=lambda study: study.with_weights,
+        rows=of_images(lambda study: study.with_weights),
         seeds=True,
         record="loss",
         takes_gpu=True,
@@ -282,7 +271,20 @@ STEPS: dict[str, Step] = {
         outputs=files(Layout.run, features="features.npz", quality="quality.json"),
         settings={"evaluation": evaluation},
         components=of_extractor,
-        rows=every_row,
+        rows=of_images(every_row),
+        seeds=True,
+        state="evaluate",
+        record="quality",
+        takes_gpu=True,
+    ),
+    "evaluate_by_statistics": Step(
+        outputs=files(Layout.run, features="features.npz", quality="quality.json"),
+        settings={
+            "evaluation": evaluation,
+            "statistics": config_value("data", "reference_statistics"),
+        },
+        components=of_extractor,
+        rows=lambda study: [] if study.has_images else every_row(study),
         seeds=True,
         state="evaluate",
         record="quality",

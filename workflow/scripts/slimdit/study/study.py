@@ -60,6 +60,11 @@ class Study:
         return self.config["variants"]
 
     @property
+    def has_images(self) -> bool:
+        """Whether it has real images, not a reference's statistics alone."""
+        return self.config["data"]["images"] is not None
+
+    @property
     def trained(self) -> list[str]:
         return [name for name, block in self.variants.items() if block.keys().isdisjoint(GIVEN)]
 

@@ -11,6 +11,7 @@ tr sqrt(A B) is the sum of the singular values of Y H over sqrt(m - 1):
 It is biased upwards for few images: compare distances of equally many.
 """
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -55,6 +56,16 @@ class PreparedReference:
             self.factor = centred.T / np.sqrt(self.num_images - 1)  # (D, N)
         else:
             self.factor = _factor(_covariance(centred))  # (D, rank)
+
+    @classmethod
+    def of_statistics(cls, mean: np.ndarray, covariance: np.ndarray) -> "PreparedReference":
+        """Of a mean (D,) and a covariance (D, D), of more images than features."""
+        reference = cls.__new__(cls)
+        reference.mean, covariance = checked_statistics(mean, covariance, "mean", "covariance")
+        reference.mean_dtype, reference.centre = "float64", reference.mean
+        reference.num_images, reference.num_features = math.inf, len(mean)
+        reference.trace, reference.factor = np.trace(covariance), _factor(covariance)
+        return reference
 
     def distance(self, features: np.ndarray) -> float:
         """Distance to features (M, D)."""

@@ -29,7 +29,8 @@ class DiTFormat(Format):
         "mlp.fc2": ("mlp.fc2",),
     }
     modulations = ("adaLN_modulation.1", "final_layer.adaLN_modulation.1")
-    labels, positions = "y_embedder.embedding_table.weight", "pos_embed"
+    labels = "y_embedder.embedding_table.weight"
+    positions = "pos_embed"
 
     def read(self, source: str | Path, num_heads: int | None = None) -> Published:
         """num_heads: of a hidden size that is none of the published ones."""

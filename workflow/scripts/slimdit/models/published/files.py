@@ -25,7 +25,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} does not exist; it should be a file of weights.")
+        raise InputError(f"{path} is no file here; it should be a file of weights.")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
