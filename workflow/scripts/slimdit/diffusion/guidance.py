@@ -14,6 +14,7 @@ from slimdit.diffusion.caches.block_values import Kept
 from slimdit.diffusion.caches.step_cache import StepCache
 from slimdit.diffusion.process import Diffusion, alpha_bars
 from slimdit.diffusion.timesteps import chosen_timesteps, lambdas_of
+from slimdit.diffusion.velocity import VelocitySteps
 from slimdit.models.component import store_by_precision
 from slimdit.models.dit import DiT
 
@@ -31,8 +32,12 @@ class Denoiser:
         cache: StepCache | None = None,
     ):
         self.model, self.device, self.cache = model.to(device).eval(), device, cache
+        self.velocity, times = None, diffusion.timesteps
+        if model.velocity:
+            self.velocity = VelocitySteps(diffusion, model.velocity).to(device)
+            times = self.velocity.times.to(device)
         with torch.inference_mode():
-            self.timesteps = self.model.timestep_embedder(diffusion.timesteps)  # (K, C)
+            self.timesteps = self.model.timestep_embedder(times)  # (K, C)
         self.dtype = store_by_precision(self.model, precision, device)
 
     def classes(self, y: Tensor) -> Tensor:
@@ -45,12 +50,14 @@ class Denoiser:
         """x: (B, C, H, W); k: (1,); classes: embeddings (B, C); kept: as the cache takes it ->
         noise and variance, float32, and what the cache keeps of the pass."""
         c, to_keep = self.timesteps[k] + classes, ()
+        x = self.velocity.point(x, k) if self.velocity else x
         with autocast(self.device, self.dtype):
             if self.cache is None:
                 output = self.model.conditioned(x, c).output
             else:
                 output, to_keep = self.cache(self.model, x, c, k, kept)
-        return *output.float().chunk(2, dim=1), to_keep
+        eps, v = output.float().chunk(2, dim=1)
+        return self.velocity.noise(x, eps, k) if self.velocity else eps, v, to_keep
 
 
 class Guidance:

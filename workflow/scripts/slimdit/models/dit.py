@@ -125,6 +125,8 @@ class DiT(nn.Module):
         attention: called as `attention(layer)` for the attention of one block.
         mlp: called as `mlp(layer)` for the MLP of one block.
         frequency_shift: 0, or 1 for the timestep's frequencies as diffusers has them.
+        velocity: None, or toward what ("noise", "data") the velocity is that the model predicts
+            instead of the noise: `VelocitySteps`.
         mlp_norm_eps: added to the variance in the norm before the MLP; diffusers' default is 1e-5.
     """
 
@@ -140,8 +142,10 @@ class DiT(nn.Module):
         mlp: Callable[[int], nn.Module],
         frequency_shift: int = 0,
         mlp_norm_eps: float = 1e-6,
+        velocity: str | None = None,
     ):
         super().__init__()
+        self.velocity = velocity
         self.input_size, self.in_channels, self.num_classes = input_size, in_channels, num_classes
         self.patch_size, self.hidden_size = patch_size, hidden_size
         self.grid_size = input_size // patch_size

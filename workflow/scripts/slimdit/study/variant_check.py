@@ -61,6 +61,8 @@ def _cycle(next_of: Callable[[str], str | None], variant: str, known: dict) -> l
 def _training_problems(study: Study, variant: str) -> Iterator[str]:
     """Of the sizes that the patches, the attention and the MLP have limits for, and the teacher."""
     where, structure = f"variants.{variant}", study.structure(variant)
+    if "velocity" in structure and variant in study.trained:
+        yield f"{where} is trained to predict noise; its backbone should be one without velocity."
     sizes = _sizes(structure)
     for problem in limit_problems(TRAINED_LIMITS, study.config | sizes):
         yield f"{where}.{problem}."
@@ -100,6 +102,11 @@ def _pretrained_problems(study: Study, variant: str) -> Iterator[str]:
                 f"backbones.{backbone}.{key} is missing; {where} does not tell which it was "
                 "trained with (docs/checkpoints.md)."
             )
+    if "velocity" in config["backbones"][backbone] and study.has_images:
+        yield (
+            f"{where} predicts velocities (backbones.{backbone}.velocity), of which the held-out "
+            "loss on images is none; write data.images: null, with data.reference_statistics."
+        )
     if config["autoencoder"]["normalize"] == "measured" and not is_made_here:
         yield (
             f"autoencoder.normalize is measured, by this study's images, and {where} was trained "
@@ -185,6 +192,12 @@ def _sampling_problems(study: Study, variant: str) -> Iterator[str]:
         return ("sampling",) if is_shared else ("variants", variant, "sampling")
 
     yield from _guidance_problems(study, variant)
+    sampler = components("sampler")[sampling["sampler"]].outline
+    if "velocity" in study.structure(variant) and sampler.needs_variance:
+        yield (
+            f"{dotted(path('sampler'))}.sampler {sampling['sampler']} takes a learned variance, "
+            f"which {variant}, a model of velocities, has not; name ddim, dpmpp_2m or unipc."
+        )
     schema = components("sampler")[sampling["sampler"]].schema
     for fault in faults(sampling["options"], schema, (*path("sampler", "options"), "options")):
         yield fault.sentence

@@ -16,6 +16,7 @@ class DDIM:
     """
 
     num_carried = 0
+    needs_variance = False
 
     def __init__(self, diffusion: Diffusion, eta: Annotated[float, AtLeast(0), AtMost(1)] = 0.0):
         self.diffusion, self.eta = diffusion, eta

@@ -11,6 +11,7 @@ class DDPM:
     Denoising Diffusion Probabilistic Models", arXiv:2102.09672, Eq. 15."""
 
     needs_noise = True
+    needs_variance = True
     num_carried = 0
 
     def __init__(self, diffusion: Diffusion):

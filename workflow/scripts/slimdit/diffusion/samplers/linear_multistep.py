@@ -36,6 +36,7 @@ class LinearMultistep:
     """
 
     needs_noise = False
+    needs_variance = False
 
     def __init__(self, diffusion: Diffusion):
         self.diffusion = diffusion

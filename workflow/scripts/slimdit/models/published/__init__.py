@@ -3,5 +3,7 @@
 from slimdit.core.registry import Registry
 
 FORMATS = Registry(
-    "format", __name__, {"dit": "dit.DiTFormat", "diffusers": "diffusers.DiffusersFormat"}
+    "format",
+    __name__,
+    {"dit": "dit.DiTFormat", "diffusers": "diffusers.DiffusersFormat", "sit": "sit.SiTFormat"},
 )

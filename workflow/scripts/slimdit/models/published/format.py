@@ -26,7 +26,7 @@ OTHER_FAMILIES = {  # part of a tensor's name -> whose it is
     "mlp.w12": "LightningDiT's",
     "down_blocks": "a U-Net's",
     "input_blocks": "a U-Net's",
-    "projectors": "REPA's",
+    "projectors": "REPA's, which is the format sit",
     "patch_embedder": "SlimDiT's own",
 }
 NUM_HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # of S, B, L and XL, by hidden size: Table 1
@@ -124,6 +124,8 @@ class Format:
 
 def exportable(model: nn.Module, structure: dict, path: str | Path) -> Published:
     """The plain model of a checkpoint; raises InputError where a published DiT is no such model."""
+    if "velocity" in structure:
+        raise InputError(f"{path} cannot be exported: it predicts velocities, and a DiT noise.")
     for kind, base in (("attention", ATTENTION_BASE), ("mlp", MLP_BASE)):
         if structure[kind] != base:
             raise InputError(
