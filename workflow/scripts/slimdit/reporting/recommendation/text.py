@@ -42,9 +42,8 @@ def recommendation_markdown(answer: Recommendation) -> str:
 
 def recommendation_json(answer: Recommendation) -> str:
     """Losses are parts of the base's distance; costs are in the unit that `cost` names."""
-    rows = answer.rows.reindex(columns=list(JSON_COLUMNS))
-    rows[list(ENDS)] = rows[list(ENDS)].map(answer.cost.shown)
-    rows = rows.astype(object)
+    shown = answer.rows[list(ENDS)].map(answer.cost.shown)
+    rows = answer.rows.assign(**shown).reindex(columns=list(JSON_COLUMNS)).astype(object)
     is_finite = rows.map(lambda value: isinstance(value, str) or _is_finite(value))
     content = {
         "advice": advice(answer).replace("**", ""),
@@ -122,7 +121,7 @@ def _open_questions(answer: Recommendation) -> Iterator[str]:
         first = (
             f"would probably tell of {', '.join(told)}"
             if len(told)
-            else f"would probably tell of none; {name} needs {_about(trainings[name])} more"
+            else f"would probably tell of none; {name} needs {_about(trainings[name])}"
         )
         yield (
             f"Another seed of every row {first}. List it in `seeds`: only the new trainings run."
@@ -152,7 +151,7 @@ def _table(answer: Recommendation) -> str:
 def _answer(row: pd.Series) -> str:
     for what in ("samples", "trainings"):
         if not np.isnan(needed := row[f"{what}_needed"]):
-            more = " more" if what == "trainings" else ""
+            more = " more" if what == "trainings" and np.isfinite(needed) else ""
             return f"{row['answer']}: needs {_about(needed)}{more} {what}"
     return row["answer"]
 
