@@ -241,6 +241,23 @@ def test_a_folder_without_a_study_is_told(tmp_path, capsys):
     assert "has no tables/study.json; it should be the folder of a" in capsys.readouterr().err
 
 
+def test_decoding_is_included_and_named():
+    """By the median of what was measured beside each row."""
+
+    def cost(decoding_ms):
+        study = simulated(stream(8, "recommendations"), [0.0])
+        for end in ("", "_low", "_high"):
+            study.rows[f"latency_ms_sampler{end}"] = [np.nan if end else 100.0, 50.0]
+        study.rows["latency_ms_decoder"] = decoding_ms
+        return cost_of(study, "latency")
+
+    assert "decoding by the autoencoder not" in cost(np.nan).measured
+    found = cost([7.0, 9.0])
+    assert found.values["cost"].tolist() == [108.0, 58.0]
+    assert found.values["cost_high"].tolist() == [108.0, 58.0]
+    assert "and of decoding, which takes 8.00 ms, at batch size 8" in found.measured
+
+
 def test_without_a_clock_arithmetic_is_counted(tmp_path):
     files = Files(tmp_path)
     for row in ROWS:

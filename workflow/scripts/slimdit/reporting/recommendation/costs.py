@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from slimdit.core.errors import InputError
-from slimdit.profiling.modes import COMPILED, EAGER, SAMPLER
+from slimdit.profiling.modes import COMPILED, DECODER, EAGER, SAMPLER
 from slimdit.reporting.columns import INTERVAL, MEGABYTES, number
 from slimdit.reporting.results import StudyResults
 
 LATENCY, THROUGHPUT, MEMORY, ENERGY, SIZE = "latency", "throughput", "memory", "energy", "size"
 BY = (LATENCY, THROUGHPUT, MEMORY, ENERGY, SIZE)
 ENDS = ("cost", "cost_low", "cost_high")
-UNDECODED = "of the whole sampling of latents, guidance included, decoding by the autoencoder not"
+SAMPLED = "of the whole sampling of latents, guidance included"
+UNDECODED = f"{SAMPLED}, decoding by the autoencoder not"
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,9 @@ def _time(study: StudyResults, by: str) -> Cost:
         times = table[[f"latency_ms_{mode}{part}" for part in INTERVAL]].astype(float)
         if times.isna().all(axis=None):
             continue
-        measured = UNDECODED
-        if mode != SAMPLER:
+        if mode == SAMPLER:
+            times, measured = _decoded(times, table)
+        else:
             times = times.mul(table["macs_per_image"] / table["macs"], axis=0)
             measured = f"of as many passes as an image takes, {mode}, each at the time of one alone"
         return Cost(_with_interval(times), measured=f"{measured}, at batch size {batch}", **words)
@@ -97,6 +100,14 @@ def _time(study: StudyResults, by: str) -> Cost:
     values = _without_interval(table[column.name] / size)
     measured = "of all passes of an image, counted: no time was measured"
     return Cost(values, f"{name} an image", "arithmetic", measured)
+
+
+def _decoded(times: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """With the time of decoding, which all rows have in common: the median of its measurements."""
+    decoding_ms = table[f"latency_ms_{DECODER}"].astype(float).median()
+    if np.isnan(decoding_ms):
+        return times, UNDECODED
+    return times + decoding_ms, f"{SAMPLED}, and of decoding, which takes {number(decoding_ms)} ms"
 
 
 def _with_interval(values: pd.DataFrame) -> pd.DataFrame:
