@@ -12,8 +12,9 @@ WIDTH_PIXELS = 900
 def copy_results(study: str) -> None:
     results, docs = Path("results") / study, Path("docs") / study
     docs.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(results / "tables/table1.md", docs / "table1.md")
-    for name in ("samples", "pareto", "savings"):
+    for name in ("table1.md", "recommendation.md"):
+        shutil.copyfile(results / "tables" / name, docs / name)
+    for name in ("samples", "pareto", "savings", "passes"):
         with Image.open(results / f"figures/{name}.png") as picture:
             size = (WIDTH_PIXELS, picture.height * WIDTH_PIXELS // picture.width)
             small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
