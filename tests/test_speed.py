@@ -369,9 +369,8 @@ def test_the_report_names_the_base_the_conditions_and_the_peaks(
         "S2-base",
         options,
         [how, how],
-        str(autoencoder),
-        None,
         {},
+        source=str(autoencoder),
         base_checkpoint=paths["S2-base"],
     )
     report = json.loads((tmp_path / "speed.json").read_text())

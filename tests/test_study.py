@@ -140,6 +140,14 @@ def test_every_variant_is_a_row_once_and_groups_stay_together(study):
     assert groups[0] == "Base"
 
 
+def test_rows_that_others_are_measured_against_come_first(config):
+    """Though Snakemake puts an overlay's variants before those of config.yaml."""
+    own = {"fast": {"group": "Own", "from": "S2-base", "sampling": {"steps": 5}}}
+    config["variants"] = own | config["variants"]
+    order = [row["variant"] for row in Study(config).rows()]
+    assert order[0] == "S2-base" and order.index("XS4-base") < order.index("fast")
+
+
 def test_rows_of_a_late_variant_join_their_group(config):
     config["variants"]["late"] = {"group": "Base", "backbone": "S", "patch_size": 1}
     names = [row["variant"] for row in Study(config).rows()]

@@ -9,9 +9,9 @@ def measure_speed(
     base,
     measurement,
     samplings,
-    source,
-    revision,
     recipe,
+    source=None,
+    revision=None,
     guide=None,
     cache=None,
     base_checkpoint=None,
@@ -27,6 +27,7 @@ def measure_speed(
     guide, base_guide: the weights of the models that guide them, if some do; cache, base_cache: the
     files of `calibrate_cache`, where the samplings' caches are calibrated; weights, model_config:
     the autoencoder's files, where it lies in a folder.
+    source, revision: of the autoencoder whose decoding is timed; None: none is.
     Processes of their own time both; nothing of this one is on the device meanwhile.
     """
     from functools import partial
@@ -63,7 +64,7 @@ def measure_speed(
     ]
     paths = [*own, *its, weights]
     how = {key: samplings[0]["sampling"][key] for key in ("compile", "precision")}
-    decoder = partial(ImageDecoder, source, revision, **how)
+    decoder = partial(ImageDecoder, source, revision, **how) if source else None
     found = [
         in_own_process(time_rows, rows, measurement, decoder)
         for _ in range(measurement["processes"])

@@ -267,10 +267,15 @@ class Study:
         )
 
     def rows(self) -> list[dict]:
-        """The rows of the results table in order, grouped as declared; `derived_from` is what a
-        row is made from, where it is measured against a row of the same weights; `weights` the row
-        whose weights it samples; `family`, if it has one, the curve that it is a point of."""
-        groups = list(dict.fromkeys(block["group"] for block in self.variants.values()))
+        """The rows of the results table by group, in the order in which these are declared; those
+        with rows that have no parent come first, which Snakemake puts behind an overlay's.
+
+        `derived_from` is what a row is made from, where it is measured against a row of the same
+        weights; `weights` the row whose weights it samples; `family`, if it has one, the curve that
+        it is a point of.
+        """
+        bases = [name for name in self.variants if self.parent(name) is None]
+        groups = dict.fromkeys(self.block(name)["group"] for name in [*bases, *self.variants])
         return [
             {
                 "variant": name,
