@@ -430,7 +430,6 @@ def multiplied(model, sampling):
         ({"cache": {"name": "listed", "full_steps": 3}}, "full_steps is 3; it should be a list"),
         ({"cache": {"name": "listed", "full_steps": [-1]}}, "-1; it should be a whole number >= 0"),
         ({"cache": {"name": "calibrated"}}, "cache.max_error is missing; it should be a number"),
-        ({"cache": CALIBRATED, "steps": 3}, "sampling.cache.longest 3 is more than steps - 1, 2."),
     ],
 )
 def test_a_cache_that_cannot_be_is_told(config, changes, message):

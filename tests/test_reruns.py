@@ -276,4 +276,4 @@ def test_the_papers_study_has_all_its_jobs(tmp_path):
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "results", "__pycache__"))
     jobs = plan(project, (project / "config.yaml", project / "configs/imagenet200.yaml"))
     assert len([job for job in jobs if job.startswith("train:")]) == 21
-    assert len(jobs) == 6 + 21 + 12 + 5 * 33 + 2
+    assert len(jobs) == 6 + 21 + 12 + 5 * 33 + 3

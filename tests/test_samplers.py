@@ -91,7 +91,7 @@ def test_ddpm_step_equals_its_formula(step_inputs):
 class PointMass(nn.Module):
     """The perfect predictor of data that is always `x0`."""
 
-    in_channels, input_size, null_class, hidden_size = 3, 2, 5, 1
+    in_channels, input_size, null_class, hidden_size, velocity = 3, 2, 5, 1, None
 
     def __init__(self, x0):
         super().__init__()

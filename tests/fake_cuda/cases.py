@@ -163,12 +163,15 @@ def infer(study: Study, row: str, device: torch.device, waits: Waits) -> None:
     sample(model, study, row, settings, device, waits)
 
 
+CACHE_OPTIONS = {"listed": {"full_steps": [0, 1]}, "calibrated": {"max_error": 0.5}}
+
+
 def sample_all(study: Study, row: str, device: torch.device, waits: Waits) -> None:
     """By every sampler and with every cache, with and without guidance."""
     model = model_of(study, row, device)
     named = [*((name, {}, None) for name in SAMPLERS), ("ddim", {"eta": 0.5}, None)]
     named += [
-        ("ddim", {}, {"name": name, "of": of})
+        ("ddim", {}, {"name": name, "of": of, **CACHE_OPTIONS.get(name, {})})
         for name, of in itertools.product(CACHES, ("blocks", "stack"))
     ]
     for (name, options, cache), scale in itertools.product(named, (1.0, 1.5)):

@@ -1,5 +1,5 @@
 """Count a variant's parameters, bytes, and multiply-accumulates of a pass and of an image; needs
-neither data nor weights."""
+neither data nor weights, but for a calibrated cache."""
 
 
 def count_cost(

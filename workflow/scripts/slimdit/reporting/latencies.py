@@ -34,7 +34,9 @@ def latencies(timed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _way(variant: str, bases: pd.Series) -> Iterator[str]:
-    """The row, its base, the base's, up to one that has none or was not timed."""
-    yield variant
-    while pd.notna(variant := bases.get(variant)):
-        yield variant
+    """The row, its base, the base's, up to one that has none or was not timed, or comes again."""
+    way: list[str] = []
+    while pd.notna(variant) and variant not in way:
+        way.append(variant)
+        variant = bases.get(variant)
+    yield from way

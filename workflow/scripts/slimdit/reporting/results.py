@@ -192,6 +192,8 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
         energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
         energy = energy.groupby("variant").first().add_suffix(f"_{mode}")
         of_mode = at_size[at_size["mode"] == mode]
+        if mode != SAMPLER:  # a base that only samples otherwise has the passes of its weights
+            of_mode = of_mode.assign(base=of_mode["base"].map(weights))
         time, over = f"{LATENCY}_{mode}", f"{OVER_BASE}_{mode}"
         times = latencies(of_mode).set_axis([f"{time}{part}" for part in INTERVAL], axis=1)
         times[f"iterations_per_s_{mode}"] = 1e3 / times[time]

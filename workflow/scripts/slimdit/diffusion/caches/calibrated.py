@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from slimdit.core.options import AtLeast, AtMost
+from slimdit.core.options import AtLeast
 from slimdit.diffusion.caches.block_values import Kept
 from slimdit.diffusion.caches.listed import Listed
+
+TINY = 1e-12  # in the place of no values at all
 
 
 class Calibrated(Listed):
@@ -31,7 +33,7 @@ class Calibrated(Listed):
         lambdas: np.ndarray,
         is_guided: np.ndarray,
         max_error: Annotated[float, AtLeast(0)],
-        longest: Annotated[int, AtLeast(1), AtMost("steps - 1")] = 3,
+        longest: Annotated[int, AtLeast(1)] = 3,
         of: Literal["blocks", "stack"] = "blocks",
     ):
         super().__init__(lambdas, is_guided, list(range(len(is_guided))), of)
@@ -56,7 +58,7 @@ def relative_error(kept: Kept, earlier: Kept) -> float:
     """How far what a pass gave is from what an earlier one gave: the sum of absolute differences
     over that of the values, its mean over blocks, and the larger of attention and MLP."""
     errors = [
-        float((own - other).float().abs().sum() / own.float().abs().sum())
+        float((own - other).float().abs().sum() / own.float().abs().sum().clamp_min(TINY))
         for own, other in zip(kept, earlier, strict=True)
     ]
     kinds = [errors[::2], errors[1::2]]

@@ -103,7 +103,8 @@ def _time(study: StudyResults, by: str) -> Cost:
 
 
 def _decoded(times: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """With the time of decoding, which all rows have in common: the median of its measurements."""
+    """With the time of decoding, the median of what was measured beside each row: rows that decode
+    in another precision are not told apart."""
     decoding_ms = table[f"latency_ms_{DECODER}"].astype(float).median()
     if np.isnan(decoding_ms):
         return times, UNDECODED
