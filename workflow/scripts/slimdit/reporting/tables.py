@@ -49,7 +49,7 @@ def study_tables(
 def architecture_tables(
     rows: list[dict], architecture: list[str], paper: PaperValues
 ) -> dict[str, str]:
-    """What is known before training, unless a cache is calibrated; `architecture` are paths of JSON files."""
+    """What is known before training, unless a cache is calibrated; `architecture` are paths."""
     counted = read_study(rows, speed_batch_size=0, architecture=architecture)
     texts = {"architecture.csv": architecture_csv(counted)}
     if paper:
