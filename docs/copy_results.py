@@ -14,7 +14,7 @@ def copy_results(study: str) -> None:
     docs.mkdir(parents=True, exist_ok=True)
     for name in ("table1.md", "recommendation.md"):
         shutil.copyfile(results / "tables" / name, docs / name)
-    for name in ("samples", "pareto", "savings", "passes"):
+    for name in ("pareto", "savings", "passes"):
         with Image.open(results / f"figures/{name}.png") as picture:
             size = (WIDTH_PIXELS, picture.height * WIDTH_PIXELS // picture.width)
             small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)

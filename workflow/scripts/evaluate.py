@@ -1,16 +1,19 @@
 """Quality of one run's samples: distances to the reference, their spread, class accuracy."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 
-from slimdit.core.errors import InputError
 from slimdit.evaluation.features import build_extractor
 from slimdit.evaluation.metrics.probe import linear_probe, recognized
 from slimdit.evaluation.metrics.uncertainty import jackknife, jackknife_error
 from slimdit.evaluation.quality import distances_of, study_quality
-from slimdit.evaluation.study_files import check_image_size, read_reference, read_samples
+from slimdit.evaluation.study_files import (
+    check_image_size,
+    read_reference,
+    read_samples,
+    report_of,
+)
 from slimdit.jobs.provenance import origin
 from slimdit.storage.files import read_json, sha256_of, write_json, write_npz
 
@@ -38,10 +41,7 @@ def evaluate(
     samples' noise go to `features` (.npz). `state` is a folder where features are kept, so that
     another metric does not compute them again. `graph` is the extractor's, where it has one.
     """
-    samples_sha256 = sha256_of(samples)
-    made = read_json(samples_json)
-    if made["origin"]["outputs"][Path(samples).name] != samples_sha256:
-        raise InputError(f"{samples_json} is about other samples than {samples}; sample anew.")
+    made, samples_sha256 = report_of(samples, samples_json)
     images, labels, other_sets = read_samples(samples)
     extractor = build_extractor(**evaluation["extractor"])
     reference = read_reference(reference_features, extractor.describe())

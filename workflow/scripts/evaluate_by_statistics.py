@@ -10,9 +10,9 @@ from slimdit.evaluation.features import build_extractor
 from slimdit.evaluation.image_sets import STATISTICS, statistics_of
 from slimdit.evaluation.metrics.uncertainty import jackknife
 from slimdit.evaluation.quality import quality_by_statistics
-from slimdit.evaluation.study_files import read_samples
+from slimdit.evaluation.study_files import read_samples, report_of
 from slimdit.jobs.provenance import origin
-from slimdit.storage.files import load_npz, read_json, sha256_of, write_json, write_npz
+from slimdit.storage.files import load_npz, sha256_of, write_json, write_npz
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,7 @@ def evaluate_by_statistics(
 
     Raises InputError for statistics of another extractor's features.
     """
-    made, samples_sha256 = read_json(samples_json), sha256_of(samples)
-    if made["origin"]["outputs"][Path(samples).name] != samples_sha256:
-        raise InputError(f"{samples_json} is about other samples than {samples}; sample anew.")
+    made, samples_sha256 = report_of(samples, samples_json)
     names = [name for pair in STATISTICS.values() for name in pair]
     reference = statistics_of(load_npz(statistics, names), Path(statistics))
     if not reference:

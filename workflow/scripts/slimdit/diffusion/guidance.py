@@ -35,7 +35,7 @@ class Denoiser:
         self.velocity, times = None, diffusion.timesteps
         if model.velocity:
             self.velocity = VelocitySteps(diffusion, model.velocity).to(device)
-            times = self.velocity.times.to(device)
+            times = self.velocity.times
         with torch.inference_mode():
             self.timesteps = self.model.timestep_embedder(times)  # (K, C)
         self.dtype = store_by_precision(self.model, precision, device)

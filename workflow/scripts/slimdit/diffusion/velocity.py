@@ -27,7 +27,8 @@ class VelocitySteps(nn.Module):
         alpha = np.sqrt(diffusion.exact_alpha_bar)
         sigma = np.sqrt(1 - diffusion.exact_alpha_bar)
         s, sign = sigma / (alpha + sigma), {"noise": 1, "data": -1}[toward]
-        self.times = torch.from_numpy(s if toward == "noise" else 1 - s).float()
+        times = s if toward == "noise" else 1 - s
+        self.register_buffer("times", torch.from_numpy(times).float())
         self.register_buffer("scale", torch.from_numpy(1 / (alpha + sigma)).float())
         self.register_buffer("part", torch.from_numpy(sign * (1 - s)).float())
 

@@ -71,12 +71,7 @@ def quality(
             manifold = manifold_metrics(reference[f"{prefix}pooled"], made, neighbours)
             metrics |= {f"{prefix}{name}": value for name, value in manifold._asdict().items()}
     if "probabilities" in samples:
-        score = inception_score(samples["probabilities"], score_split_size, seed, of_samples)
-        metrics |= {
-            "classifier_score": score.mean,
-            "classifier_score_std": score.std,
-            "classifier_score_corrected": score.corrected,
-        }
+        metrics |= _scores(samples, score_split_size, seed)
     if "recognized" in samples:
         resampled["class_accuracy"] = resampled_mean(samples["recognized"], groups)
         metrics["class_accuracy"] = resampled["class_accuracy"][0]
@@ -106,13 +101,17 @@ def quality_by_statistics(
             distances = reference.distances(samples[kind], all_and_without(groups))
             resampled[name], metrics[name] = distances, distances[0]
             metrics[f"{name}_standard_error"] = jackknife_error(distances[1:])
-    score = inception_score(samples["probabilities"], score_split_size, seed, samples["labels"])
-    metrics |= {
+    return metrics | _scores(samples, score_split_size, seed), resampled
+
+
+def _scores(samples: dict[str, np.ndarray], split_size: int, seed: int) -> dict[str, float]:
+    """Of the probabilities of samples, perhaps with labels."""
+    score = inception_score(samples["probabilities"], split_size, seed, samples.get("labels"))
+    return {
         "classifier_score": score.mean,
         "classifier_score_std": score.std,
         "classifier_score_corrected": score.corrected,
     }
-    return metrics, resampled
 
 
 def study_quality(

@@ -1,12 +1,22 @@
 """What a study's evaluation reads: samples, and the features of the reference."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from slimdit.core.errors import InputError
 from slimdit.evaluation.image_sets import checked_images
-from slimdit.storage.files import load_npz
+from slimdit.storage.files import load_npz, read_json, sha256_of
+
+
+def report_of(samples, samples_json) -> tuple[dict, str]:
+    """What `samples_json` says of how `samples` were made, and their sha256; raises InputError
+    where it is about others."""
+    made, sha256 = read_json(samples_json), sha256_of(samples)
+    if made["origin"]["outputs"][Path(samples).name] != sha256:
+        raise InputError(f"{samples_json} is about other samples than {samples}; sample anew.")
+    return made, sha256
 
 
 def read_samples(path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

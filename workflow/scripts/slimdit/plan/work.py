@@ -9,7 +9,6 @@ from slimdit.study.study import Study
 
 FLOAT_BYTES = 4
 STATE_COPIES = 4  # of each trained weight: itself, its average, two moments
-NUM_CALIBRATED = 10  # images, as `calibration.NUM_IMAGES` has it
 PASSES_OF_TRAINING = 3  # the one back counts twice
 
 
@@ -77,8 +76,10 @@ def work_of(study: Study, job: Job) -> JobWork:
             is_guided = study.sampling(variant)["guidance_scale"] != 1  # by two passes a step
             return JobWork(num_held_out, units={f"denoise {variant}": passes / (1 + is_guided)})
         case "calibrate_cache":
-            steps = NUM_CALIBRATED * study.sampling(variant)["steps"]
-            return JobWork(NUM_CALIBRATED, units={f"denoise {variant}": steps})
+            from slimdit.diffusion.calibration import NUM_IMAGES
+
+            steps = NUM_IMAGES * study.sampling(variant)["steps"]
+            return JobWork(NUM_IMAGES, units={f"denoise {variant}": steps})
         case "sample":
             count = study.num_sampled(variant)
             steps = count * whole_steps(study, variant)

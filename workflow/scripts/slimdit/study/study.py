@@ -227,12 +227,13 @@ class Study:
 
         So the latency of every row is that of one row times ratios.
         """
-        return self.parent(variant) or (self._anchor if variant != self._anchor else None)
+        anchor = self._bases[0]
+        return self.parent(variant) or (anchor if variant != anchor else None)
 
     @functools.cached_property
-    def _anchor(self) -> str:
-        """The first row without a parent."""
-        return next(row["variant"] for row in self.rows() if row["parent"] is None)
+    def _bases(self) -> list[str]:
+        """The variants without a parent."""
+        return [name for name in self.variants if self.parent(name) is None]
 
     def timed_rows(self, variant: str) -> list[str]:
         """Those that one job times: the row, and what it is timed against if there is one."""
@@ -274,8 +275,7 @@ class Study:
         weights; `weights` the row whose weights it samples; `family`, if it has one, the curve that
         it is a point of.
         """
-        bases = [name for name in self.variants if self.parent(name) is None]
-        groups = dict.fromkeys(self.block(name)["group"] for name in [*bases, *self.variants])
+        groups = dict.fromkeys(self.block(name)["group"] for name in [*self._bases, *self.variants])
         return [
             {
                 "variant": name,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from slimdit.core.errors import InputError
 from slimdit.models.published.files import read_tensors
@@ -35,7 +36,11 @@ class DiTFormat(Format):
     def read(self, source: str | Path, num_heads: int | None = None) -> Published:
         """num_heads: of a hidden size that is none of the published ones."""
         known = {} if num_heads is None else {"num_heads": num_heads}
-        return self.imported(read_tensors(source), source, **known)
+        return self.imported(self.tensors(source), source, **known)
+
+    def tensors(self, source: str | Path) -> dict[str, Tensor]:
+        """Those of a DiT in the file, by name."""
+        return read_tensors(source)
 
     def write(self, target: str | Path, published: Published) -> str:
         """Write the .safetensors file `target`; a sentence says how it is used.

@@ -20,13 +20,11 @@ class SiTFormat(DiTFormat):
 
     must_name = ("velocity",)
 
-    def read(self, source: str | Path, num_heads: int | None = None) -> Published:
+    def tensors(self, source: str | Path) -> dict[str, Tensor]:
         found = read_tensors(source)
-        tensors = {
-            name: each for name, each in found.items() if not name.startswith(ONLY_OF_TRAINING)
-        }
-        known = {} if num_heads is None else {"num_heads": num_heads}
-        return self.imported(_with_second_half(tensors), source, **known)
+        return _with_second_half(
+            {name: each for name, each in found.items() if not name.startswith(ONLY_OF_TRAINING)}
+        )
 
     def write(self, target: str | Path, published: Published) -> str:
         """Raises InputError: what is trained here predicts noise."""

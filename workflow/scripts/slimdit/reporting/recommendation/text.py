@@ -13,12 +13,12 @@ from slimdit.reporting.differences import ONE_TRAINING, OVER_SEEDS
 from slimdit.reporting.markdown_table import markdown_table
 from slimdit.reporting.recommendation.costs import ENDS, with_ends
 from slimdit.reporting.recommendation.recommend import CANNOT_TELL, THE_BASE, Recommendation
+from slimdit.reporting.recommendation.training import SECONDS_AN_HOUR
 
 JSON_COLUMNS = (
     *("answer", "compared", "loss", "loss_low", "loss_high", *ENDS),
     *("samples_needed", "trainings_needed", "training_hours", "dominated_by"),
 )
-SECONDS_AN_HOUR = 3600.0
 
 
 def recommendation_markdown(answer: Recommendation) -> str:
