@@ -227,13 +227,12 @@ class Study:
 
         So the latency of every row is that of one row times ratios.
         """
-        anchor = self._bases[0]
-        return self.parent(variant) or (anchor if variant != anchor else None)
+        return self.parent(variant) or (self._anchor if variant != self._anchor else None)
 
     @functools.cached_property
-    def _bases(self) -> list[str]:
-        """The variants without a parent."""
-        return [name for name in self.variants if self.parent(name) is None]
+    def _anchor(self) -> str:
+        """The first variant without a parent."""
+        return next(name for name in self.variants if self.parent(name) is None)
 
     def timed_rows(self, variant: str) -> list[str]:
         """Those that one job times: the row, and what it is timed against if there is one."""
@@ -268,14 +267,14 @@ class Study:
         )
 
     def rows(self) -> list[dict]:
-        """The rows of the results table by group, in the order in which these are declared; those
-        with rows that have no parent come first, which Snakemake puts behind an overlay's.
+        """The rows of the results table by group, in the order in which these are declared; that
+        of the first row without a parent comes first, which Snakemake puts behind an overlay's.
 
         `derived_from` is what a row is made from, where it is measured against a row of the same
         weights; `weights` the row whose weights it samples; `family`, if it has one, the curve that
         it is a point of.
         """
-        groups = dict.fromkeys(self.block(name)["group"] for name in [*self._bases, *self.variants])
+        groups = dict.fromkeys(self.block(name)["group"] for name in [self._anchor, *self.variants])
         return [
             {
                 "variant": name,
