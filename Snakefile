@@ -36,8 +36,8 @@ onstart:
         try:
             check_recognised()
             jobs = [ours for _, ours in jobs_to_run()]
-            check_space(jobs)
             check_statistics(jobs)
+            check_space(jobs)
             if workflow.local_exec and any(STEPS[job.step].compiles for job in jobs):
                 check_compiler(STUDY.compile_choices)
             # Here, since the nodes of a cluster may have no network.
