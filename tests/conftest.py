@@ -7,7 +7,7 @@ import pytest
 import torch
 from recorded_study import recorded_study  # noqa: F401
 from subjects import IMAGENET200, PHOTOS, tiny
-from training_job import job  # noqa: F401
+from training_job import further_job, job  # noqa: F401
 
 from slimdit.compute.devices import VISIBLE
 

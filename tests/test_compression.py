@@ -169,7 +169,9 @@ def test_options_that_do_not_fit_are_input_errors(options, message):
 
 
 def test_unknown_compression_is_an_input_error_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'squeeze' is unknown; known: prune_heads, int8"):
+    with pytest.raises(
+        InputError, match=r"'squeeze' is unknown; known: prune_heads, prune_blocks, int8"
+    ):
         COMPRESSION.build({"name": "squeeze"})
 
 
@@ -268,3 +270,64 @@ def test_calibrated_heads_come_from_the_latents_and_are_loaded_without(tmp_path)
     array.unlink()
     expected = compress(model, [pruning], loss)
     assert torch.equal(outputs(load_variant(child)), outputs(expected))
+
+
+def blocks_kept(keep_blocks, loss=None, depth=4, **options):
+    structure = tiny(PHOTOS.structure("S2-base") | {"num_heads": NUM_HEADS}) | {"depth": depth}
+    model = randomized(build_model(structure), torch.float32, std=0.2).eval()
+    whole = copy.deepcopy(model)
+    operation = {"name": "prune_blocks", "keep_blocks": keep_blocks, **options}
+    return whole, compress(model, [operation], loss)
+
+
+def kept_of(whole, pruned):
+    states = [block.state_dict() for block in whole.blocks]
+    return [
+        next(
+            index
+            for index, state in enumerate(states)
+            if all(torch.equal(state[name], weight) for name, weight in block.state_dict().items())
+        )
+        for block in pruned.blocks
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keep_blocks", "kept"), [(4, [0, 1, 2, 3]), (3, [0, 2, 3]), (2, [0, 3]), (1, [0])]
+)
+def test_blocks_are_kept_evenly(keep_blocks, kept):
+    assert kept_of(*blocks_kept(keep_blocks)) == kept
+
+
+def test_removed_blocks_compute_the_same_as_blocks_with_closed_gates():
+    whole, pruned = blocks_kept(2, blocks=[3, 1])
+    sizes = whole.modulation_sizes
+    with torch.no_grad():
+        for layer in (0, 2):
+            rows = slice(sum(sizes[:layer]), sum(sizes[: layer + 1]))
+            whole.modulation[1].weight[rows] = 0
+            whole.modulation[1].bias[rows] = 0
+    assert kept_of(whole, pruned) == [1, 3]
+    torch.testing.assert_close(outputs(pruned), outputs(whole), rtol=1e-5, atol=1e-5)
+
+
+def test_the_least_damaging_blocks_go_one_after_the_other():
+    """By a loss that is known of every set: first 3, then 0."""
+    losses = {(0, 1, 2): 1.0, (0, 1, 3): 2.0, (0, 2, 3): 3.0, (1, 2, 3): 4.0}
+    losses |= {(1, 2): 5.0, (0, 2): 6.0, (0, 1): 7.0}
+    whole = blocks_kept(4)[0]
+
+    def loss(model):
+        return losses[tuple(kept_of(whole, model))]
+
+    before, pruned = blocks_kept(2, loss, criterion="least_damage")
+    assert kept_of(before, pruned) == [1, 2]
+
+
+def test_pruned_blocks_are_loaded_again(tmp_path):
+    _, pruned = blocks_kept(2, blocks=[1, 2])
+    structure = tiny(PHOTOS.structure("S2-base") | {"num_heads": NUM_HEADS}) | {"depth": 4}
+    operation = {"name": "prune_blocks", "keep_blocks": 2, "blocks": [1, 2]}
+    save_variant(tmp_path / "pruned.safetensors", pruned, structure, [operation], {})
+    loaded = load_variant(tmp_path / "pruned.safetensors")
+    assert torch.equal(outputs(loaded), outputs(pruned))

@@ -10,7 +10,7 @@ import warnings
 import pytest
 from diffusers import AutoencoderKL
 from subjects import PHOTOS, ROOT
-from training_job import teacher_checkpoint
+from training_job import trained_checkpoint
 
 from slimdit.jobs.messages import LOGGED, WARNED, hide_meaningless
 
@@ -35,7 +35,7 @@ with job(snakemake):
 
 def test_a_job_that_has_nothing_to_say_is_silent(tmp_path):
     """It quantizes, as `compress`, and loads an autoencoder, as `sample`."""
-    parent = teacher_checkpoint(tmp_path, "S2-base")
+    parent = trained_checkpoint(tmp_path, "S2-base")
     AutoencoderKL(block_out_channels=[32]).save_pretrained(tmp_path / "autoencoder")
     names = ("int8.safetensors", "autoencoder", "job.log")
     paths = [parent, *(str(tmp_path / name) for name in names)]

@@ -18,6 +18,8 @@ def with_variant(config, block, name="new"):
     return config
 
 
+PRUNED = {"name": "prune_heads", "keep_heads": 3}
+TWO_BLOCKS = {"name": "prune_blocks", "keep_blocks": 2}
 BASE = {"backbone": "S", "patch_size": 2}
 
 
@@ -72,8 +74,50 @@ BASE = {"backbone": "S", "patch_size": 2}
         ({"from": "S9", "apply": [{}]}, r"variants\.new\.from: 'S9' is unknown"),
         ({"from": "new", "apply": [{}]}, r"variants\.new\.from closes a cycle \(new -> new\)"),
         (
-            {"from": "S2-base", "apply": [{}], "training": {"steps": 1}},
-            r"variants\.new\.training is a mapping; it should be left out beside from",
+            {"from": "S2-base", "training": {"learning_rate": 0.1}},
+            r"variants\.new\.training has no steps; it should say how many follow those of S2-base",
+        ),
+        (
+            {"from": "S2-base", "training": {"steps": 1, "num_timesteps": 50}},
+            r"variants\.new\.training\.num_timesteps is 50, and S2-base has 1000; leave it out",
+        ),
+        (
+            {"from": "Q-S2", "training": {"steps": 1}},
+            r"variants\.new\.training: what int8_weight_only made is not trained; it should follow",
+        ),
+        (
+            {"from": "S2-base", "apply": [PRUNED | {"mode": "masked"}], "training": {"steps": 1}},
+            r"variants\.new\.training: what prune_heads made is not trained with mode masked",
+        ),
+        (
+            {"from": "S2-base", "apply": [PRUNED], "distill": {"teacher": "S2-base", "alpha": 1}},
+            r"variants\.new\.distill is of a training; variants\.new should have training",
+        ),
+        (
+            {
+                "from": "S2-base",
+                "training": {"steps": 1},
+                "distill": {"teacher": "new", "alpha": 0.5},
+            },
+            r"variants\.new\.distill\.teacher closes a cycle \(new -> new\); name another",
+        ),
+        (
+            {"from": "S2-base", "apply": [{"name": "prune_blocks", "keep_blocks": 5}]},
+            r"variants\.new\.apply\[0\]\.keep_blocks 5 is more than depth 4",
+        ),
+        (
+            {
+                "from": "S2-base",
+                "apply": [TWO_BLOCKS | {"blocks": [1, 1]}],
+            },
+            r"variants\.new\.apply\[0\]\.keep_blocks 2 is none of \[len\(\{\*blocks\}\)\], \[1\]",
+        ),
+        (
+            {
+                "from": "S2-base",
+                "apply": [TWO_BLOCKS | {"blocks": [0, 4]}],
+            },
+            r"variants\.new\.apply\[0\]\.blocks 4 is more than depth - 1, 3",
         ),
     ],
 )
@@ -312,6 +356,26 @@ def test_derived_variant_may_come_from_a_distilled_one(config):
     study = Study(with_variant(config, {"from": "KD-XS2", "apply": [{"name": "int8_weight_only"}]}))
     assert study.trained_ancestor("new") == "KD-XS2"
     assert (study.teacher("KD-XS2"), study.teacher("new")) == ("S2-base", None)
+
+
+def test_a_derived_row_may_be_trained_on(config):
+    """It has another training than its parent: they are told apart by their seeds alone."""
+    with_variant(config, {"from": "S2-base", "apply": [PRUNED]}, "pruned")
+    of_both = {"teacher": "S2-base", "alpha": 0.5}
+    recovery = {"training": {"steps": 7, "learning_rate": 1e-4}, "distill": of_both}
+    with_variant(config, {"from": "pruned", **recovery}, "recovered")
+    with_variant(config, {"from": "recovered", "apply": [{"name": "int8_weight_only"}]}, "small")
+    assert not config_problems(config)
+    study = Study(config)
+    assert "recovered" in study.trained and study.trained_on == ["recovered"]
+    assert study.training("recovered") == config["training"] | recovery["training"]
+    assert study.operations("recovered") == [PRUNED]
+    assert study.trained_ancestor("small") == "recovered" and study.root("small") == "S2-base"
+    assert study.structure("small") == study.structure("S2-base")
+    assert study.weights_row("recovered") == "recovered" and study.parent("recovered") == "pruned"
+    assert study.shares_weights("small") and not study.shares_weights("recovered")
+    jobs = {(job.step, job.variant) for job in jobs_of(study)}
+    assert ("train", "recovered") in jobs and ("compress", "recovered") not in jobs
 
 
 def test_a_block_overrides_the_studys_training_and_sampling(config):

@@ -12,13 +12,13 @@ import torch
 from latent_cache import write_latent_cache
 from safetensors.torch import load_file, safe_open
 from subjects import PHOTOS, random_tensor, randomized, tiny
-from training_job import STEPS, TRAINING, start_slowly, teacher_checkpoint
+from training_job import STEPS, TRAINING, start_slowly, trained_checkpoint
 
 from slimdit.core.errors import InputError
 from slimdit.data.latents import LatentBatches, LatentCache
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.models.build import build_model
-from slimdit.models.checkpoint import load_variant
+from slimdit.models.checkpoint import load_variant, read_metadata
 from slimdit.storage.files import read_csv, read_json
 from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 from slimdit.study.study import identity
@@ -82,10 +82,26 @@ def test_every_trained_variant_learns_and_reports(job, variant):
     assert "position_embedding" not in moved
 
 
-@pytest.mark.parametrize("variant", PHOTOS.trained)
-def test_resumed_run_equals_the_unbroken_run_bit_for_bit(job, variant, monkeypatch):
+def test_a_further_training_begins_with_its_parents_weights(further_job):
+    """Its moving average too: without a learning rate nothing else comes out."""
+    arguments = further_job(learning_rate=0.0)
+    train(**arguments)
+    model, metadata = load_variant(arguments["checkpoint"]), read_metadata(arguments["checkpoint"])
+    parent = load_variant(arguments["parent"])
+    assert metadata["operations"] == arguments["operations"] and len(model.blocks) == 1
+    assert "../S2-base.safetensors" in metadata["origin"]["inputs"]
+    for name, weight in model.blocks[0].state_dict().items():
+        assert any(torch.equal(weight, block.state_dict()[name]) for block in parent.blocks)
+    for part in ("label_embedder", "timestep_embedder", "final_layer"):
+        own, its = (getattr(each, part).state_dict() for each in (model, parent))
+        assert all(torch.equal(own[name], its[name]) for name in its)
+
+
+@pytest.mark.parametrize("variant", [*PHOTOS.trained, "further"])
+def test_resumed_run_equals_the_unbroken_run_bit_for_bit(job, further_job, variant, monkeypatch):
     """Step 3 is saved between two log lines, so that sums of the window are carried over too."""
-    unbroken, broken = job(variant, "unbroken"), job(variant, "broken")
+    of = partial(job, variant) if variant in PHOTOS.variants else further_job
+    unbroken, broken = of("unbroken"), of("broken")
     train(**unbroken)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at(patch, 5)
@@ -238,7 +254,7 @@ def objective(tmp_path):
 
 @pytest.fixture
 def teacher(tmp_path):
-    return load_variant(teacher_checkpoint(tmp_path, "S2-base")).requires_grad_(False)
+    return load_variant(trained_checkpoint(tmp_path, "S2-base")).requires_grad_(False)
 
 
 def fitted(model, objective, tmp_path, steps=4):

@@ -49,7 +49,7 @@ SMALL = {
     "autoencoder": {"source": "autoencoder", "normalize": "config", "train": None},
     "backbones": {"own": {"depth": 2, "hidden_size": 24, "num_heads": 3}},
     "sampling": {"prompts": ["2", "0"]},
-    "variants": dict.fromkeys([*load_config()["variants"], "calibrated"]) | ROWS,
+    "variants": dict.fromkeys([*load_config()["variants"], "calibrated", "recovered"]) | ROWS,
 }  # fmt: skip
 
 

@@ -46,19 +46,34 @@ def job(tmp_path):
             "training": TRAINING | changes,
             "save_every_steps": save_every_steps,
             "micro_batch_size": micro_batch_size,
+            "operations": [],
             "distill": PHOTOS.block(variant).get("distill", {}),
             "seed": 0,
             "state": str(folder / "state"),
             "events": str(folder / "events"),
             "recipe": {"training": changes},
-            "teacher": teacher and teacher_checkpoint(tmp_path, teacher),
+            "teacher": teacher and trained_checkpoint(tmp_path, teacher),
         }
 
     return arguments
 
 
-def teacher_checkpoint(folder, variant):
-    path = folder / "teacher.safetensors"
+@pytest.fixture
+def further_job(job, tmp_path):
+    """As `job`, of a training that goes on from a parent without one of its blocks."""
+
+    def arguments(*given, **changes):
+        further = {
+            "parent": trained_checkpoint(tmp_path, "S2-base"),
+            "operations": [{"name": "prune_blocks", "keep_blocks": 1, "criterion": "least_damage"}],
+        }
+        return job("S2-base", *given, **changes) | further
+
+    return arguments
+
+
+def trained_checkpoint(folder, variant):
+    path = folder / f"{variant}.safetensors"
     if not path.exists():
         structure = tiny(PHOTOS.structure(variant))
         model = randomized(build_model(structure), torch.float32, std=0.1)

@@ -52,6 +52,7 @@ def job_start(study: Study, num_runs: int, device: torch.device) -> dict:
             "training": training | {"compile": "off"},
             "save_every_steps": 1,
             "micro_batch_size": None,
+            "operations": [],
             "distill": {},
             "seed": 0,
             "state": "state",

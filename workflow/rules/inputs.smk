@@ -70,6 +70,12 @@ def parent_weights(wildcards):
     return weights_of(STUDY.block(wildcards.variant)["from"], wildcards.seed)
 
 
+def first_weights(wildcards):
+    """What a training begins with, where that is a parent's weights."""
+    is_further = wildcards.variant in STUDY.trained_on
+    return {"parent": parent_weights(wildcards)} if is_further else {}
+
+
 def pretrained_files(wildcards):
     """Of a row's published checkpoint, where they lie here or a step of the study writes them."""
     source = STUDY.source(wildcards.variant)["source"]

@@ -3,6 +3,7 @@
 
 rule train:
     input:
+        unpack(first_weights),
         unpack(teacher_checkpoint),
         # What the array holds is in its manifest, by digest.
         latents=ancient(LAYOUT.data("latents.npy")),

@@ -1,4 +1,5 @@
-"""Train one variant with one seed, under a teacher if it has one."""
+"""Train one variant with one seed, from nothing or a parent's weights, under a teacher if it has
+one."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,11 +16,13 @@ def train(
     training,
     save_every_steps,
     micro_batch_size,
+    operations,
     distill,
     seed,
     state,
     events,
     recipe,
+    parent=None,
     teacher=None,
 ):
     """Where torchrun has started several processes, each runs this and the first writes."""
@@ -31,10 +34,11 @@ def train(
     from slimdit.diffusion.loss_terms import TERMS
     from slimdit.jobs.provenance import arithmetic, conditions, device_name, timed
     from slimdit.jobs.tensorboard import event_writer
-    from slimdit.models.build import build_model
-    from slimdit.models.checkpoint import load_variant, save_variant
+    from slimdit.models.build import build_model, compress
+    from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
     from slimdit.storage.files import sha256_of, write_csv, write_json
     from slimdit.storage.resume_checkpoints import ResumeCheckpoints
+    from slimdit.training.calibration import calibration_loss
     from slimdit.training.loop import Run, expert_load, final_terms, fit
     from slimdit.training.objective import Hyperparameters, Objective
 
@@ -42,14 +46,18 @@ def train(
     cache = LatentCache(latents, latents_manifest)
 
     inputs = {latents: cache.sha256}
-    if teacher:
-        inputs[teacher] = sha256_of(teacher)
+    inputs |= {path: sha256_of(path) for path in (parent, teacher) if path}
     on = device()
     dtype = name_of(chosen_dtype(hyper.precision, structure["hidden_size"], on))
     # What the run is a function of: a state made from anything else is another file.
     key = fingerprint([recipe, seed, dtype, arithmetic(), *inputs.values()])
     states = ResumeCheckpoints(state, key)
-    model = build_model(structure, seed).to(on)
+    if parent:
+        loss = calibration_loss(cache, hyper.num_timesteps, on)
+        model = compress(load_variant(parent, on), operations, loss).to(on)
+        operations = read_metadata(parent)["operations"] + operations
+    else:
+        model = build_model(structure, seed).to(on)
     run = Run(
         model, TERMS, hyper.learning_rate, hyper.ema_decay, hyper.weight_decay, hyper.adam_betas
     )
@@ -103,7 +111,7 @@ def train(
         processes=processes.size,
         micro_batch_size=micro_batch_size,
     )
-    save_variant(checkpoint, run.averaged_model(), structure, [], where_from)
+    save_variant(checkpoint, run.averaged_model(), structure, operations, where_from)
     write_csv(losses, list(columns), rows)
     write_json(
         report,

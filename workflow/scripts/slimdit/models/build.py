@@ -51,8 +51,8 @@ def compress(model: DiT, operations: list[dict], loss: Loss | None = None) -> Di
     Raises InputError for options, or sizes of the model, that do not fit.
     """
     for options in operations:
-        num_heads = model.blocks[0].attention.num_heads
-        compression = COMPRESSION.build(options, num_heads=num_heads)
+        sizes = {"num_heads": model.blocks[0].attention.num_heads, "depth": len(model.blocks)}
+        compression = COMPRESSION.build(options, **sizes)
         compression.loss = loss
         model = compression(model)
     return model

@@ -26,6 +26,7 @@ from slimdit.diffusion.image_decoder import decode_dtype
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.evaluation.features import build_extractor
 from slimdit.models.build import build_model, compress
+from slimdit.models.dit import DiT
 from slimdit.profiling.latency import clock_s, interleaved_times_s
 from slimdit.study.study import Study, identity
 from slimdit.training.autoencoder import build_autoencoder
@@ -81,10 +82,10 @@ def time_decode(study: Study, device) -> float:
 def time_train(study: Study, device, variant: str) -> float:
     structure, training = study.structure(variant), study.training(variant)
     hyper = Hyperparameters(**identity(training) | NOT_COMPILED)
-    model = build_model(structure, seed=0).to(device).train()
+    model = made_up(study, variant).to(device).train()
     run = Run(model, TERMS, 0.0, hyper.ema_decay)
     name, alpha = study.teacher(variant), study.block(variant).get("distill", {}).get("alpha", 0.0)
-    teacher = name and build_model(study.structure(name), seed=0).to(device).eval()
+    teacher = name and made_up(study, name).to(device).eval()
     latent_shape = structure["in_channels"], structure["input_size"], structure["input_size"]
 
     @functools.cache
@@ -106,8 +107,7 @@ def time_train(study: Study, device, variant: str) -> float:
 
 def time_denoise(study: Study, device, variant: str) -> float:
     """A full step of the sampler, guided where some of the row's are."""
-    model = build_model(study.structure(variant), seed=0)
-    model = compress(model, study.operations(variant)).eval()
+    model = made_up(study, variant).eval()
     sampling = study.sampling(variant)
     options = sampling | {"steps": NUM_STEPS, "guidance_interval": None, "cache": None}
     options |= NOT_COMPILED
@@ -141,6 +141,11 @@ def black_images(study: Study, count: int) -> np.ndarray:
 
 def compile_s(options: dict, device) -> float:
     return COMPILE_S * compiles(options["compile"], device)
+
+
+def made_up(study: Study, variant: str) -> DiT:
+    """The row's model with weights that are drawn."""
+    return compress(build_model(study.structure(variant), seed=0), study.operations(variant))
 
 
 def made_up_autoencoder(study: Study, device):

@@ -35,7 +35,8 @@ def _swept(family: str, block: dict, taken: set[str]) -> dict[str, dict]:
         )
     rows: dict[str, dict] = {}
     for value in values:
-        name = f"{family}-{value}".replace(".", "_")
+        parts = value if isinstance(value, list) else [value]
+        name = "-".join(map(str, [family, *parts])).replace(".", "_")
         if name in taken or name in rows:
             raise InputError(
                 f"config: variants.{family}.sweep makes a row {name}, which there is already; "

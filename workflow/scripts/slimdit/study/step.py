@@ -107,6 +107,11 @@ def of_images(rows: Callable[[Study], list[str]]) -> Callable[[Study], list[str]
 # Settings and outputs.
 
 
+def own_operations(study: Study, variant: str) -> list[dict]:
+    """What is done to the parent's weights."""
+    return study.block(variant).get("apply", [])
+
+
 def evaluation(study: Study, variant: str | None) -> dict:
     return study.evaluation
 

@@ -22,6 +22,7 @@ from slimdit.study.step import (
     of_models,
     of_passes,
     of_sampler,
+    own_operations,
     paper,
     prompts,
     rows,
@@ -161,6 +162,7 @@ STEPS: dict[str, Step] = {
         settings={
             "structure": Study.structure,
             "training": lambda study, variant: identity(study.training(variant)),
+            "operations": own_operations,
             "distill": lambda study, variant: study.block(variant).get("distill", {}),
         },
         options={key: lambda study, variant, key=key: study.training(variant)[key] for key in HOW},
@@ -185,7 +187,7 @@ STEPS: dict[str, Step] = {
     "compress": Step(
         outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),
         settings={
-            "operations": lambda study, variant: study.block(variant)["apply"],
+            "operations": own_operations,
             "num_timesteps": Study.num_timesteps,
         },
         components=of_models,

@@ -1,9 +1,10 @@
 """A study's config resolved into what each of its rows is: torch-free, used by the Snakefile.
 
 A variant is the base except for a component (`attention`, `mlp`), a distillation (`distill`),
-compressions of a parent (`from`, `apply`), or a way of sampling (`sampling`), which alone makes a
-row of a parent's weights; `training` overrides the study's. Or its weights are a published
-checkpoint's (`pretrained`).
+compressions of a parent (`from`, `apply`), a training that goes on from the parent's weights
+(`from`, `training`), or a way of sampling (`sampling`), which alone makes a row of a parent's
+weights; `training` overrides the study's. Or its weights are a published checkpoint's
+(`pretrained`).
 """
 
 import functools
@@ -28,7 +29,8 @@ TIMED_SAMPLING = (
     "precision",
     "compile",
 )
-GIVEN = ("from", "pretrained")  # of a variant: the weights that it is not trained to
+GIVEN = ("from", "pretrained")  # of a variant: weights that it begins with
+CHANGED = ("apply", "training")  # of a variant: what makes other weights of them
 HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
 
 
@@ -66,7 +68,13 @@ class Study:
 
     @property
     def trained(self) -> list[str]:
-        return [name for name, block in self.variants.items() if block.keys().isdisjoint(GIVEN)]
+        """The variants with a training of their own, from nothing or from a parent's weights."""
+        return list(filter(self._is_trained, self.variants))
+
+    @property
+    def trained_on(self) -> list[str]:
+        """Those whose training goes on from a parent's weights."""
+        return [name for name in self.trained if "from" in self.block(name)]
 
     @property
     def pretrained(self) -> list[str]:
@@ -75,7 +83,12 @@ class Study:
 
     @property
     def compressed(self) -> list[str]:
-        return [name for name, block in self.variants.items() if "apply" in block]
+        """The variants that are compressed and not trained behind that."""
+        return [
+            name
+            for name, block in self.variants.items()
+            if "apply" in block and not self._is_trained(name)
+        ]
 
     @property
     def with_weights(self) -> list[str]:
@@ -87,12 +100,19 @@ class Study:
 
     def weights_row(self, variant: str) -> str:
         """The variant whose weights this one samples: itself, or one that it is derived from."""
-        while "from" in self.block(variant) and "apply" not in self.block(variant):
-            variant = self.block(variant)["from"]
+        while "from" in (block := self.block(variant)) and block.keys().isdisjoint(CHANGED):
+            variant = block["from"]
         return variant
 
     def trained_ancestor(self, variant: str) -> str:
-        """The trained or pretrained variant that `variant` is, or is derived from."""
+        """The trained or pretrained variant that `variant` is, or whose training its weights are
+        of."""
+        while "from" in self.block(variant) and not self._is_trained(variant):
+            variant = self.block(variant)["from"]
+        return variant
+
+    def root(self, variant: str) -> str:
+        """The variant with a backbone that `variant` is, or is derived from."""
         while "from" in self.block(variant):
             variant = self.block(variant)["from"]
         return variant
@@ -100,9 +120,9 @@ class Study:
     def teacher(self, variant: str) -> str | None:
         return self.block(variant).get("distill", {}).get("teacher")
 
-    def depends_on(self, variant: str) -> str | None:
-        """The variant that this one is made from, by compression or distillation."""
-        return self.block(variant).get("from") or self.teacher(variant)
+    def depends_on(self, variant: str) -> list[str]:
+        """The variants that this one is made from, by what is done to one or learned from it."""
+        return list(filter(None, (self.block(variant).get("from"), self.teacher(variant))))
 
     def operations(self, variant: str) -> list[dict]:
         """What is applied to the root's weights to get `variant`, in order."""
@@ -126,8 +146,8 @@ class Study:
         return bool(cache) and components("cache")[cache["name"]].outline.is_calibrated
 
     def structure(self, variant: str) -> dict:
-        """The architecture that is trained, or was: what a model is built from."""
-        block = self.block(self.trained_ancestor(variant))
+        """The root's architecture: what a model is built from, and then compressed."""
+        block = self.block(self.root(variant))
         data, autoencoder = self.config["data"], self.config["autoencoder"]
         return {
             **self.config["backbones"][block["backbone"]],
@@ -139,13 +159,16 @@ class Study:
         }
 
     def training(self, variant: str) -> dict:
-        return self.config["training"] | self.block(variant).get("training", {})
+        """The study's, or that of the row that it is derived from, with its own settings."""
+        block = self.block(variant)
+        inherited = self.training(block["from"]) if "from" in block else self.config["training"]
+        if "pretrained" in block:
+            inherited = inherited | {"num_timesteps": block["pretrained"]["num_timesteps"]}
+        return inherited | block.get("training", {})
 
     def num_timesteps(self, variant: str) -> int:
         """Of the training of the row's weights."""
-        ancestor = self.trained_ancestor(variant)
-        trained_with = self.block(ancestor).get("pretrained") or self.training(ancestor)
-        return trained_with["num_timesteps"]
+        return self.training(variant)["num_timesteps"]
 
     def source(self, variant: str) -> dict:
         """Where a pretrained variant's weights come from: {"source", "revision", "format"}."""
@@ -202,15 +225,11 @@ class Study:
         block = self.block(variant)
         if named := block.get("compare_with") or block.get("from"):
             return named
-        for name in self.trained:
+        if self._is_plain(variant):
+            return None
+        for name in filter(self._is_plain, self.variants):
             other = self.block(name)
-            if (
-                name != variant
-                and (other["backbone"], other["patch_size"])
-                == (block["backbone"], block["patch_size"])
-                and self._is_plain(name)
-                and not self._is_plain(variant)
-            ):
+            if all(other[key] == block[key] for key in ("backbone", "patch_size")):
                 return name
         return None
 
@@ -298,6 +317,10 @@ class Study:
             "mlp": {mlp.mlp_of_layer(structure["mlp"], layer)["name"] for layer in layers},
             "compression": {options["name"] for options in self.operations(variant)},
         }
+
+    def _is_trained(self, variant: str) -> bool:
+        block = self.block(variant)
+        return "training" in block if "from" in block else "pretrained" not in block
 
     def _is_plain(self, variant: str) -> bool:
         block = self.block(variant)

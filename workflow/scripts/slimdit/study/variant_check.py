@@ -40,35 +40,53 @@ def variant_problems(config: dict) -> Iterator[str]:
     whole = Study(config)
     for variant, block in config["variants"].items():
         if cycle := _cycle(whole.depends_on, variant, whole.variants):
-            key = "from" if "from" in block else "distill.teacher"
+            key = "from" if cycle[1] == block.get("from") else "distill.teacher"
             yield f"variants.{variant}.{key} closes a cycle ({' -> '.join(cycle)}); name another."
             del variants[variant]
     study = Study(config | {"backbones": backbones, "variants": variants})
     for variant, block in variants.items():
-        own = _derivation_problems if "from" in block else _training_problems
-        for check in (own, _pretrained_problems, _sampling_problems, _comparison_problems):
+        own = _derivation_problems if "from" in block else _structure_problems
+        others = (_training_problems, _pretrained_problems, _sampling_problems)
+        for check in (own, *others, _comparison_problems):
             yield from until_missing(check(study, variant))
 
 
-def _cycle(next_of: Callable[[str], str | None], variant: str, known: dict) -> list[str]:
-    """From the variant back to it, each one's next behind it; empty if it does not lead there."""
-    chain = [variant]
-    while (target := next_of(chain[-1])) in known and target not in chain:
-        chain.append(target)
-    return [*chain, target] if target == variant else []
+def _cycle(next_of: Callable[[str], list[str]], variant: str, known: dict) -> list[str]:
+    """From the variant back to it, each one's next behind it; empty if none leads there."""
+    chains, seen = [[variant]], set()
+    while chains:
+        chain = chains.pop()
+        for target in next_of(chain[-1]):
+            if target == variant:
+                return [*chain, target]
+            if target in known and target not in seen:
+                seen.add(target)
+                chains.append([*chain, target])
+    return []
 
 
-def _training_problems(study: Study, variant: str) -> Iterator[str]:
-    """Of the sizes that the patches, the attention and the MLP have limits for, and the teacher."""
+def _structure_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of the sizes that the patches, the attention and the MLP have limits for."""
     where, structure = f"variants.{variant}", study.structure(variant)
-    if "velocity" in structure and variant in study.trained:
-        yield f"{where} is trained to predict noise; its backbone should be one without velocity."
     sizes = _sizes(structure)
     for problem in limit_problems(TRAINED_LIMITS, study.config | sizes):
         yield f"{where}.{problem}."
     for kind in ("attention", "mlp"):
         component = components(kind)[structure[kind]["name"]]
         yield from _limit_problems(component, structure[kind], sizes, f"{where}.{kind}")
+
+
+def _training_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of what the weights of a trained variant begin with, and the teacher."""
+    where, block = f"variants.{variant}", study.block(variant)
+    if variant not in study.trained:
+        if "distill" in block:
+            yield f"{where}.distill is of a training; {where} should have training, with its steps."
+        return
+    if "velocity" in study.structure(variant):
+        yield f"{where} is trained to predict noise; its backbone should be one without velocity."
+    if "from" in block:
+        yield from _further_training_problems(study, variant)
     if teacher := study.teacher(variant):
         own, its = map(study.num_timesteps, (variant, teacher))
         if own != its:
@@ -76,6 +94,23 @@ def _training_problems(study: Study, variant: str) -> Iterator[str]:
                 f"{where}.distill.teacher {teacher} was trained with {its} timesteps and its "
                 f"student with {own}; training.num_timesteps should be the same."
             )
+
+
+def _further_training_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of a training that goes on from a parent's weights."""
+    block, where = study.block(variant), f"variants.{variant}.training"
+    if "steps" not in block["training"]:
+        yield f"{where} has no steps; it should say how many follow those of {block['from']}."
+    own, its = study.num_timesteps(variant), study.num_timesteps(block["from"])
+    if own != its:
+        yield f"{where}.num_timesteps is {own}, and {block['from']} has {its}; leave it out."
+    for options in study.operations(variant):
+        outline = components("compression")[options["name"]].outline
+        if outline.is_last:
+            yield f"{where}: what {options['name']} made is not trained; it should follow training."
+        for key, value in outline.untrainable.items():
+            if options.get(key) == value:
+                yield f"{where}: what {options['name']} made is not trained with {key} {value}."
 
 
 def _pretrained_problems(study: Study, variant: str) -> Iterator[str]:
@@ -138,10 +173,11 @@ def _derivation_problems(study: Study, variant: str) -> Iterator[str]:
     """Of a row that would be its parent, and of the first compression that does not fit, where it
     is the variant's own."""
     block, sizes, before = study.block(variant), _sizes(study.structure(variant)), None
-    if not {"apply", "sampling"} & block.keys():
+    if not {"apply", "training", "sampling"} & block.keys():
         yield (
             f"variants.{variant} is {block['from']} unchanged; it should have apply, a list of "
-            "what is done to it, or sampling, how it is sampled otherwise."
+            "what is done to it, training, how it is trained on, or sampling, how it is sampled "
+            "otherwise."
         )
     inherited = study.operations(block["from"])
     own = block.get("apply", [])
@@ -233,6 +269,10 @@ def _guidance_problems(study: Study, variant: str) -> Iterator[str]:
 def _comparison_problems(study: Study, variant: str) -> Iterator[str]:
     """Of the row that it names for its comparison, by chains in which others name none."""
     is_named = "compare_with" in study.block(variant)
-    if is_named and (cycle := _cycle(study.parent, variant, study.variants)):
+
+    def parents(row: str) -> list[str]:
+        return list(filter(None, [study.parent(row)]))
+
+    if is_named and (cycle := _cycle(parents, variant, study.variants)):
         chain = " -> ".join(cycle)
         yield f"variants.{variant}.compare_with closes a cycle ({chain}); name another."

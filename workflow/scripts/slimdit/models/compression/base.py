@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Loss = Callable[[nn.Module], float]
 
@@ -21,6 +21,7 @@ class Compression:
     needs = ""  # the attribute of an attention that it rests on, where it does
     multiple_of = 1  # what hidden_size must be a multiple of
     is_last = False  # whether no other can follow
+    untrainable = {}  # noqa: RUF012  # options, with the value whose weights no training keeps
     leaves = {}  # noqa: RUF012  # sizes of the structure that become those of options, by name
     calibrates = {}  # noqa: RUF012
     loss: Loss | None = None
@@ -31,3 +32,10 @@ class Compression:
     def unsupported(self, device: torch.device) -> str | None:
         """What `device` lacks to run a model that this was applied to, as "needs ..."; or None."""
         return None
+
+
+def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """The layer of a copy of these, (out, in) and (out,)."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.weight, linear.bias = nn.Parameter(weight.contiguous()), nn.Parameter(bias.clone())
+    return linear

@@ -17,7 +17,7 @@ from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost
 from slimdit.core.randomness import stream
 from slimdit.models.component import Attention
-from slimdit.models.compression.base import Compression, Loss
+from slimdit.models.compression.base import Compression, Loss, linear_of
 
 
 def head_scores(attention: Attention) -> Tensor:
@@ -54,6 +54,7 @@ class PruneHeads(Compression):
     """
 
     needs = "head_outputs"
+    untrainable = {"mode": "masked"}  # noqa: RUF012
     leaves = {"num_heads": "keep_heads"}  # noqa: RUF012
     calibrates = {"criterion": "least_damage"}  # noqa: RUF012
 
@@ -115,14 +116,8 @@ def _remove(attention: Attention, kept: Tensor) -> None:
     for name, packed in attention.head_outputs.items():
         layer = getattr(attention, name)
         rows = torch.cat([columns + index * heads * head_dim for index in range(packed)])
-        setattr(attention, name, _linear(layer.weight[rows], layer.bias[rows]))
+        setattr(attention, name, linear_of(layer.weight[rows], layer.bias[rows]))
     for name in attention.head_inputs:
         layer = getattr(attention, name)
-        setattr(attention, name, _linear(layer.weight[:, columns], layer.bias))
+        setattr(attention, name, linear_of(layer.weight[:, columns], layer.bias))
     attention.num_heads = len(kept)
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    linear.weight, linear.bias = nn.Parameter(weight.contiguous()), nn.Parameter(bias.clone())
-    return linear

@@ -132,6 +132,7 @@ def exportable(model: nn.Module, structure: dict, path: str | Path) -> Published
                 f"{path} cannot be exported: its {kind} is {shown(structure[kind])}; a published "
                 f"DiT's is {shown(base)}."
             )
+    structure = structure | {"depth": len(model.blocks)}
     state, plain = model.state_dict(), shapes_of(structure)
     for name, tensor in state.items():
         if not is_plain(tensor) or name not in plain:
