@@ -5,10 +5,17 @@ import pytest
 import torch
 from subjects import PHOTOS, random_tensor, randomized, tiny
 
-from slimdit.diffusion.guidance import Denoiser, Guidance, guided_steps, num_passes
+from slimdit.diffusion.guidance import (
+    Denoiser,
+    Guidance,
+    guidance_scales,
+    guided_steps,
+    num_passes,
+)
+from slimdit.diffusion.guides import INPUT
 from slimdit.diffusion.latent_sampler import LatentSampler
 from slimdit.diffusion.process import Diffusion, alpha_bars
-from slimdit.models.build import build_model
+from slimdit.models.build import build_model, compress
 from slimdit.study.config_check import config_problems
 from slimdit.study.steps import STEPS as STUDY_STEPS
 from slimdit.study.study import Study
@@ -140,6 +147,31 @@ def test_compiled_steps_sample_the_same_images(model, worse, changes):
     torch.testing.assert_close(compiled, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_model_that_is_told_the_scale_guides_itself_in_one_pass(inputs):
+    model = randomized(
+        compress(model_of("S2-base"), [{"name": "guidance_input"}]), torch.float32, 0.1
+    )
+    x, k, y = inputs
+    told = SAMPLING | {"guide": INPUT, "guidance_interval": [0.5, 3.0]}
+    assert num_passes(told, T) == ((STEPS, 0), (0, 0))
+    scales = guidance_scales(told, T)
+    assert {*scales} == {1.0, 2.0}
+    sampler = LatentSampler(model, told, T, CPU)
+    for step in (0, int(scales.argmax())):
+        k = torch.tensor([step])
+        eps, v, _ = sampler.guidance(x, k, sampler.guidance.classes(y), sampler.is_guided[step])
+        times = sampler.diffusion.timesteps[k].expand(len(x))
+        beta = torch.full((len(x),), 1 / scales[step], dtype=torch.float32)
+        expected = model(x, times, y, beta).output.chunk(2, dim=1)
+        torch.testing.assert_close((eps, v), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_scale_that_is_not_taught_yet_is_none(model):
+    told = compress(model_of("S2-base"), [{"name": "guidance_input"}])
+    unguided = sampled(model, guidance_scale=1.0)
+    assert torch.equal(sampled(told, guide=INPUT, guidance_scale=3.0), unguided)
+
+
 def test_an_interval_scales_with_measured_latents(config):
     config["variants"]["S2-base"]["sampling"] = {"guidance_interval": [0.4, 3.0]}
     assert Study(config).sampling("S2-base")["guidance_interval"] == [1.0, 7.5]
@@ -155,6 +187,12 @@ def test_an_interval_scales_with_measured_latents(config):
         ({"guide": "XS9"}, "guide: 'XS9' is unknown"),
         ({"guide": "S2-base"}, "guide S2-base has the row's own weights; name a row of a worse"),
         ({"guide": "XS2-base", "guidance_scale": 1.0}, "guide has no effect with guidance_scale"),
+        ({"guide": "input"}, "guide is input, which S2-base was not trained with; name a row, or"),
+        ({"guide": "input", "guidance_scale": 0.5}, "guidance_scale is 0.5; beside an input it is"),
+        (
+            {"guide": "input", "guided_channels": 3},
+            "guided_channels has no effect beside the guide",
+        ),
         (
             {"guidance_interval": [0.1, 1.0], "guidance_scale": 1.0},
             "guidance_interval has no effect with guidance_scale 1.0",

@@ -17,7 +17,7 @@ from training_job import STEPS, TRAINING, start_slowly, trained_checkpoint
 from slimdit.core.errors import InputError
 from slimdit.data.latents import LatentBatches, LatentCache
 from slimdit.diffusion.loss_terms import TERMS
-from slimdit.models.build import build_model
+from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import load_variant, read_metadata
 from slimdit.storage.files import read_csv, read_json
 from slimdit.storage.resume_checkpoints import ResumeCheckpoints
@@ -243,9 +243,10 @@ def objective(tmp_path):
     cache = LatentCache(*write_latent_cache(tmp_path, num_images=10))
     hyper = Hyperparameters(**TRAINING | {"label_dropout": 0.5})
 
-    def make(variant, teacher=None, alpha=0.0, seed=0, **changes):
+    def make(variant, teacher=None, alpha=0.0, seed=0, takes_guidance=False, **changes):
         own = replace(hyper, **changes)
         model = build_model(tiny(PHOTOS.structure(variant)), 0).train()
+        model = compress(model, [{"name": "guidance_input"}] * takes_guidance)
         batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, CPU)
         return model, Objective(model, own, batches, seed, teacher, alpha)
 
@@ -337,8 +338,9 @@ def test_teacher_sees_the_very_inputs_of_its_student(objective, teacher):
     inputs_of(model, student_calls)
     inputs_of(teacher, teacher_calls)
     losses(0)
-    for student_input, teacher_input in zip(*student_calls, *teacher_calls, strict=True):
-        assert student_input is teacher_input
+    (student_input,), (teacher_input,) = student_calls, teacher_calls
+    assert student_input[3] is None
+    assert all(own is its for own, its in zip(student_input[:3], teacher_input, strict=True))
 
 
 def test_a_teacher_of_another_type_than_its_students_passes_has_theirs(objective, teacher):
@@ -347,6 +349,39 @@ def test_a_teacher_of_another_type_than_its_students_passes_has_theirs(objective
     assert teacher.modulation[1].weight.dtype == torch.bfloat16
     assert model.modulation[1].weight.dtype == torch.float32
     assert losses(0)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("is_taught", [False, True])
+def test_a_model_that_takes_guidance_learns_by_its_unguided_form(objective, teacher, is_taught):
+    teacher = randomized(teacher, torch.float32, std=0.1) if is_taught else None
+    model, losses = objective("S2-base", teacher, alpha=0.25 * is_taught, takes_guidance=True)
+    randomized(model, torch.float32, std=0.1)
+    batch = losses.batch(0)
+    dropped = batch.y == model.null_class
+    assert 0 < dropped.sum() < len(dropped) and (batch.beta[dropped] == 1).all()
+    assert ((batch.beta > 0) & (batch.beta <= 1)).all() and batch.beta[~dropped].max() < 1
+    null, beta = torch.full_like(batch.y, model.null_class), batch.beta.view(-1, 1, 1, 1)
+
+    def noise(of, y, *beta):
+        return of(batch.xt, batch.k, y, *beta).output.chunk(2, dim=1)[0]
+
+    with torch.no_grad():
+        weak = noise(teacher or model, null)
+    unguided = beta * noise(model, batch.y, batch.beta) + (1 - beta) * weak
+    expected = (unguided - batch.eps).square().mean()
+    assert losses(0)[0][1].item() == pytest.approx(expected.item(), rel=1e-5)
+    if teacher:
+        strong = noise(teacher, batch.y)
+        guided = weak + (strong - weak) / beta
+        difference = beta * (noise(model, batch.y, batch.beta) - guided)
+        expected = difference.square().mean()
+        assert losses(0)[0][3].item() == pytest.approx(expected.item(), rel=1e-4)
+        return
+    own, by_hand = model.guidance_embedder.linear.weight, expected
+    (wanted,) = torch.autograd.grad(by_hand, own)
+    own.grad = None
+    losses.losses(batch, None)[0][1].backward()
+    torch.testing.assert_close(own.grad, wanted, rtol=1e-4, atol=1e-7)
 
 
 def test_teacher_gets_no_gradient(objective, teacher):
@@ -363,7 +398,7 @@ def test_variants_train_on_identical_draws(objective):
         inputs_of(model, calls)
         for step in range(3):
             losses(step)
-        seen.append([tensor for call in calls for tensor in call])
+        seen.append([tensor for call in calls for tensor in call[:3]])
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
 

@@ -12,6 +12,7 @@ from slimdit.compute.precision import autocast
 from slimdit.diffusion.caches import CACHES
 from slimdit.diffusion.caches.block_values import Kept
 from slimdit.diffusion.caches.step_cache import StepCache
+from slimdit.diffusion.guides import INPUT
 from slimdit.diffusion.process import Diffusion, alpha_bars
 from slimdit.diffusion.timesteps import chosen_timesteps, lambdas_of
 from slimdit.diffusion.velocity import VelocitySteps
@@ -21,7 +22,8 @@ from slimdit.models.dit import DiT
 
 class Denoiser:
     """A model's predictions at the steps of a chain. Its weights are converted in place to the type
-    that `chosen_dtype` reads from `precision`."""
+    that `chosen_dtype` reads from `precision`. scales: of guidance at each step, (K,), where the
+    model is told them; None: 1."""
 
     def __init__(
         self,
@@ -30,6 +32,7 @@ class Denoiser:
         precision: str,
         device: torch.device,
         cache: StepCache | None = None,
+        scales: np.ndarray | None = None,
     ):
         self.model, self.device, self.cache = model.to(device).eval(), device, cache
         self.velocity, times = None, diffusion.timesteps
@@ -38,6 +41,10 @@ class Denoiser:
             times = self.velocity.times
         with torch.inference_mode():
             self.timesteps = self.model.timestep_embedder(times)  # (K, C)
+            if model.takes_guidance:
+                beta = np.ones(len(times)) if scales is None else 1 / scales
+                beta = torch.from_numpy(beta.astype(np.float32)).to(device)
+                self.timesteps = self.timesteps + self.model.guidance_embedder(beta)
         self.dtype = store_by_precision(self.model, precision, device)
 
     def classes(self, y: Tensor) -> Tensor:
@@ -109,8 +116,8 @@ class Guidance:
         return eps, v, (to_keep, guide_to_keep)
 
 
-def guided_steps(sampling: dict, num_timesteps: int) -> np.ndarray:
-    """Of each step k, whether it is guided: bool (K,).
+def guidance_scales(sampling: dict, num_timesteps: int) -> np.ndarray:
+    """Of each step k, 1 where it is not guided: (K,).
 
     With sampling["guidance_interval"], (low, high), only where low < sigma / alpha <= high
     (Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution
@@ -121,7 +128,13 @@ def guided_steps(sampling: dict, num_timesteps: int) -> np.ndarray:
     noise_levels = np.sqrt((1 - alpha_bar) / alpha_bar)
     low, high = sampling["guidance_interval"] or (0.0, np.inf)
     is_within = (low < noise_levels) & (noise_levels <= high)
-    return is_within & (sampling["guidance_scale"] != 1.0)
+    return np.where(is_within, float(sampling["guidance_scale"]), 1.0)
+
+
+def guided_steps(sampling: dict, num_timesteps: int) -> np.ndarray:
+    """Of each step k, whether a second prediction guides it: bool (K,)."""
+    is_guided = guidance_scales(sampling, num_timesteps) != 1.0
+    return is_guided & (sampling["guide"] != INPUT)
 
 
 def cache_of(sampling: dict, num_timesteps: int) -> StepCache | None:

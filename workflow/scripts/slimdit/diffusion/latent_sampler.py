@@ -15,7 +15,8 @@ from slimdit.compute.kernel_graphs import GRAPHED, is_graphed
 from slimdit.core.errors import InputError
 from slimdit.core.randomness import stream
 from slimdit.diffusion.caches.block_values import Kept
-from slimdit.diffusion.guidance import Denoiser, Guidance, cache_of, guided_steps
+from slimdit.diffusion.guidance import Denoiser, Guidance, cache_of, guidance_scales, guided_steps
+from slimdit.diffusion.guides import INPUT
 from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.samplers import SAMPLERS
 from slimdit.diffusion.timesteps import chosen_timesteps
@@ -50,7 +51,7 @@ class LatentSampler:
             compile ("auto": on CUDA) and precision (as `chosen_dtype` reads it) are of the
             model, whose weights are converted in place; the chain's state is float32.
         num_timesteps: of the training's diffusion.
-        guide: the model that guides, where `sampling` names one.
+        guide: the model that guides, where `sampling` names one that is not INPUT.
     """
 
     def __init__(
@@ -81,10 +82,10 @@ class LatentSampler:
             cache = cache.to(device)
         self.num_kept = cache.num_kept if cache else 0
         self.is_full = cache.is_full.tolist() if cache else [True] * diffusion.num_steps
-        denoiser, guiding = (
-            each and Denoiser(each, diffusion, sampling["precision"], device, cache)
-            for each in (model, guide)
-        )
+        told = guidance_scales(sampling, num_timesteps) if sampling["guide"] == INPUT else None
+        precision = sampling["precision"]
+        denoiser = Denoiser(model, diffusion, precision, device, cache, told)
+        guiding = guide and Denoiser(guide, diffusion, precision, device, cache)
         scale = float(sampling["guidance_scale"])
         self.guidance = Guidance(denoiser, guiding, scale, guided_channels)
         self.dtype = denoiser.dtype

@@ -47,16 +47,41 @@ class TimestepEmbedder(nn.Module):
         self.fill_frequencies()
 
     def fill_frequencies(self) -> None:
-        """10000^(-i / (128 - frequency_shift)) for i = 0 .. 127; they are in no checkpoint."""
-        half = len(self.frequencies)
-        steps = half - self.frequency_shift
-        frequencies = np.exp(-math.log(10_000) * np.arange(half) / steps).astype(np.float32)
-        self.frequencies.copy_(torch.from_numpy(frequencies))
+        """They are in no checkpoint."""
+        self.frequencies.copy_(frequencies(self.frequency_shift))
 
     def forward(self, t: Tensor) -> Tensor:
-        angles = t[:, None].float() * self.frequencies  # (B, 128)
-        embedding = torch.cat([angles.cos(), angles.sin()], dim=-1)  # (B, 256)
+        embedding = sinusoid(t, self.frequencies)
         return self.mlp(embedding.to(self.mlp[0].bias.dtype))  # (B, C)
+
+
+class GuidanceEmbedder(nn.Module):
+    """Sinusoid of 1000 beta, where beta in (0, 1] is 1 / scale of guidance, then a linear layer,
+    zero at first; (B,) -> (B, C)."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.linear = nn.Linear(FREQUENCY_SIZE, hidden_size)
+        for parameter in self.linear.parameters():
+            nn.init.zeros_(parameter)
+        self.register_buffer("frequencies", frequencies(), persistent=False)
+
+    def forward(self, beta: Tensor) -> Tensor:
+        embedding = sinusoid(1000 * beta, self.frequencies)
+        return self.linear(embedding.to(self.linear.bias.dtype))  # (B, C)
+
+
+def frequencies(shift: int = 0) -> Tensor:
+    """10000^(-i / (128 - shift)) for i = 0 .. 127, float32."""
+    half = FREQUENCY_SIZE // 2
+    values = np.exp(-math.log(10_000) * np.arange(half) / (half - shift))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def sinusoid(t: Tensor, frequencies: Tensor) -> Tensor:
+    """Cosines of t times each frequency, then sines: (B,) -> (B, 256)."""
+    angles = t[:, None].float() * frequencies  # (B, 128)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 class DiTBlock(nn.Module):
@@ -171,6 +196,7 @@ class DiT(nn.Module):
             nn.SiLU(), nn.Linear(hidden_size, sum(self.modulation_sizes))
         )
         self.modulation[1].initial = {"weight": zeros}
+        self.guidance_embedder: GuidanceEmbedder | None = None  # `GuidanceInput` adds one
 
     @property
     def null_class(self) -> int:
@@ -182,13 +208,23 @@ class DiT(nn.Module):
         """Whether any MLP does, so that predictions have routings."""
         return any(block.mlp.routes_tokens for block in self.blocks)
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Prediction:
-        """x: (B, in_channels, H, W) latents; t: (B,) timesteps; y: (B,) class or null class."""
-        return self.conditioned(x, self.embedding(t, y))
+    @property
+    def takes_guidance(self) -> bool:
+        """Whether it is told 1 / scale of guidance."""
+        return self.guidance_embedder is not None
 
-    def embedding(self, t: Tensor, y: Tensor) -> Tensor:
-        """Of timesteps and classes together, each (B,) -> (B, C)."""
-        return self.timestep_embedder(t) + self.label_embedder(y)
+    def forward(self, x: Tensor, t: Tensor, y: Tensor, beta: Tensor | None = None) -> Prediction:
+        """x: (B, in_channels, H, W) latents; t: (B,) timesteps; y: (B,) class or null class; beta:
+        (B,) 1 / scale of guidance, of a model that takes it; None: 1, no guidance."""
+        return self.conditioned(x, self.embedding(t, y, beta))
+
+    def embedding(self, t: Tensor, y: Tensor, beta: Tensor | None = None) -> Tensor:
+        """Of timesteps, classes and guidance together, each (B,) -> (B, C)."""
+        c = self.timestep_embedder(t) + self.label_embedder(y)
+        if self.guidance_embedder is None:
+            return c
+        beta = torch.ones_like(t, dtype=torch.float32) if beta is None else beta
+        return c + self.guidance_embedder(beta)
 
     def conditioned(self, x: Tensor, c: Tensor) -> Prediction:
         """c: (B, C), as `embedding` gives it."""

@@ -16,6 +16,7 @@ from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, MultipleOf, OneOf, limit_problems
 from slimdit.data.autoencoder_files import check_autoencoder
 from slimdit.data.class_names import find_class, named_classes
+from slimdit.diffusion.guides import INPUT
 from slimdit.storage.hub import HUB_NAME
 from slimdit.study.component_options import REGISTRIES, ComponentSource, components
 from slimdit.study.paper_values import paper_values
@@ -66,6 +67,8 @@ def config_problems(config) -> list[str]:
     """One sentence for each problem of a config, whatever it holds; none for a good one."""
     sections = config if isinstance(config, dict) else {}
     own = {kind: sections.get(f"{kind}s") for kind in ("backbone", "variant", "extractor")}
+    if isinstance(rows := own["variant"], dict):
+        own["guide"] = {**rows, INPUT: None}
     names = {kind: components(kind) for kind in REGISTRIES} | own
     found = faults(config, config_schema(), names=names)
     sound = _without(sections, found)

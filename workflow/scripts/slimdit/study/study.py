@@ -9,6 +9,7 @@ weights; `training` overrides the study's. Or its weights are a published checkp
 
 import functools
 
+from slimdit.diffusion.guides import INPUT
 from slimdit.models import attention, mlp
 from slimdit.profiling.modes import MODES
 from slimdit.study.component_options import components
@@ -193,7 +194,14 @@ class Study:
 
     def guide(self, variant: str) -> str | None:
         """The row whose model guides the sampling of this one."""
-        return self.sampling(variant)["guide"]
+        guide = self.sampling(variant)["guide"]
+        return None if guide == INPUT else guide
+
+    def takes_guidance(self, variant: str) -> bool:
+        """Whether the training of the row's weights taught the scale of guidance as an input."""
+        known = components("compression")
+        operations = self.operations(self.trained_ancestor(variant))
+        return any(known[each["name"]].outline.gives_guidance_input for each in operations)
 
     @property
     def compile_choices(self) -> set[str]:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, Divides, MultipleOf, either, limit_problems
+from slimdit.diffusion.guides import INPUT
 from slimdit.models.published.source import local_files
 from slimdit.storage.hub import HUB_NAME
 from slimdit.study.component_options import ComponentSource, components
@@ -251,6 +252,9 @@ def _guidance_problems(study: Study, variant: str) -> Iterator[str]:
             f"{where}.guidance_interval ends at {interval[1]:g} and begins at {interval[0]:g}; it "
             "should be [low, high], the lower noise level first."
         )
+    if guide == INPUT:
+        yield from _guidance_input_problems(study, variant)
+        return
     if sampling["guidance_scale"] == 1.0 and (interval or guide):
         what = "guide" if guide else "guidance_interval"
         yield f"{where}.{what} has no effect with guidance_scale 1.0; leave it out or raise that."
@@ -264,6 +268,20 @@ def _guidance_problems(study: Study, variant: str) -> Iterator[str]:
             f"{where}.guide {guide} was trained with {its} timesteps and the row with {own}; "
             "training.num_timesteps should be the same."
         )
+
+
+def _guidance_input_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of a model that is told the scale of its guidance."""
+    sampling, where = study.sampling(variant), f"variants.{variant}.sampling"
+    if not study.takes_guidance(variant):
+        yield (
+            f"{where}.guide is {INPUT}, which {study.trained_ancestor(variant)} was not trained "
+            "with; name a row, or null, or train one with apply: [{name: guidance_input}]."
+        )
+    if sampling["guidance_scale"] < 1.0:
+        yield f"{where}.guidance_scale is {sampling['guidance_scale']}; beside an input it is >= 1."
+    if sampling["guided_channels"] != "all":
+        yield f"{where}.guided_channels has no effect beside the guide {INPUT}; write all."
 
 
 def _comparison_problems(study: Study, variant: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ import dataclasses
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -49,9 +50,10 @@ class Hyperparameters:
 
 
 class Batch(NamedTuple):
-    """Latents x0, noised to xt at the timesteps k by eps, of the labels y.
+    """Latents x0, noised to xt at the timesteps k by eps, of the labels y; beta: 1 / scale of
+    guidance, where the model takes it.
 
-    x0, xt, eps: (B, C, H, W); k, y: (B,).
+    x0, xt, eps: (B, C, H, W); k, y, beta: (B,).
     """
 
     x0: Tensor
@@ -59,9 +61,10 @@ class Batch(NamedTuple):
     k: Tensor
     eps: Tensor
     y: Tensor
+    beta: Tensor | None = None
 
     def part(self, rows: slice) -> "Batch":
-        return Batch(*(tensor[rows] for tensor in self))
+        return Batch(*(tensor if tensor is None else tensor[rows] for tensor in self))
 
 
 class Objective:
@@ -72,6 +75,13 @@ class Objective:
     latents and the same dropped labels as its student. A batch is
     shared by the processes, and taken in parts of at most `micro_batch_size`: the gradients are
     those of the whole, to rounding.
+
+    A model that takes guidance learns with beta e(x, c, beta) + (1 - beta) e(x, null, 1) what
+    others learn with their noise e(x, c): to predict what guidance of scale 1 / beta would (Chen et
+    al., "Visual Generation Without Guidance", arXiv:2501.15420). Under a teacher the noise for the
+    null class is the teacher's; its difference to the teacher's noise is beta times that of the
+    model's to the teacher's guided noise (Meng et al., "On Distillation of Guided Diffusion
+    Models", arXiv:2210.03142).
     """
 
     def __init__(
@@ -100,7 +110,7 @@ class Objective:
         is_compiled = compiles(hyper.compile, self.device)
         self.predict = compiled(self.model) if is_compiled else self.model
         self.teach = torch.compile(teacher) if teacher and is_compiled else teacher
-        self.routes_tokens = model.routes_tokens
+        self.routes_tokens, self.takes_guidance = model.routes_tokens, model.takes_guidance
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Add the gradients of the loss to the weights'.
@@ -124,7 +134,7 @@ class Objective:
     def losses(self, batch: Batch, loads: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The terms of one part, and the expert loads of all, (L, E): `loads` if they are known."""
         prediction = self.prediction(batch)
-        output = prediction.output.float()  # (B, 2C, H, W)
+        output = self.unguided(prediction.output.float(), batch)  # (B, 2C, H, W)
         mse, vb = (term.mean() for term in self.diffusion.losses(output, *batch[:4]))
         distillation = self.distillation(output, batch)
         balance = mse.new_zeros(())
@@ -151,25 +161,38 @@ class Objective:
 
     def prediction(self, batch: Batch):
         with autocast(self.device, self.dtype):
-            return self.predict(batch.xt, batch.k, batch.y)
+            return self.predict(batch.xt, batch.k, batch.y, batch.beta)
+
+    def unguided(self, output: Tensor, batch: Batch) -> Tensor:
+        """What a guided prediction of the batch, (B, 2C, H, W), says of it without guidance."""
+        if batch.beta is None:
+            return output
+        null = torch.full_like(batch.y, self.null_class)
+        with torch.no_grad(), autocast(self.device, self.dtype):
+            others = (self.teach or self.predict)(batch.xt, batch.k, null).output.float()
+        guided, v = output.chunk(2, dim=1)
+        beta = batch.beta.view(-1, 1, 1, 1)
+        return torch.cat([beta * guided + (1 - beta) * others.chunk(2, dim=1)[0], v], dim=1)
 
     def batch(self, step: int) -> Batch:
         """This process's rows of the batch."""
         on_device = (drawn.to(self.device, non_blocking=True) for drawn in self.drawn(step))
-        k, eps, dropped, *latents = on_device
+        k, eps, dropped, beta, *latents = on_device
         x0, labels = self.batches.latents(*latents)
         y = torch.where(dropped, self.null_class, labels)
-        return Batch(x0, self.diffusion.add_noise(x0, k, eps), k, eps, y)
+        beta = torch.where(dropped, 1.0, beta) if self.takes_guidance else None
+        return Batch(x0, self.diffusion.add_noise(x0, k, eps), k, eps, y, beta)
 
     def draw(self, step: int) -> list[Tensor]:
         """The host's part of `batch`: timesteps (B,), noise (B, C, H, W), which labels are dropped
-        to the null class (B,), and what the latents are made of."""
+        to the null class (B,), beta in (0, 1] (B,), and what the latents are made of."""
         hyper, own = self.hyper, slice(self.rows.start, self.rows.stop)
         k = stream(self.seed, "timestep", step).integers(0, hyper.num_timesteps, hyper.batch_size)
         drop = stream(self.seed, "label drop", step).random(hyper.batch_size) < hyper.label_dropout
+        beta = 1 - stream(self.seed, "guidance", step).random(hyper.batch_size, np.float32)
         latents = self.batches.draw(step, self.rows)
         eps = normal_rows(self.seed, "noise", step, self.rows, latents[-1].shape[1:])
-        arrays = (k[own], eps, drop[own], *latents)
+        arrays = (k[own], eps, drop[own], beta[own], *latents)
         return [on_host(array, self.device) for array in arrays]
 
     def distillation(self, output: Tensor, batch: Batch) -> Tensor:

@@ -8,6 +8,7 @@ COMPRESSION = Registry(
     {
         "prune_heads": "prune_heads.PruneHeads",
         "prune_blocks": "prune_blocks.PruneBlocks",
+        "guidance_input": "guidance_input.GuidanceInput",
         "int8_weight_only": "quantization.Int8WeightOnly",
         "int8_dynamic": "quantization.Int8Dynamic",
         "fp8_dynamic": "quantization.Fp8Dynamic",

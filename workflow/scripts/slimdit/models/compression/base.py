@@ -22,6 +22,7 @@ class Compression:
     multiple_of = 1  # what hidden_size must be a multiple of
     is_last = False  # whether no other can follow
     untrainable = {}  # noqa: RUF012  # options, with the value whose weights no training keeps
+    gives_guidance_input = False  # whether the model is then told the scale of guidance
     leaves = {}  # noqa: RUF012  # sizes of the structure that become those of options, by name
     calibrates = {}  # noqa: RUF012
     loss: Loss | None = None
