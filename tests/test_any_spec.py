@@ -24,7 +24,8 @@ from slimdit.profiling.cost import active_params, count_macs, total_params
 from slimdit.study.config_check import config_problems
 from slimdit.study.study import Study, identity
 from slimdit.training.loop import Run
-from slimdit.training.objective import Hyperparameters, Objective
+from slimdit.training.objective import Hyperparameters
+from slimdit.training.objectives import objective_of
 
 CPU = torch.device("cpu")
 DYNAMIC = {"int8_dynamic", "fp8_dynamic"}
@@ -210,7 +211,7 @@ def batches_of(structure: dict, hyper: Hyperparameters, folder) -> LatentBatches
 def test_a_training_step_reaches_every_weight_and_stays_finite(attention, data, tmp_path):
     study, variant = drawn(data, attention)
     root = study.trained_ancestor(variant)
-    teacher_name, distill = study.teacher(root), study.block(root).get("distill", {})
+    teacher_name = study.teacher(root)
     structure, hyper = study.structure(root), hyperparameters(study.training(root))
     teacher = teacher_name and built(study, teacher_name, std=0.2).requires_grad_(False)
     model = built(study, root).train()
@@ -218,7 +219,7 @@ def test_a_training_step_reaches_every_weight_and_stays_finite(attention, data, 
         model, TERMS, hyper.learning_rate, hyper.ema_decay, hyper.weight_decay, hyper.adam_betas
     )
     batches = batches_of(structure, hyper, tmp_path)
-    objective = Objective(model, hyper, batches, 0, teacher, distill.get("alpha", 0.0))
+    objective = objective_of(model, hyper, batches, 0, teacher, study.distillation(root))
     terms, expert_loads = objective(0)
 
     assert terms.isfinite().all()

@@ -458,7 +458,7 @@ def test_logged_losses_are_means_of_their_interval(objective, tmp_path):
 
 def test_final_terms_are_means_over_the_last_tenth():
     history = [{"step": 10 * i, "loss": float(i), "balance": 1.0} for i in range(1, 21)]
-    terms = loop.final_terms(history, {"balance": False}, ("loss", "balance"))
+    terms = loop.final_terms(history, {"loss"}, ("loss", "balance"))
     assert terms == {"final_loss": 19.5, "final_balance": None, "final_window_steps": 20}
 
 

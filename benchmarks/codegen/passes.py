@@ -15,7 +15,8 @@ from slimdit.models.build import build_model, compress
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.dit import DiT
 from slimdit.study.study import Study, identity
-from slimdit.training.objective import Hyperparameters, Objective
+from slimdit.training.objective import Hyperparameters
+from slimdit.training.objectives import objective_of
 
 DEPTH = 2  # blocks of each model
 SAMPLED, TRAINED, DECODED = 4, 32, 8  # images of a batch
@@ -59,8 +60,7 @@ def training_step(study: Study, variant: str, device: torch.device) -> None:
     )
     batches = LatentBatches(cache, TRAINED, hyper.horizontal_flip, 0, device)
     teacher_model = teacher and made(study, teacher, device).requires_grad_(False)
-    alpha = study.block(variant).get("distill", {}).get("alpha", 0.0)
-    Objective(model, hyper, batches, 0, teacher_model, alpha)(0)
+    objective_of(model, hyper, batches, 0, teacher_model, study.distillation(variant))(0)
 
 
 def decoder(study: Study, device: torch.device) -> None:

@@ -16,6 +16,7 @@ from slimdit.data.latents import LatentBatches
 from slimdit.models.dit import DiT
 from slimdit.study.study import Study, identity
 from slimdit.training.objective import Hyperparameters, Objective
+from slimdit.training.objectives import objective_of
 
 BATCH_SIZE, NUM_IMAGES = 4, 64
 FORMS = {  # precision and compile of a training
@@ -38,8 +39,8 @@ def objective(
         batches = LatentBatches(latents, batch_size, hyper.horizontal_flip, 0, on)
     model, teacher = trained_model(study, variant).to(on).train(), study.teacher(variant)
     teacher = teacher and trained_model(study, teacher).to(on).eval().requires_grad_(False)
-    alpha = study.block(variant).get("distill", {}).get("alpha", 0.0)
-    return model, Objective(model, hyper, batches, 0, teacher, alpha)
+    distillation = study.distillation(variant)
+    return model, objective_of(model, hyper, batches, 0, teacher, distillation)
 
 
 def gradients(

@@ -34,7 +34,7 @@ from slimdit.models.compression.quantization import Quantization
 from slimdit.models.dit import DiT
 from slimdit.profiling import energy, latency, peak_memory, roofline
 from slimdit.study.study import BASE_COMPONENTS, Study, identity
-from slimdit.training import calibration, held_out_loss, objective
+from slimdit.training import calibration, held_out_loss, objective, objectives
 from slimdit.training.autoencoder import build_autoencoder
 from slimdit.training.loop import Run
 
@@ -205,12 +205,14 @@ def train(
     hyper = objective.Hyperparameters(**identity(options))
     model = model_of(study, row, device).train()
     run = Run(model, TERMS, hyper.learning_rate, hyper.ema_decay, hyper.weight_decay)
-    name, alpha = study.teacher(row), study.block(row).get("distill", {}).get("alpha", 0.0)
+    name = study.teacher(row)
     teacher = name and model_of(study, name, device).eval().requires_grad_(False)
     batches = latents.LatentBatches(
         cache_of(study, row), BATCH_SIZE, hyper.horizontal_flip, 0, device
     )
-    gradients = objective.Objective(model, hyper, batches, 0, teacher, alpha, micro_batch_size)
+    gradients = objectives.objective_of(
+        model, hyper, batches, 0, teacher, study.distillation(row), micro_batch_size
+    )
     with waits.watched():
         run.update(*gradients(0))
 

@@ -40,7 +40,8 @@ def train(
     from slimdit.storage.resume_checkpoints import ResumeCheckpoints
     from slimdit.training.calibration import calibration_loss
     from slimdit.training.loop import Run, expert_load, final_terms, fit
-    from slimdit.training.objective import Hyperparameters, Objective
+    from slimdit.training.objective import Hyperparameters
+    from slimdit.training.objectives import objective_of
 
     hyper = Hyperparameters(**training)
     cache = LatentCache(latents, latents_manifest)
@@ -68,17 +69,14 @@ def train(
     run.goes_on(device_name())
     teacher_model = teacher and load_variant(teacher, on).requires_grad_(False)
     batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, on)
-    objective = Objective(
-        model, hyper, batches, seed, teacher_model, distill.get("alpha", 0.0), micro_batch_size
-    )
+    objective = objective_of(model, hyper, batches, seed, teacher_model, distill, micro_batch_size)
 
     first_step = run.step + 1
     with event_writer(events, first_step) if processes.is_first else nullcontext() as writer:
 
         def write_scalars(entry):
-            for term in TERMS:
-                if entry[term] or term in TERMS[:3]:
-                    writer.add_scalar(term, entry[term], entry["step"])
+            for term in objective.terms:
+                writer.add_scalar(term, entry[term], entry["step"])
             for layer, load in enumerate(entry["expert_load"] or []):
                 for expert, fraction in enumerate(load):
                     writer.add_scalar(f"expert_load/{layer}/{expert}", fraction, entry["step"])
@@ -96,11 +94,9 @@ def train(
 
     if not processes.is_first:
         return
-    has_term = {"distillation": teacher is not None, "balance": run.history[-1]["expert_load"]}
     columns = ("step", *TERMS)
-    rows = [
-        {c: entry[c] if has_term.get(c, True) else "" for c in columns} for entry in run.history
-    ]
+    absent = dict.fromkeys({*TERMS} - {*objective.terms}, "")
+    rows = [{column: (entry | absent)[column] for column in columns} for entry in run.history]
     where_from = conditions(
         at=checkpoint,
         recipe=recipe,
@@ -121,7 +117,7 @@ def train(
             "steps": run.step,
             "batch_size": hyper.batch_size,
             "dtype": dtype,
-            **final_terms(run.history, has_term, TERMS),
+            **final_terms(run.history, objective.terms, TERMS),
             "steps_per_s": run.step / run.wall_s,
             "wall_s": run.wall_s,
             "devices": run.devices,  # steps_per_s is of all of them

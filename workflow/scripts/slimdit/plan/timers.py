@@ -31,7 +31,8 @@ from slimdit.profiling.latency import clock_s, interleaved_times_s
 from slimdit.study.study import Study, identity
 from slimdit.training.autoencoder import build_autoencoder
 from slimdit.training.loop import Run
-from slimdit.training.objective import TERMS, Hyperparameters, Objective
+from slimdit.training.objective import TERMS, Hyperparameters
+from slimdit.training.objectives import objective_of
 
 NUM_CALLS = 5  # after one that may compile
 LONG_S = 0.25  # of a call that says how long a larger batch takes
@@ -84,12 +85,12 @@ def time_train(study: Study, device, variant: str) -> float:
     hyper = Hyperparameters(**identity(training) | NOT_COMPILED)
     model = made_up(study, variant).to(device).train()
     run = Run(model, TERMS, 0.0, hyper.ema_decay)
-    name, alpha = study.teacher(variant), study.block(variant).get("distill", {}).get("alpha", 0.0)
+    name, distillation = study.teacher(variant), study.distillation(variant)
     teacher = name and made_up(study, name).to(device).eval()
     latent_shape = structure["in_channels"], structure["input_size"], structure["input_size"]
 
     @functools.cache
-    def objective_of(size: int) -> Objective:
+    def gradients_of(size: int):
         cache = SimpleNamespace(  # what `LatentBatches` reads of a `LatentCache`
             moments=np.ones((size, 2, 2, *latent_shape), np.float16),
             labels=np.arange(size) % structure["num_classes"],
@@ -98,10 +99,10 @@ def time_train(study: Study, device, variant: str) -> float:
         batches = LatentBatches(cache, size, hyper.horizontal_flip, 0, device)
         of_size = dataclasses.replace(hyper, batch_size=size)
         micro_batch_size = training["micro_batch_size"]
-        return Objective(model, of_size, batches, 0, teacher, alpha, micro_batch_size)
+        return objective_of(model, of_size, batches, 0, teacher, distillation, micro_batch_size)
 
     return image_s(
-        lambda size: run.update(*objective_of(size)(run.step)), training["batch_size"], device
+        lambda size: run.update(*gradients_of(size)(run.step)), training["batch_size"], device
     )
 
 

@@ -108,7 +108,7 @@ def _of(error: ValidationError, path: tuple, names: Mapping) -> Iterator[Fault]:
                     text = f"{dotted((*where, key))} is now called {new}."
                 yield Fault((*where, key), "unknown", text)
     elif "propertyNames" in error.absolute_schema_path:
-        text = f"{dotted(where)} has the key {_shown(value)}; it should be {wanted(schema)}"
+        text = f"{dotted(where)} has the key {shown(value)}; it should be {wanted(schema)}"
         text += f"{QUOTES if _is_meant_as_text(value, schema) else ''}."
         yield Fault((*where, value), "value", text)
     elif error.validator == "format":
@@ -123,18 +123,18 @@ def _of(error: ValidationError, path: tuple, names: Mapping) -> Iterator[Fault]:
 
 def _complaint(value, schema: dict, may_be_text: bool) -> str:
     if isinstance(value, bool) and (switch := "on" if value else "off") in schema.get("enum", ()):
-        return f"{_shown(value)} to YAML; write '{switch}' in quotes"
+        return f"{shown(value)} to YAML; write '{switch}' in quotes"
     if isinstance(value, str) and (number := _as_number(value, schema)):
-        return f"{_shown(value)}, text to YAML; write {number}"
+        return f"{shown(value)}, text to YAML; write {number}"
     if may_be_text and _is_meant_as_text(value, schema):
-        return f"{_shown(value)} to YAML; it should be {wanted(schema)}{QUOTES}"
-    return f"{_shown(value)}; it should be {wanted(schema)}"
+        return f"{shown(value)} to YAML; it should be {wanted(schema)}{QUOTES}"
+    return f"{shown(value)}; it should be {wanted(schema)}"
 
 
 def _is_meant_as_text(value, schema: dict) -> bool:
     """Whether a value that YAML took for a switch, a number or a date is allowed in quotes."""
     is_plain = isinstance(value, bool | int | float | date | None)
-    return is_plain and Validator(schema).is_valid(_shown(value))
+    return is_plain and Validator(schema).is_valid(shown(value))
 
 
 def _as_number(text: str, schema: dict) -> str | None:
@@ -147,7 +147,7 @@ def _as_number(text: str, schema: dict) -> str | None:
     return yaml.safe_dump(value).split("\n")[0] if Validator(schema).is_valid(value) else None
 
 
-def _shown(value) -> str:
+def shown(value) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, date):

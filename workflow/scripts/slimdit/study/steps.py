@@ -163,7 +163,7 @@ STEPS: dict[str, Step] = {
             "structure": Study.structure,
             "training": lambda study, variant: identity(study.training(variant)),
             "operations": own_operations,
-            "distill": lambda study, variant: study.block(variant).get("distill", {}),
+            "distill": Study.distillation,
         },
         options={key: lambda study, variant, key=key: study.training(variant)[key] for key in HOW},
         components=lambda study, variant: of_models(study, variant, study.teacher(variant)),

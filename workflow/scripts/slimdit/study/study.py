@@ -31,6 +31,7 @@ TIMED_SAMPLING = (
     "compile",
 )
 GIVEN = ("from", "pretrained")  # of a variant: weights that it begins with
+GUIDED = ("guidance_scale", "guided_channels", "guidance_interval")  # of a sampling
 CHANGED = ("apply", "training")  # of a variant: what makes other weights of them
 HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
 
@@ -120,6 +121,19 @@ class Study:
 
     def teacher(self, variant: str) -> str | None:
         return self.block(variant).get("distill", {}).get("teacher")
+
+    def distillation(self, variant: str) -> dict:
+        """How its teacher teaches it, {} without one; a student of few steps with the guidance of
+        its teacher's sampling, and the steps of its own."""
+        distill = self.block(variant).get("distill", {})
+        if "substeps" not in distill:
+            return distill
+        path = {key: self.sampling(distill["teacher"])[key] for key in GUIDED}
+        return distill | {"sampling": path | {"steps": self.sampling(variant)["steps"]}}
+
+    def takes_few_steps(self, variant: str) -> bool:
+        """Whether the training of the row's weights was for a few steps of sampling."""
+        return "substeps" in self.block(self.trained_ancestor(variant)).get("distill", {})
 
     def depends_on(self, variant: str) -> list[str]:
         """The variants that this one is made from, by what is done to one or learned from it."""

@@ -14,7 +14,7 @@ from slimdit.diffusion.guides import INPUT
 from slimdit.models.published.source import local_files
 from slimdit.storage.hub import HUB_NAME
 from slimdit.study.component_options import ComponentSource, components
-from slimdit.study.schema_errors import dotted, faults
+from slimdit.study.schema_errors import dotted, faults, shown
 from slimdit.study.study import Study
 
 LIMITS = {  # of a variant's settings
@@ -252,6 +252,8 @@ def _guidance_problems(study: Study, variant: str) -> Iterator[str]:
             f"{where}.guidance_interval ends at {interval[1]:g} and begins at {interval[0]:g}; it "
             "should be [low, high], the lower noise level first."
         )
+    if study.takes_few_steps(variant):
+        yield from _few_steps_problems(study, variant)
     if guide == INPUT:
         yield from _guidance_input_problems(study, variant)
         return
@@ -268,6 +270,26 @@ def _guidance_problems(study: Study, variant: str) -> Iterator[str]:
             f"{where}.guide {guide} was trained with {its} timesteps and the row with {own}; "
             "training.num_timesteps should be the same."
         )
+
+
+def _few_steps_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of a way of sampling that a student of few steps was not trained for."""
+    sampling, student = study.sampling(variant), study.trained_ancestor(variant)
+    trained_for = {
+        "sampler": "ddim",
+        "options": {},
+        "timesteps": "trailing",
+        "steps": study.sampling(student)["steps"],
+        "guidance_scale": 1.0,
+        "cache": None,
+    }
+    for key, value in trained_for.items():
+        if sampling[key] != value:
+            yield (
+                f"variants.{variant}.sampling.{key} is {shown(sampling[key])}, and {student} was "
+                f"trained for steps of its own with {shown(value)}; write that, or sample its "
+                f"teacher {study.teacher(student)} so."
+            )
 
 
 def _guidance_input_problems(study: Study, variant: str) -> Iterator[str]:

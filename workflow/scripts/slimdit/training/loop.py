@@ -232,12 +232,12 @@ def termination_requested() -> Iterator:
         signal.signal(signal.SIGTERM, previous)
 
 
-def final_terms(history, has_term, terms):
+def final_terms(history, own_terms, terms):
     """Means over the last tenth of the run; None for a term that the variant does not have."""
     last = [entry for entry in history if entry["step"] > 0.9 * history[-1]["step"]]
     means = {
         f"final_{term}": sum(entry[term] for entry in last) / len(last)
-        if has_term.get(term, True)
+        if term in own_terms
         else None
         for term in terms
     }

@@ -111,6 +111,8 @@ class Objective:
         self.predict = compiled(self.model) if is_compiled else self.model
         self.teach = torch.compile(teacher) if teacher and is_compiled else teacher
         self.routes_tokens, self.takes_guidance = model.routes_tokens, model.takes_guidance
+        has_term = {"distillation": teacher is not None, "balance": model.routes_tokens}
+        self.terms = [term for term in TERMS if has_term.get(term, True)]
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Add the gradients of the loss to the weights'.
