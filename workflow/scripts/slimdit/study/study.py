@@ -259,20 +259,12 @@ class Study:
         no_passes = {f"{mode}_batch_sizes": [] for mode in MODES}
         return self.config["speed"] | ({} if has_passes else no_passes)
 
-    def shares_weights(self, variant: str) -> bool:
-        """Whether the row and the one that it is measured against come from the same training."""
-        parent = self.parent(variant)
-        return parent is not None and (
-            self.trained_ancestor(variant) == self.trained_ancestor(parent)
-        )
-
     def rows(self) -> list[dict]:
         """The rows of the results table by group, in the order in which these are declared; that
         of the first row without a parent comes first, which Snakemake puts behind an overlay's.
 
-        `derived_from` is what a row is made from, where it is measured against a row of the same
-        weights; `weights` the row whose weights it samples; `family`, if it has one, the curve that
-        it is a point of.
+        `derived_from` is the row that one is made from, if it is, `weights` the row whose weights
+        it samples, `family`, if it has one, the curve that it is a point of.
         """
         groups = dict.fromkeys(self.block(name)["group"] for name in [self._anchor, *self.variants])
         return [
@@ -280,7 +272,7 @@ class Study:
                 "variant": name,
                 "group": block["group"],
                 "parent": self.parent(name),
-                "derived_from": block.get("from") if self.shares_weights(name) else None,
+                "derived_from": block.get("from"),
                 "weights": self.weights_row(name),
                 "family": block.get("family"),
             }

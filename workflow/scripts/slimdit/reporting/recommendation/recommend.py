@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT
+from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT, ancestors_of
 from slimdit.reporting.recommendation.costs import LATENCY, Cost, cost_of
-from slimdit.reporting.recommendation.training import ancestors_of, training_hours
+from slimdit.reporting.recommendation.training import training_hours
 from slimdit.reporting.recommendation.window import (
     Ratios,
     losses,
@@ -67,7 +67,7 @@ def recommend(study: StudyResults, max_loss: float = MAX_LOSS, by: str = LATENCY
     """
     table, cost = study.table, cost_of(study, by)
     base = table.index[table["parent"].isna()][0]
-    ancestors = ancestors_of(study)
+    ancestors = ancestors_of(table["derived_from"])
     ratios = Ratios(study.quality, ancestors)
     found = losses(ratios, base).reindex(table.index)
     found = found.astype({name: float for name in found if name != "compared"})

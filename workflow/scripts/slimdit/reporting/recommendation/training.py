@@ -11,18 +11,6 @@ from slimdit.reporting.results import StudyResults
 SECONDS_AN_HOUR = 3600.0
 
 
-def ancestors_of(study: StudyResults) -> pd.Series:
-    """By variant the row whose training its weights come from: itself, or one it is made from."""
-    sources = study.table["derived_from"].dropna()
-
-    def ancestor(variant: str) -> str:
-        while variant in sources.index:
-            variant = sources[variant]
-        return variant
-
-    return pd.Series({name: ancestor(name) for name in study.table.index})
-
-
 def training_hours(study: StudyResults, ancestors: pd.Series, base: str) -> pd.Series:
     """By variant the hours that its trainings take beyond the base's, once: of its weights, of the
     teacher that these had, and of the model that guides its sampling. NaN: not known."""
