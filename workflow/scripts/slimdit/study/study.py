@@ -8,6 +8,8 @@ checkpoint's (`pretrained`).
 
 import functools
 
+import yaml
+
 from slimdit.models import attention, mlp
 from slimdit.profiling.modes import MODES
 from slimdit.study.component_options import components
@@ -29,6 +31,7 @@ TIMED_SAMPLING = (
     "compile",
 )
 GIVEN = ("from", "pretrained")  # of a variant: the weights that it is not trained to
+NAMES = ("group", "family", "compare_with")  # of a variant: what changes nothing of it
 HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
 
 
@@ -264,7 +267,8 @@ class Study:
         of the first row without a parent comes first, which Snakemake puts behind an overlay's.
 
         `derived_from` is the row that one is made from, if it is, `weights` the row whose weights
-        it samples, `family`, if it has one, the curve that it is a point of.
+        it samples, `family`, if it has one, the curve that it is a point of, `config` what makes it
+        another row, as the config has it.
         """
         groups = dict.fromkeys(self.block(name)["group"] for name in [self._anchor, *self.variants])
         return [
@@ -275,6 +279,7 @@ class Study:
                 "derived_from": block.get("from"),
                 "weights": self.weights_row(name),
                 "family": block.get("family"),
+                "config": _one_line({key: block[key] for key in block if key not in NAMES}),
             }
             for group in groups
             for name, block in self.variants.items()
@@ -295,3 +300,7 @@ class Study:
         block = self.block(variant)
         is_base = all(block.get(kind, base) == base for kind, base in BASE_COMPONENTS.items())
         return is_base and not {*GIVEN, "distill", "training", "sampling"} & block.keys()
+
+
+def _one_line(block: dict) -> str:
+    return yaml.safe_dump(block, default_flow_style=True, sort_keys=False, width=10**6).strip()
