@@ -86,6 +86,7 @@ def write_study(folder, variants, seeds=(0,)):
             "group": kind,
             "parent": parent,
             "derived_from": parent if kind in ("derived", "sampled") else None,
+            "trained_from": None,
             "weights": parent if kind == "sampled" else variant,
             "family": "steps" if variant.startswith("steps-") else None,
         }

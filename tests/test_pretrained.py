@@ -87,7 +87,7 @@ def test_a_pretrained_row_is_not_trained():
     assert study.trained_ancestor("DPM-10-int8") == "imported"
     steps = {job.step for job in jobs_of(study) if job.variant == "imported"}
     assert "import_checkpoint" in steps and "train" not in steps
-    assert study.parent("imported") == "published" and not study.shares_weights("imported")
+    assert study.parent("imported") == "published"
 
 
 def imported(**pretrained):

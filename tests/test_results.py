@@ -186,7 +186,13 @@ def test_a_derived_row_is_compared_for_this_checkpoint(files, left_out, signific
 
 TRAINED = [
     ROWS[0],
-    {**ROWS[1], "variant": "S2-shallow", "derived_from": None, "weights": "S2-shallow"},
+    {
+        **ROWS[1],
+        "variant": "S2-shallow",
+        "derived_from": None,
+        "trained_from": None,
+        "weights": "S2-shallow",
+    },
 ]
 
 

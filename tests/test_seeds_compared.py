@@ -13,6 +13,7 @@ ALONE = {
     "group": "Own",
     "parent": "S2-base",
     "derived_from": None,
+    "trained_from": None,
     "weights": "S2-own",
 }
 FDS = {"S2-base": (20.0, 20.0, 20.0), "Q-S2": (30.0, 31.0, 29.0), "S2-own": (18.0, 25.0, 17.0)}

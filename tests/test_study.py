@@ -217,12 +217,12 @@ def test_row_is_measured_against_what_it_names_or_its_plain_twin(variant, parent
     assert PHOTOS.parent(variant) == parent
 
 
-def test_only_rows_of_the_same_weights_are_compared_as_derived(config):
+def test_a_row_is_derived_from_what_it_is_made_from_whatever_it_is_compared_with(config):
     quantized = {"from": "XS2-base", "apply": [{"name": "int8_weight_only"}]}
     with_variant(config, quantized | {"compare_with": "S2-base"})
     rows = {row["variant"]: row for row in Study(config).rows()}
     expected = {
-        "new": ("S2-base", None),
+        "new": ("S2-base", "XS2-base"),
         "Q-XS2": ("XS2-base", "XS2-base"),
         "S2-prune-3-random": ("S2-prune-3", "S2-base"),
         "S2-dense-shallow": ("S2-shallow", None),
@@ -373,7 +373,8 @@ def test_a_derived_row_may_be_trained_on(config):
     assert study.trained_ancestor("small") == "recovered" and study.root("small") == "S2-base"
     assert study.structure("small") == study.structure("S2-base")
     assert study.weights_row("recovered") == "recovered" and study.parent("recovered") == "pruned"
-    assert study.shares_weights("small") and not study.shares_weights("recovered")
+    rows = {row["variant"]: (row["derived_from"], row["trained_from"]) for row in study.rows()}
+    assert rows["recovered"] == (None, "pruned") and rows["small"] == ("recovered", None)
     jobs = {(job.step, job.variant) for job in jobs_of(study)}
     assert ("train", "recovered") in jobs and ("compress", "recovered") not in jobs
 

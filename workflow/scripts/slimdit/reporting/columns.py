@@ -141,6 +141,7 @@ def table_columns(names: MetricNames, num_samples: int) -> list[Column]:
         *_latency_columns(SAMPLER),
         Column(f"images_per_s_{SAMPLER}", "Sampler, latents (images/s)", HIGHER, part=SPEED),
         *(Column(f"{name}_{DECODER}") for name in ("latency_ms", "images_per_s")),
+        Column(DECODER),  # its precision, and whether it is compiled
     ]
 
 

@@ -30,26 +30,40 @@ def differences(quality: list[dict], about: pd.DataFrame, metrics: dict[str, str
     """One row for each variant whose parent was evaluated too: `compared`, the kind, and the PARTS
     of each metric.
 
-    quality: contents of quality.json files. about: by variant its parent and `derived_from`.
+    quality: contents of quality.json files. about: by variant its parent and `derived_from`, the
+    row that it is made from.
     metrics: columns of the table to their metrics' names in quality.json.
     difference: the row's value less its parent's; low, high: its 95 % interval; p: of a difference
     of 0, adjusted for the rows that are read together (Holm, "A simple sequentially rejective
     multiple test procedure", 1979); significant: p < 5 %. One training each gives none of them.
     """
     runs = {(run["variant"], run["seed"]): run for run in quality}
+    ancestors = ancestors_of(about["derived_from"])
     kinds, estimates = {}, {column: {} for column in metrics}
-    for variant, parent, source in about[["parent", "derived_from"]].itertuples():
+    for variant, parent in about["parent"].items():
         seeds = [seed for name, seed in runs if name == variant and (parent, seed) in runs]
         if not seeds:
             continue
         pairs = [(runs[variant, seed], runs[parent, seed]) for seed in seeds]
-        kinds[variant] = kind = kind_of(pairs, is_derived=pd.notna(source))
+        kinds[variant] = kind = kind_of(pairs, ancestors[variant] == ancestors[parent])
         for column, metric in metrics.items():
             estimates[column][variant] = estimate(pairs, metric, kind)
     found = [pd.Series(kinds, name="compared", dtype=object)]
     for column, each in estimates.items():
         found.append(_judged(each).rename(columns=partial(part_name, column)))
     return pd.concat(found, axis=1)
+
+
+def ancestors_of(derived_from: pd.Series) -> pd.Series:
+    """By variant the row whose training its weights come from: itself, or one it is made from."""
+    sources = derived_from.dropna()
+
+    def ancestor(variant: str) -> str:
+        while variant in sources.index:
+            variant = sources[variant]
+        return variant
+
+    return pd.Series({name: ancestor(name) for name in derived_from.index}, dtype=object)
 
 
 def kind_of(pairs: list[tuple[dict, dict]], is_derived: bool) -> str:

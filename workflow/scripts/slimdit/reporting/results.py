@@ -50,8 +50,10 @@ class StudyResults:
 
     rows: by their names sets of real images, then the variants, in table order; its columns are
     group, is_reference (of real images), parent (against which changes are given), derived_from
-    (the variant whose weights this one is made of), weights (the one whose weights it samples),
-    family (the curve that it is a point of), num_seeds, num_images, those of `columns` (means over
+    (the variant whose weights this one is made of), trained_from (that whose weights its training
+    began with), weights (the one whose weights it samples),
+    family (the curve that it is a point of), config (what makes it another row, as the config has
+    it), num_seeds, num_images, those of `columns` (means over
     seeds; NaN: not measured), of some ..._std_over_seeds and ..._change_percent (inf: the parent's
     value is zero), and diffusion_loss.
     """
@@ -172,7 +174,8 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
     """Of passes, those of the row whose weights a row samples. Energy of passes is that of the
     largest batch size, the only one at which it is measured."""
     ratios = [f"{OVER_BASE}{part}" for part in INTERVAL]
-    keys = ["variant", "base", "mode", "batch_size", "energy_j_per_image", *PEAK_MEMORY, *ROOFLINE]
+    keys = ["variant", "base", "mode", "batch_size", "dtype", "is_compiled", "energy_j_per_image"]
+    keys += [*PEAK_MEMORY, *ROOFLINE]
     each = [
         {"variant": file["variant"], "base": file["base"], **one}
         for file in files
@@ -186,8 +189,7 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
         return passes.reindex(weights).set_axis(about.index)
 
     yield of_weights(at_size.loc[at_size["mode"] == EAGER, PEAK_MEMORY])
-    decoded = at_size.loc[at_size["mode"] == DECODER, [LATENCY]].add_suffix(f"_{DECODER}")
-    yield decoded.assign(**{f"images_per_s_{DECODER}": 1e3 * batch_size / decoded.iloc[:, 0]})
+    yield _decoding(at_size, batch_size)
     for mode in (*MODES, SAMPLER):
         energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
         energy = energy.groupby("variant").first().add_suffix(f"_{mode}")
@@ -211,6 +213,20 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
         low, high = (to_parent[f"{over}{end}"] for end in INTERVAL[1:])
         is_apart = ((low > 1) | (high < 1)).astype(object).where(low.notna())
         yield to_parent.assign(**{part_name(over, "significant"): is_apart})
+
+
+def _decoding(timed: pd.DataFrame, batch_size: int) -> pd.DataFrame:
+    """A row's decoder is compiled where its sampler is."""
+    of_mode = dict(list(timed.groupby("mode")))
+    decoded, sampled = (of_mode.get(mode, timed[:0]) for mode in (DECODER, SAMPLER))
+    is_compiled = sampled["is_compiled"].eq(True).reindex(decoded.index, fill_value=False)
+    return pd.DataFrame(
+        {
+            f"latency_ms_{DECODER}": decoded[LATENCY],
+            f"images_per_s_{DECODER}": 1e3 * batch_size / decoded[LATENCY],
+            DECODER: decoded["dtype"] + is_compiled.map({True: ", compiled", False: ""}),
+        }
+    )
 
 
 def _qualities(quality: list[dict], metrics: dict[str, str]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from slimdit.reporting.markdown_table import table1_markdown
 from slimdit.reporting.paper_comparison import comparison, paper_markdown
 from slimdit.reporting.recommendation.recommend import recommend
 from slimdit.reporting.recommendation.text import recommendation_json, recommendation_markdown
+from slimdit.reporting.recommendation.training import SECONDS_AN_HOUR
 from slimdit.reporting.results import (
     COSTS,
     FILES,
@@ -107,15 +108,14 @@ def table1_csv(study: StudyResults) -> str:
 
 
 def table2_csv(study: StudyResults) -> str:
-    """Final training losses, one record per trained variant.
+    """What training took and its final losses, one record per trained variant.
 
-    Each loss is the mean over the last `window_steps` steps; "none" marks a term that the
-    variant's loss does not have.
+    Images are those that one training sees, hours the mean of what it takes. Each loss is the mean
+    over the last `window_steps` steps; "none" marks a term that the variant's loss does not have.
     """
     finals = [f"final_{term}" for term in TERMS]
-    runs = pd.DataFrame(
-        study.training, columns=["variant", "seed", "steps", "final_window_steps", *finals]
-    )
+    columns = ["variant", "seed", "steps", "batch_size", "wall_s", "final_window_steps", *finals]
+    runs = pd.DataFrame(study.training, columns=columns)
     by_variant = runs.groupby("variant", sort=False)
     first, num_known = by_variant.first(), by_variant.count()
     found = over_seeds(study.training, finals)
@@ -124,7 +124,10 @@ def table2_csv(study: StudyResults) -> str:
         "group": study.table.loc[first.index, "group"],
         "variant": first.index,
         "num_seeds": num_known["seed"],
+        "trained_from": study.table.loc[first.index, "trained_from"].fillna(NONE),
         "steps": first["steps"],
+        "images": first["steps"] * first["batch_size"],
+        "hours": (by_variant["wall_s"].mean() / SECONDS_AN_HOUR).map(_cell),
         "window_steps": first["final_window_steps"],
     }
     for term, final in zip(TERMS, finals, strict=True):

@@ -9,6 +9,8 @@ weights; `training` overrides the study's. Or its weights are a published checkp
 
 import functools
 
+import yaml
+
 from slimdit.diffusion.guides import INPUT
 from slimdit.models import attention, mlp
 from slimdit.profiling.modes import MODES
@@ -33,6 +35,7 @@ TIMED_SAMPLING = (
 GIVEN = ("from", "pretrained")  # of a variant: weights that it begins with
 GUIDED = ("guidance_scale", "guided_channels", "guidance_interval")  # of a sampling
 CHANGED = ("apply", "training")  # of a variant: what makes other weights of them
+NAMES = ("group", "family", "compare_with")  # of a variant: what changes nothing of it
 HOW = ("save_every_steps", "micro_batch_size")  # of a training: they say nothing of what comes out
 
 
@@ -300,20 +303,14 @@ class Study:
         no_passes = {f"{mode}_batch_sizes": [] for mode in MODES}
         return self.config["speed"] | ({} if has_passes else no_passes)
 
-    def shares_weights(self, variant: str) -> bool:
-        """Whether the row and the one that it is measured against come from the same training."""
-        parent = self.parent(variant)
-        return parent is not None and (
-            self.trained_ancestor(variant) == self.trained_ancestor(parent)
-        )
-
     def rows(self) -> list[dict]:
         """The rows of the results table by group, in the order in which these are declared; that
         of the first row without a parent comes first, which Snakemake puts behind an overlay's.
 
-        `derived_from` is what a row is made from, where it is measured against a row of the same
-        weights; `weights` the row whose weights it samples; `family`, if it has one, the curve that
-        it is a point of.
+        `derived_from` is the row that one is made from without a training, if it is, `trained_from`
+        that whose weights its training begins with, `weights` the row whose weights it samples,
+        `family`, if it has one, the curve that it is a point of, `config` what makes it another
+        row, as the config has it.
         """
         groups = dict.fromkeys(self.block(name)["group"] for name in [self._anchor, *self.variants])
         return [
@@ -321,9 +318,11 @@ class Study:
                 "variant": name,
                 "group": block["group"],
                 "parent": self.parent(name),
-                "derived_from": block.get("from") if self.shares_weights(name) else None,
+                "derived_from": None if self._is_trained(name) else block.get("from"),
+                "trained_from": block.get("from") if self._is_trained(name) else None,
                 "weights": self.weights_row(name),
                 "family": block.get("family"),
+                "config": _one_line({key: block[key] for key in block if key not in NAMES}),
             }
             for group in groups
             for name, block in self.variants.items()
@@ -348,3 +347,7 @@ class Study:
         block = self.block(variant)
         is_base = all(block.get(kind, base) == base for kind, base in BASE_COMPONENTS.items())
         return is_base and not {*GIVEN, "distill", "training", "sampling"} & block.keys()
+
+
+def _one_line(block: dict) -> str:
+    return yaml.safe_dump(block, default_flow_style=True, sort_keys=False, width=10**6).strip()

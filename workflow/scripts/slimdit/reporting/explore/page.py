@@ -2,7 +2,6 @@
 samples, and the Pareto front of the families that are chosen."""
 
 import html
-import itertools
 import re
 from collections.abc import Iterable
 from importlib.resources import files
@@ -30,21 +29,11 @@ from slimdit.reporting.columns import LOWER
 from slimdit.reporting.explore.axes import PageAxis, cost_axes, quality_axes
 from slimdit.reporting.explore.strips import strips
 from slimdit.reporting.figures.samples import Images
-from slimdit.reporting.figures.style import COLOURS, GREY
+from slimdit.reporting.figures.style import COLOURS, GREY, group_styles
 from slimdit.reporting.recommendation.recommend import Recommendation
 from slimdit.reporting.recommendation.text import advice, numbers_of
 from slimdit.reporting.results import StudyResults
 
-MARKERS = {  # with the letters that stand for them in the list of families
-    "circle": "●",
-    "square": "■",
-    "triangle": "▲",
-    "diamond": "◆",
-    "inverted_triangle": "▼",
-    "hex": "⬢",
-    "star": "★",
-    "plus": "✚",
-}
 UNIQUE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 HEIGHT_PIXELS = 480
 OF_A_ROW = ("name", "group", "colour", "marker", "edge", "edge_width", "size", "strip", "numbers")
@@ -97,9 +86,9 @@ def _content(
     plot, band = _plot(shown, front)
     x = _choice("Cost", costs, "c")
     y = _choice("Quality", qualities, "q")
-    groups = _styles(study)
+    groups = group_styles(study.table["group"])
     families = CheckboxGroup(
-        labels=[f"{MARKERS[marker]} {group}" for group, (_, marker) in groups.items()],
+        labels=[f"{marker.letter} {group}" for group, (_, marker) in groups.items()],
         active=list(range(len(groups))),
         inline=True,
         name="families",
@@ -147,13 +136,6 @@ def _content(
     return whole
 
 
-def _styles(study: StudyResults) -> dict[str, tuple[str, str]]:
-    """By group its colour and its marker."""
-    groups = dict.fromkeys(study.table["group"])
-    pairs = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
-    return dict(zip(groups, pairs, strict=False))
-
-
 def _wrapped(colours: Iterable[str]) -> str:
     """Styles of a list of choices, each in its colour, in as many lines as it needs."""
     each = (f"label:nth-of-type({i}) {{color: {one}}}" for i, one in enumerate(colours, start=1))
@@ -167,13 +149,13 @@ def _rows(
     pictures: dict[str, str],
     axes: dict[str, PageAxis],
 ) -> ColumnDataSource:
-    table, styles = study.table, _styles(study)
+    table, styles = study.table, group_styles(study.table["group"])
     is_marked = [name in (answer.row, answer.base) for name in table.index]
     data = {
         "name": list(table.index),
         "group": list(table["group"]),
         "colour": [styles[group][0] for group in table["group"]],
-        "marker": [styles[group][1] for group in table["group"]],
+        "marker": [styles[group][1].bokeh for group in table["group"]],
         "edge": ["#000000" if marked else "#ffffff" for marked in is_marked],
         "edge_width": [2.5 if marked else 0.8 for marked in is_marked],
         "size": [16 if marked else 13 for marked in is_marked],

@@ -1,7 +1,5 @@
 """Quality against cost of an image: which variants are worth their time, operations or memory."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,7 +9,7 @@ from slimdit.evaluation.reference_rows import HELD_OUT_RECONSTRUCTED
 from slimdit.profiling.modes import SAMPLER
 from slimdit.reporting.columns import INTERVAL, STD_OVER_SEEDS, number
 from slimdit.reporting.figures.labels import place_labels
-from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, SMALL_PT, logarithmic, page
+from slimdit.reporting.figures.style import GREY, SMALL_PT, group_styles, logarithmic, page
 from slimdit.reporting.results import StudyResults
 
 FAMILY_LINE = {"linewidth": 0.7, "alpha": 0.6, "zorder": 2}
@@ -50,16 +48,19 @@ def pareto_figure(
     cost and distance better when smaller and NaN where they were not measured; cost_low and
     cost_high, the ends of its interval, where it has one.
     """
-    groups = pd.concat(planes.values())["group"].unique()
-    places = zip(groups, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
-    styles = {group: {"color": colour, "marker": marker} for group, colour, marker in places}
+    styles = {
+        group: {"color": colour, "marker": marker.matplotlib}
+        for group, (colour, marker) in group_styles(pd.concat(planes.values())["group"]).items()
+    }
     panel_inch = np.clip(1.7 + 0.06 * max(map(len, planes.values())), 2.4, 3.4)
     figure = page(len(planes) * (panel_inch + 0.5) + 0.35)
     panels = figure.subplots(len(planes), squeeze=False)[:, 0]
     for axes, (cost_label, points) in zip(panels, planes.items(), strict=True):
         axes.set(xlabel=cost_label, ylabel=distance_label)
         _draw_points(axes, points, styles, floor)
-    handles = [Line2D([], [], linestyle="", label=group, **styles[group]) for group in groups]
+    handles = [
+        Line2D([], [], linestyle="", label=group, **style) for group, style in styles.items()
+    ]
     handles.append(Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front"))
     if not np.isnan(floor):
         told = f"{HELD_OUT_RECONSTRUCTED}: {number(floor)}"

@@ -1,14 +1,12 @@
 """Quality against passes through the model: which way of sampling the same weights is worth it."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from slimdit.reporting.differences import part_name
 from slimdit.reporting.figures.labels import place_labels
-from slimdit.reporting.figures.style import COLOURS, GREY, MARKERS, logarithmic, message, page
+from slimdit.reporting.figures.style import GREY, group_styles, logarithmic, message, page
 from slimdit.reporting.results import StudyResults
 
 PANEL_INCH = 3.6
@@ -60,17 +58,20 @@ def passes_figure(panels: dict[str, pd.DataFrame], distance_label: str) -> Figur
 
 def _draw(axes, points: pd.DataFrame) -> None:
     """Families as curves, in order of their passes; all others as points of one colour."""
-    styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
     dots = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.4}
     dots |= {"elinewidth": 0.8, "capsize": 1.5, "zorder": 3}
     alone = points["family"].isna()
     curves = points[~alone].sort_values("passes").groupby("family", sort=False)
-    groups = [(None, points[alone]), *curves]
-    for (family, of), (colour, marker) in zip(groups, styles, strict=False):
-        if of.empty:
+    groups = {None: points[alone], **dict(list(curves))}
+    for family, (colour, marker) in group_styles(groups).items():
+        if (of := groups[family]).empty:
             continue
         reach = np.nan_to_num(of[["below", "above"]].to_numpy(float).T)
-        style = {"color": GREY if family is None else colour, "marker": marker, "label": family}
+        style = {
+            "color": GREY if family is None else colour,
+            "marker": marker.matplotlib,
+            "label": family,
+        }
         line = "" if family is None else "-"
         axes.errorbar(of["passes"], of["distance"], reach, linestyle=line, **style, **dots)
     if len(curves):

@@ -1,4 +1,5 @@
-"""How every figure looks, and how it is written: equal inputs give equal bytes."""
+"""How every figure looks, and how it is written: equal inputs give equal bytes. All are dark on
+opaque white, so that they are read on a dark page as on a light one."""
 
 import contextlib
 import itertools
@@ -6,8 +7,9 @@ import logging
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -24,10 +26,29 @@ SMALL_PT = 7
 
 # Okabe and Ito's colours, without the yellow that is too pale for a line on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-# Of lines and of groups of points; 28 and 56 that can be told apart.
-LINE_STYLES = cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#777777"
+# 28 that can be told apart.
+LINE_STYLES = cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS)
+
+
+class Marker(NamedTuple):
+    """A shape of points, as Matplotlib and Bokeh call it, and the letter that looks like it."""
+
+    matplotlib: str
+    bokeh: str
+    letter: str
+
+
+MARKERS = (
+    Marker("o", "circle", "●"),
+    Marker("s", "square", "■"),
+    Marker("^", "triangle", "▲"),
+    Marker("D", "diamond", "◆"),
+    Marker("v", "inverted_triangle", "▼"),
+    Marker("P", "plus", "✚"),
+    Marker("h", "hex", "⬢"),
+    Marker("*", "star", "★"),
+)
 
 WORD_ENDS = re.compile(r"(\s+|(?<=[\w-][_-])(?=\w))")
 log = logging.getLogger(__name__)
@@ -45,6 +66,7 @@ SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
+    "figure.facecolor": "white",
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "lines.linewidth": 1.2,
@@ -54,6 +76,12 @@ SETTINGS = {
     "savefig.dpi": 200,
     "svg.hashsalt": "slimdit",
 }
+
+
+def group_styles(groups: Iterable[str]) -> dict[str, tuple[str, Marker]]:
+    """By group, in order, the colour and the shape of its points; 56 that can be told apart."""
+    styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+    return dict(zip(dict.fromkeys(groups), styles, strict=False))
 
 
 @contextlib.contextmanager

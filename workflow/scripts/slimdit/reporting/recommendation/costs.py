@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from slimdit.core.errors import InputError
@@ -94,6 +93,7 @@ def _time(study: StudyResults, by: str) -> Cost:
         else:
             times = times.mul(table["macs_per_image"] / table["macs"], axis=0)
             measured = f"of as many passes as an image takes, {mode}, each at the time of one alone"
+            measured += ", decoding not"
         return Cost(_with_interval(times), measured=f"{measured}, at batch size {batch}", **words)
     column = next(column for column in study.columns if column.name == "macs_per_image")
     name, size = column.unit(table[column.name].max())
@@ -103,12 +103,15 @@ def _time(study: StudyResults, by: str) -> Cost:
 
 
 def _decoded(times: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """With the time of decoding, the median of what was measured beside each row: rows that decode
-    in another precision are not told apart."""
-    decoding_ms = table[f"latency_ms_{DECODER}"].astype(float).median()
-    if np.isnan(decoding_ms):
+    """With the time of decoding: of the rows that decode alike, in one precision, the median."""
+    alike = table[f"latency_ms_{DECODER}"].astype(float).groupby(table[DECODER], sort=False)
+    if not (medians_ms := alike.median().dropna()).size:
         return times, UNDECODED
-    return times + decoding_ms, f"{SAMPLED}, and of decoding, which takes {number(decoding_ms)} ms"
+    each = [f"{number(ms)} ms in {decoder}" for decoder, ms in medians_ms.items()]
+    for place, decoder in enumerate(medians_ms.index[1:], start=1):
+        each[place] += f" for {', '.join(table.index[table[DECODER] == decoder])}"
+    measured = f"{SAMPLED}, and of decoding, which takes {' and '.join(each)}"
+    return times.add(alike.transform("median"), axis=0), measured
 
 
 def _with_interval(values: pd.DataFrame) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT
+from slimdit.reporting.differences import ONE_TRAINING, THIS_CHECKPOINT, ancestors_of
 from slimdit.reporting.recommendation.costs import LATENCY, Cost, cost_of
-from slimdit.reporting.recommendation.training import ancestors_of, training_hours
+from slimdit.reporting.recommendation.training import training_hours
 from slimdit.reporting.recommendation.window import (
     Ratios,
     losses,
@@ -23,7 +23,7 @@ THE_BASE = "the base"
 INSIDE = "inside the window"
 CANNOT_TELL = "cannot tell"
 WORSE = "outside the window"
-NOT_CHEAPER = "not cheaper"
+NOT_CHEAPER = "not shown to be cheaper"
 NOT_MEASURED = "not measured"
 ANSWERS = (THE_BASE, INSIDE, CANNOT_TELL, WORSE, NOT_CHEAPER, NOT_MEASURED)
 
@@ -35,8 +35,9 @@ class Recommendation:
     max_loss: the largest loss allowed, a part of the base's Fréchet distance. rows: by variant, the
     best answer first and then the cheapest: answer, the columns of Cost.values, those of
     `with_intervals`, samples_needed and trainings_needed (more than there are; NaN where that is
-    not the question), training_hours beyond the base's, and dominated_by (a row that costs no more
-    and loses less, beyond the noise of this pair; None: there is none). without_training and
+    not the question), num_samples, training_hours beyond the base's, config (what the config says
+    of it), and dominated_by (a row that costs no more and loses less, beyond the noise of this
+    pair; None: there is none). without_training and
     with_training: the cheapest row inside the window that needs no training beyond the base's, and
     that needs one; None where there is none.
     """
@@ -67,7 +68,7 @@ def recommend(study: StudyResults, max_loss: float = MAX_LOSS, by: str = LATENCY
     """
     table, cost = study.table, cost_of(study, by)
     base = table.index[table["parent"].isna()][0]
-    ancestors = ancestors_of(study)
+    ancestors = ancestors_of(table["derived_from"])
     ratios = Ratios(study.quality, ancestors)
     found = losses(ratios, base).reindex(table.index)
     found = found.astype({name: float for name in found if name != "compared"})
@@ -78,7 +79,8 @@ def recommend(study: StudyResults, max_loss: float = MAX_LOSS, by: str = LATENCY
     rows["answer"] = _answers(rows, is_cheaper, max_loss)
     rows.loc[base, ["answer", "loss"]] = THE_BASE, 0.0
     rows["training_hours"] = training_hours(study, ancestors, base)
-    rows = _with_needs(rows, table["num_images"], max_loss, num_tested)
+    rows["config"], rows["num_samples"] = table.get("config"), table["num_images"]
+    rows = _with_needs(rows, max_loss, num_tested)
     rank = rows["answer"].map(ANSWERS.index)
     rows = rows.assign(rank=rank).sort_values(["rank", "cost", "loss"]).drop(columns="rank")
     inside = rows[rows["answer"] == INSIDE]
@@ -109,9 +111,7 @@ def _answers(rows: pd.DataFrame, is_cheaper: pd.Series, max_loss: float) -> pd.S
     )
 
 
-def _with_needs(
-    rows: pd.DataFrame, num_samples: pd.Series, max_loss: float, num_tested: int
-) -> pd.DataFrame:
+def _with_needs(rows: pd.DataFrame, max_loss: float, num_tested: int) -> pd.DataFrame:
     """What would tell of each row that cannot be told of. Rows of one training would be tested too,
     once there are several."""
     of_answer = rows[rows["answer"] == CANNOT_TELL]
@@ -120,7 +120,7 @@ def _with_needs(
     for variant, row in of_answer.iterrows():
         if row["compared"] == THIS_CHECKPOINT:
             times = times_the_samples(row, max_loss, num_tested)
-            needs[variant] = (times * num_samples[variant], np.nan)
+            needs[variant] = (times * row["num_samples"], np.nan)
         else:
             needed = seeds_needed(row, max_loss, num_tested + num_single)
             needs[variant] = (np.nan, needed - row["num_seeds"])

@@ -12,12 +12,17 @@ from slimdit.reporting.columns import NOT_MEASURED as NO_VALUE
 from slimdit.reporting.differences import ONE_TRAINING, OVER_SEEDS
 from slimdit.reporting.markdown_table import markdown_table
 from slimdit.reporting.recommendation.costs import ENDS, with_ends
-from slimdit.reporting.recommendation.recommend import CANNOT_TELL, THE_BASE, Recommendation
+from slimdit.reporting.recommendation.recommend import (
+    CANNOT_TELL,
+    INSIDE,
+    THE_BASE,
+    Recommendation,
+)
 from slimdit.reporting.recommendation.training import SECONDS_AN_HOUR
 
 JSON_COLUMNS = (
     *("answer", "compared", "loss", "loss_low", "loss_high", *ENDS),
-    *("samples_needed", "trainings_needed", "training_hours", "dominated_by"),
+    *("samples_needed", "trainings_needed", "training_hours", "dominated_by", "config"),
 )
 
 
@@ -28,6 +33,7 @@ def recommendation_markdown(answer: Recommendation) -> str:
             [
                 f"# Which row to use: at most {100 * answer.max_loss:g} % worse than {answer.base}",
                 advice(answer),
+                *_about_row(answer),
                 "\n".join(_both(answer)),
                 *_open_questions(answer),
                 "## All rows",
@@ -82,13 +88,29 @@ def _gain(answer: Recommendation, name: str) -> str:
     needs = "no training"
     if hours != 0:
         needs = f"{_hours(hours)} of training beyond {answer.base}'s, on the machine of the study"
+    saved, *ends = _savings(answer, row)
+    interval = f"95 % interval {' to '.join(ends)}; " if len(set(ends)) > 1 else ""
+    shown = (number(answer.cost.shown(of["cost"])) for of in (row, of_base))
+    most = f"at {'most' if row['loss_high'] > 0 else 'least'} {_change(row['loss_high'])}"
     return (
-        f"it saves {_saving(answer, row)} % of the {answer.cost.saved} "
-        f"({answer.cost.heading}: {with_ends(answer.cost, row)} instead of "
-        f"{with_ends(answer.cost, of_base)}), and with 95 % confidence its {answer.metric} is at "
-        f"most {_percent(row['loss_high'])} % worse (measured: {_percent(row['loss'], '+')} %). "
+        f"it saves {saved} % of the {answer.cost.saved} ({interval}{answer.cost.heading}: "
+        f"{' instead of '.join(shown)}), and with 95 % confidence its {answer.metric}, the "
+        f"distance of its images from real ones, is {most} (measured: {_change(row['loss'])}). "
         f"{scope} It needs {needs}."
     )
+
+
+def _about_row(answer: Recommendation) -> Iterator[str]:
+    """What the recommended row is, and which others may be as cheap as it."""
+    rows, name = answer.rows, answer.row
+    if name == answer.base:
+        return
+    config, of_base = (rows["config"][each] for each in (name, answer.base))
+    if isinstance(config, str):
+        yield f"In the config, {name} is `{config}` and {answer.base} `{of_base}`."
+    is_as_cheap = (rows["answer"] == INSIDE) & (rows["cost_low"] <= rows["cost_high"][name])
+    if others := ", ".join(rows.index[is_as_cheap].drop(name)):
+        yield f"Inside the window too, and not shown to cost more than {name}: {others}."
 
 
 def _both(answer: Recommendation) -> Iterator[str]:
@@ -98,7 +120,8 @@ def _both(answer: Recommendation) -> Iterator[str]:
     rows = answer.rows[answer.rows["answer"] == CANNOT_TELL]
     for (heading, name), chosen in zip(each.items(), (is_free, ~is_free), strict=True):
         if name:
-            yield f"- {heading}: **{name}**, {_gain(answer, name)}"
+            gain = "as above." if name == answer.row else _gain(answer, name)
+            yield f"- {heading}: **{name}**, {gain}"
         else:
             names = ", ".join(rows.index[chosen[rows.index]])
             yield f"- {heading}: none" + (f"; it cannot be told of {names}." if names else ".")
@@ -111,8 +134,8 @@ def _open_questions(answer: Recommendation) -> Iterator[str]:
     if len(samples):
         name = samples.idxmin()
         yield (
-            f"More samples: {_about(samples[name])} a run would tell of {name}, were its loss as "
-            "it was measured (`sampling.num_samples`)."
+            f"More samples: {_about(samples[name])} a run, of {rows['num_samples'][name]:.0f} now, "
+            f"would tell of {name}, were its loss as it was measured (`sampling.num_samples`)."
         )
     trainings = rows["trainings_needed"].dropna()
     if len(trainings):
@@ -121,7 +144,7 @@ def _open_questions(answer: Recommendation) -> Iterator[str]:
         first = (
             f"would probably tell of {', '.join(told)}"
             if len(told)
-            else f"would probably tell of none; {name} needs {_about(trainings[name])}"
+            else f"would probably tell of none; {name} needs {_about(trainings[name])} more"
         )
         yield (
             f"Another seed of every row {first}. List it in `seeds`: only the new trainings run."
@@ -168,10 +191,14 @@ def _loss(row: pd.Series) -> str:
 
 
 def _saving(answer: Recommendation, row: pd.Series) -> str:
-    """In percent of the base's cost, with its interval."""
+    middle, low, high = _savings(answer, row)
+    return middle if low == high else f"{middle} [{low}, {high}]"
+
+
+def _savings(answer: Recommendation, row: pd.Series) -> list[str]:
+    """In percent of the base's cost, with the ends of its interval."""
     of_base = answer.rows["cost"][answer.base]
-    middle, *ends = (f"{100 * (1 - row[name] / of_base):.1f}" for name in ENDS)
-    return middle if ends[0] == ends[1] else f"{middle} [{ends[1]}, {ends[0]}]"
+    return [f"{100 * (1 - row[name] / of_base):.1f}" for name in ("cost", "cost_high", "cost_low")]
 
 
 def _method(answer: Recommendation) -> str:
@@ -179,7 +206,9 @@ def _method(answer: Recommendation) -> str:
     return (
         f"Cost: {answer.cost.heading}, {answer.cost.measured}. The loss is the row's {metric} over "
         f"{base}'s, less one. Tested are the {answer.num_tested} rows that cost less than {base}, "
-        "beyond the noise of their 95 % interval where costs are times. The intervals of losses "
+        "beyond the noise of their 95 % interval where costs are times. That interval is the row's "
+        "own: of rows that cost the same, the one that happens to look cheapest is chosen, and "
+        "saves less than it seems. The intervals of losses "
         "hold for all of these together: with 95 % confidence no row loses more than its upper end "
         "(Bonferroni), so that the cheapest of those inside the window may be chosen. "
         f"A row that is made from {base}'s weights is compared for this checkpoint, in pairs of "
@@ -195,6 +224,10 @@ def _method(answer: Recommendation) -> str:
 
 def _percent(part: float, sign: str = "") -> str:
     return f"{100 * part:{sign}.1f}"
+
+
+def _change(part: float) -> str:
+    return f"{_percent(abs(part))} % {'worse' if part > 0 else 'better'}"
 
 
 def _about(count: float) -> str:

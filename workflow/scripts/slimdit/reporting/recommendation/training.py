@@ -6,37 +6,28 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from slimdit.diffusion.guides import INPUT
 from slimdit.reporting.results import StudyResults
 
 SECONDS_AN_HOUR = 3600.0
 
 
-def ancestors_of(study: StudyResults) -> pd.Series:
-    """By variant the row whose training its weights come from: itself, or one it is made from."""
-    sources = study.table["derived_from"].dropna()
-
-    def ancestor(variant: str) -> str:
-        while variant in sources.index:
-            variant = sources[variant]
-        return variant
-
-    return pd.Series({name: ancestor(name) for name in study.table.index})
-
-
 def training_hours(study: StudyResults, ancestors: pd.Series, base: str) -> pd.Series:
-    """By variant the hours that its trainings take beyond the base's, once: of its weights, of the
-    teacher that these had, and of the model that guides its sampling. NaN: not known."""
+    """By variant the hours that its trainings take beyond the base's, once: of its weights, of
+    those that this training began with, of the teacher that it had, and of the model that guides
+    its sampling. NaN: not known."""
     walls_s, teachers = {}, {}
     for run in study.training:
         walls_s.setdefault(run["variant"], []).append(run.get("wall_s", np.nan))
         settings = run["origin"].get("recipe", {}).get("settings", {})
         teachers[run["variant"]] = settings.get("distill", {}).get("teacher")
     guides = {run["variant"]: run.get("sampling", {}).get("guide") for run in study.quality}
+    first = study.table["trained_from"].dropna()
 
     def trained(variant: str) -> Iterator[str]:
         yield (own := ancestors.get(variant, variant))
-        for other in (teachers.get(own), guides.get(variant)):
-            if other and other != own:
+        for other in (first.get(own), teachers.get(own), guides.get(variant)):
+            if other and other not in (own, INPUT):
                 yield from trained(other)
 
     def hours(variant: str) -> float:
