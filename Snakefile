@@ -42,7 +42,8 @@ onstart:
                 check_compiler(STUDY.compile_choices)
             # Here, since the nodes of a cluster may have no network.
             if not AUTOENCODER["train"] and any("source" in job.settings for job in jobs):
-                autoencoder_folder(AUTOENCODER["source"], AUTOENCODER["revision"])
+                folder = autoencoder_folder(AUTOENCODER["source"], AUTOENCODER["revision"])
+                check_autoencoder(folder, AUTOENCODER)
             download_checkpoints(jobs)
         except InputError as error:
             sys.exit(str(error))

@@ -19,7 +19,12 @@ from slimdit.storage.files import sha256_of
 from slimdit.study.config_check import config_problems
 from slimdit.training.autoencoder import build_autoencoder
 
-FACTOR = {"downsample_factor": 2}  # of two stages
+OPTIONS = {  # of two stages
+    "downsample_factor": 2,
+    "latent_channels": 4,
+    "normalize": "config",
+    "scaling_factor": None,
+}
 SOURCE, REVISION = "someone/autoencoder", "0123456789" * 4
 CPU = torch.device("cpu")
 
@@ -130,7 +135,7 @@ BAD_FILES = {
 def test_files_that_cannot_be_loaded_are_named(folder, spoil, message):
     spoil(folder)
     with pytest.raises(InputError, match=message) as caught:
-        check_autoencoder(folder, {"latent_channels": 4 + 4 * ("8" in message)} | FACTOR)
+        check_autoencoder(folder, OPTIONS | {"latent_channels": 4 + 4 * ("8" in message)})
         load_autoencoder(folder, None, CPU)
     assert "\n" not in str(caught.value)
 
@@ -148,9 +153,40 @@ def test_of_a_pipeline_its_autoencoder_is_named(folder, tmp_path):
 
 def test_the_config_check_looks_into_the_folder(folder):
     (folder / WEIGHTS).write_bytes(POINTER)
-    own = {"train": None, "source": f"{folder}/"} | FACTOR
+    own = OPTIONS | {"train": None, "source": f"{folder}/"}
     (problem,) = config_problems(merged(load_config(), {"autoencoder": own}))
     assert problem.startswith("autoencoder.source: ") and "is a pointer of Git LFS" in problem
+
+
+def set_factor(folder, factor):
+    config = json.loads((folder / CONFIG).read_text())
+    del config["scaling_factor"]
+    own = {} if factor is None else {"scaling_factor": factor}
+    (folder / CONFIG).write_text(json.dumps(config | own))
+
+
+@pytest.mark.parametrize("factor", [None, 0, -1, "0.18215"])
+def test_a_scale_that_the_files_do_not_tell_has_to_be_named(folder, factor):
+    set_factor(folder, factor)
+    with pytest.raises(InputError, match=r"name as autoencoder\.scaling_factor what") as refused:
+        check_autoencoder(folder, OPTIONS)
+    what = "no scaling_factor" if factor is None else f"a scaling_factor of {factor!r}"
+    assert f"{folder / CONFIG} has {what};" in str(refused.value)
+    check_autoencoder(folder, OPTIONS | {"scaling_factor": 0.13025})
+    check_autoencoder(folder, OPTIONS | {"normalize": "measured"})
+
+
+SCALES = {
+    "measured": ({"scaling_factor": 0.18215}, "scaling_factor has no effect where"),
+    "trained": ({"normalize": "config"}, "trained here has no scaling_factor of its own"),
+    "zero": ({"scaling_factor": 0}, "scaling_factor is 0; it should be"),
+}
+
+
+@pytest.mark.parametrize(("own", "said"), SCALES.values(), ids=SCALES)
+def test_a_scale_is_named_where_it_counts(own, said):
+    (problem,) = config_problems(merged(load_config(), {"autoencoder": own}))
+    assert said in problem
 
 
 def test_what_the_hubs_cache_lacks_is_told_without_a_network(blob):

@@ -153,6 +153,7 @@ def encode(root, subset, autoencoder, out, normalize="config"):
         str(autoencoder),
         None,
         normalize,
+        None,
         2.5,
         "auto",
         64,

@@ -128,7 +128,7 @@ def test_measured_normalization_gives_posterior_samples_the_asked_spread():
     moments[:, :, 0] = random.normal(3.0, 1.0, moments[:, :, 0].shape) * spread[:, None, None]
     moments[:, :, 1] = noise[:, None, None]
     shift, scale = (
-        np.reshape(each, (3, 1, 1)) for each in normalization(moments, "measured", 2.5, None)
+        np.reshape(each, (3, 1, 1)) for each in normalization(moments, "measured", None, 2.5, None)
     )
     means, stds = moments[:, :, 0].astype(np.float64), moments[:, :, 1].astype(np.float64)
     samples = means + stds * random.standard_normal(means.shape)
@@ -142,5 +142,6 @@ def test_configured_normalization_is_the_autoencoders_own(factor, expected):
         config=SimpleNamespace(scaling_factor=0.18215, shift_factor=factor)
     )
     moments = np.zeros((1, 2, 2, 4, 8, 8), np.float16)
-    shift, scale = normalization(moments, "config", 2.5, autoencoder)
-    assert (shift, scale) == ([expected] * 4, [0.18215] * 4)
+    for named, scale in ((None, 0.18215), (0.5, 0.5)):
+        found = normalization(moments, "config", named, 2.5, autoencoder)
+        assert found == ([expected] * 4, [scale] * 4)

@@ -95,7 +95,7 @@ def imported(**pretrained):
 
 
 HUB = {"source": "facebook/DiT-XL-2-256", "revision": 40 * "a"}
-NAMED = {"autoencoder": {"normalize": "config"}}
+NAMED = {"autoencoder": {"normalize": "config", "scaling_factor": 0.18215}}
 PROBLEMS = {
     "no file": (imported(source="nowhere.pt"), "is no file or folder here; a name on the hub"),
     "no revision": (
@@ -103,6 +103,9 @@ PROBLEMS = {
         "needs the 40 hexadecimal digits of its commit",
     ),
     "another folder": (imported(source="docs"), "docs should be a DiT in diffusers' layout"),
+    "a folder": (imported(source="docs", format="dit"), "is no file here, and the format dit is"),
+    "on the hub": (imported(**HUB, format="sit"), "the format sit is one file of weights; downl"),
+    "a file": (imported(source="config.yaml"), "is a file, and the format diffusers is a folder"),
     "format": (imported(format="dti"), "format: 'dti' is unknown; did you mean dit?"),
     "revision": (imported(revision="main"), "it should be null or the 40 hexadecimal digits"),
     "scale": (imported(**HUB), "autoencoder.normalize is measured"),

@@ -187,6 +187,7 @@ BAD_TENSORS = {
     "PixArt": ({"adaln_single.linear.weight": torch.zeros(2)}, "look like PixArt's"),
     "LightningDiT": ({"blocks.0.mlp.w12.weight": torch.zeros(2)}, "look like LightningDiT's"),
     "UNet": ({"input_blocks.0.0.weight": torch.zeros(2)}, "look like a U-Net's"),
+    "REPA": ({"decoder_blocks.0.attn.qkv.bias": torch.zeros(2)}, "REPA's, which is the format sit"),
     "SlimDiT": ({"patch_embedder.weight": torch.zeros(2)}, "look like SlimDiT's own"),
     "missing": (without("blocks.1.attn.qkv.bias"), "has no blocks.1.attn.qkv.bias"),
     "extra": (changed(more=torch.zeros(2)), "has more, which a DiT has not"),
@@ -203,6 +204,11 @@ BAD_TENSORS = {
         ),
         "with a learned variance",
     ),
+    "no number": (
+        changed(**{"blocks.0.mlp.fc2.bias": torch.full((24,), torch.nan)}),
+        "blocks.0.mlp.fc2.bias holds what is no finite number",
+    ),
+    "no names": ({0: torch.zeros(2)}, "has no y_embedder.embedding_table.weight"),
     "no state dict": ({"model": 3}, "model is a int|is a int"),
 }
 
@@ -275,6 +281,7 @@ BAD_FOLDERS = {
         "num_embeds_ada_norm is 7, and by the weights beside it would be 5",
     ),
     "no size": (lambda folder: edit_config(folder, sample_size=None), "sample_size is None"),
+    "no patch": (lambda folder: edit_config(folder, patch_size=0), "patch_size is 0; it should be"),
     "no JSON": (lambda folder: (folder / "config.json").write_text("{"), "no config of a model"),
     "copies": (
         lambda folder: edit_weights(folder, lambda tensors: tensors[COPY].add_(1)),

@@ -92,6 +92,16 @@ def test_what_repa_has_for_its_training_is_left_out(tmp_path):
     assert_close(*found)
 
 
+def test_blocks_that_repa_counted_anew_are_counted_on(tmp_path):
+    tensors = dit_tensors(TINY)
+    first = {name.replace("blocks.1.", "decoder_blocks.0."): each for name, each in tensors.items()}
+    states = []
+    for name, each in (("now.safetensors", tensors), ("first.safetensors", first)):
+        save_file(each, tmp_path / name)
+        states.append(SIT.read(tmp_path / name, TINY["num_heads"]).state)
+    assert_close(*states, rtol=0, atol=0)
+
+
 def test_a_model_of_velocities_is_no_dit_to_export(tmp_path):
     structure = TINY | {"velocity": "noise"}
     with pytest.raises(InputError, match="it predicts velocities, and a DiT noise"):
@@ -104,7 +114,7 @@ def test_a_model_of_velocities_is_no_dit_to_export(tmp_path):
 OWN = {
     "sampling": {"sampler": "ddim"},
     "backbones": {"XL": {"velocity": "data"}},
-    "variants": {"XL2": {"pretrained": {"format": "sit"}}},
+    "variants": {"XL2": {"pretrained": {"source": __file__, "format": "sit"}}},
 }
 PROBLEMS = {
     "sampler": ({"sampling": {"sampler": "ddpm"}}, "has not; name ddim, dpmpp_2m or unipc."),

@@ -1,6 +1,7 @@
 """A study of published checkpoints and published statistics: no image, and nothing is trained."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,11 +13,15 @@ import yaml
 from published_models import dit_tensors, structure_of
 from subjects import ROOT, load_config, merged
 
+from describe_latents import describe_latents
+from slimdit.core.errors import InputError
+from slimdit.evaluation.image_sets import reference_statistics
 from slimdit.evaluation.metrics.frechet import (
     PreparedReference,
     feature_statistics,
     frechet_distance_from_statistics,
 )
+from slimdit.models.published.source import label_names
 from slimdit.plan.__main__ import report
 from slimdit.plan.jobs import pending_jobs
 from slimdit.plan.work import work_of
@@ -74,12 +79,13 @@ def project(tmp_path_factory):
 BLOCKS = {"down": "DownEncoder", "up": "UpDecoder"}
 
 
-def snakemake(folder, *overlays, options=()):
+def snakemake(folder, *overlays, options=(), **environment):
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "1"),
         *("--directory", folder, *options, "--configfile", ROOT / "config.yaml", *overlays),
     ]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    environment = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +113,40 @@ def test_latents_have_the_autoencoders_own_scale(results):
     manifest = json.loads((results / "data/latents.json").read_text())
     assert manifest["scale"] == 4 * [0.5] and manifest["shift"] == 4 * [0.0]
     assert manifest["classes"] == ["0", "1", "2"]
+
+
+NAMES = {"0": "tench, Tinca tinca", "2": "crane"}
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "names"),
+    [([], ["0", "1", "2"]), (["dit.pt", "pipeline"], ["tench", "1", "crane"])],
+)
+def test_classes_are_called_as_the_pipeline_calls_them(project, tmp_path, pipelines, names):
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline/model_index.json").write_text(json.dumps({"id2label": NAMES}))
+    sources = [{"source": str(tmp_path / each), "revision": None} for each in pipelines]
+    manifest = tmp_path / "latents.json"
+    (tmp_path / "dit.pt").touch()
+    autoencoder = str(project / "autoencoder")
+    describe_latents(manifest, 48, ["0", "1", "2"], sources, 4, 0.25, autoencoder, None, ["2"], {})
+    described = json.loads(manifest.read_text())
+    assert described["classes"] == ["0", "1", "2"] and described["class_names"] == names
+    assert described["scale"] == 4 * [0.25]
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"id2label": ["tench"]}', '{"id2label": {"0": 3}}']
+)
+def test_names_that_are_none_are_refused(tmp_path, content):
+    (tmp_path / "model_index.json").write_text(content)
+    with pytest.raises(InputError, match=r"model_index\.json: id2label should give each"):
+        label_names(tmp_path, None)
+
+
+def test_names_are_left_out_where_the_hub_has_none_at_hand(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert label_names("someone/dit", 40 * "a") == {}
 
 
 def test_a_finished_study_is_finished_and_verified(project, results):
@@ -164,6 +204,57 @@ def test_statistics_that_are_not_there_are_named_before_anything_runs(xl):
     said = run.stdout + run.stderr
     assert run.returncode and "VIRTUAL_imagenet256_labeled.npz does not exist" in said
     assert "Traceback" not in said and not (xl / "results/dit-xl-2/variants").exists()
+
+
+STATISTICS = {
+    "none": ({"arr_0": np.zeros((2, 4, 4, 3))}, "has none of mu, sigma, mu_s, sigma_s; it should"),
+    "one": ({"mu": np.zeros(1280)}, "has no sigma; it has mu"),
+    "others": (
+        {"mu": np.zeros(2048), "sigma": np.eye(2048)},
+        "2048 pooled features and eff",
+    ),
+    "no numbers": ({"mu": np.full(1280, np.nan), "sigma": np.eye(1280)}, "finite"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "said"), STATISTICS.values(), ids=STATISTICS)
+def test_statistics_of_something_else_are_refused(tmp_path, arrays, said):
+    np.savez(tmp_path / "reference.npz", **arrays)
+    with pytest.raises(InputError, match=said) as refused:
+        reference_statistics(tmp_path / "reference.npz", {"name": "efficientnet-lite0"}, 48)
+    assert str(refused.value).count("\n") == 0
+
+
+def bad_statistics(folder):
+    np.savez(folder / "bad.npz", arr_0=np.zeros((2, 4, 4, 3)))
+    return {"data": {"reference_statistics": "bad.npz"}}
+
+
+def no_scale(folder):
+    """On the hub, as far as its cache tells."""
+    config = json.loads((folder / "autoencoder/config.json").read_text())
+    del config["scaling_factor"]
+    snapshot = folder / "hub/models--someone--vae/snapshots" / (40 * "a")
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(config))
+    weights = "diffusion_pytorch_model.safetensors"
+    (snapshot / weights).symlink_to(folder / "autoencoder" / weights)
+    return {"autoencoder": {"source": "someone/vae", "revision": 40 * "a"}}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [(bad_statistics, "bad.npz has none of mu"), (no_scale, "config.json has no scaling_factor;")],
+)
+def test_what_does_not_fit_is_told_before_the_first_job(project, spoil, said):
+    overlay = {"study": spoil.__name__, **spoil(project)}
+    (project / "spoiled.yaml").write_text(yaml.safe_dump(overlay))
+    overlays = [ROOT / "tests/tiny.yaml", "small.yaml", "spoiled.yaml"]
+    hub = {"HF_HUB_CACHE": str(project / "hub"), "HF_HUB_OFFLINE": "1"}
+    run = snakemake(project, *overlays, **hub)
+    told = run.stdout + run.stderr
+    assert run.returncode and said in told and "Traceback" not in told
+    assert not (project / "results" / spoil.__name__ / "data").exists()
 
 
 def test_xl2_is_what_diffusers_says_it_is():

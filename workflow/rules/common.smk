@@ -12,11 +12,10 @@ from snakemake.exceptions import WorkflowError
 
 from slimdit.core.errors import InputError
 from slimdit.core.interpreter import path_problem
-from slimdit.data.autoencoder_files import autoencoder_folder
+from slimdit.data.autoencoder_files import autoencoder_folder, check_autoencoder
 from slimdit.evaluation.features.published_graph import GRAPH_MD5, check_graph
 from slimdit.jobs.job_log import error_summary
-from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder
-from slimdit.jobs.preflight import check_statistics, gpus_in
+from slimdit.jobs.preflight import check_compiler, check_gpus, check_image_folder, gpus_in
 from slimdit.models.published.source import files_to_come, local_files, source_files
 from slimdit.plan.space import check_space
 from slimdit.study.component_options import default_of

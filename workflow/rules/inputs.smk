@@ -84,6 +84,24 @@ def pretrained_files(wildcards):
     return {"files": files_to_come(source)} if LAYOUT.root in Path(source).parents else {}
 
 
+def check_statistics(jobs):
+    """Raises InputError where the statistics that some of the jobs compare with are not there, or
+    not of the features that samples will have, or where nothing here computes those."""
+    for path in {job.settings["statistics"] for job in jobs if "statistics" in job.settings}:
+        if not Path(path).is_file():
+            raise InputError(
+                f"config: data.reference_statistics {path} does not exist; docs/checkpoints.md "
+                "says where it is downloaded from."
+            )
+        from slimdit.evaluation.image_sets import reference_statistics
+
+        reference_statistics(path, EXTRACTOR, config["data"]["image_size"])
+        if BACKEND == "tensorflow" and not workflow.deployment_settings.deployment_method:
+            from slimdit.evaluation.features.tensorflow_graph import check_installed
+
+            check_installed()
+
+
 def download_checkpoints(jobs):
     """From the hub, of those jobs that import one from there."""
     for job in jobs:

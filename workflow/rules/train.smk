@@ -37,6 +37,8 @@ rule import_checkpoint:
         log_of("import_checkpoint"),
     wildcard_constraints:
         variant=one_of(STUDY.pretrained),
+    # A checkpoint that does not fit is told before a row is sampled.
+    priority: 1
     conda:
         "../../envs/slimdit.yaml"
     threads: threads_of("import_checkpoint")

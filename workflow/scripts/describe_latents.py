@@ -2,12 +2,23 @@
 
 
 def describe_latents(
-    manifest, image_size, classes, latent_channels, source, revision, prompts, recipe
+    manifest,
+    image_size,
+    classes,
+    pipelines,
+    latent_channels,
+    scaling_factor,
+    source,
+    revision,
+    prompts,
+    recipe,
 ):
     """Write `manifest` as `encode_latents` does, without images: shift and scale are the
-    autoencoder's own.
+    autoencoder's own, the latter unless `scaling_factor` names another.
 
-    classes: in the order of the labels. prompts: classes that rows sample, by folder or name.
+    classes: in the order of the labels. pipelines: checkpoints, {"source", "revision"}, the first
+    of which that names the labels gives the classes their names. prompts: classes that rows sample,
+    by folder or name.
     """
     import torch
 
@@ -16,16 +27,18 @@ def describe_latents(
     from slimdit.data.class_names import class_name, labels_of
     from slimdit.data.latents import own_normalization
     from slimdit.jobs.provenance import conditions
+    from slimdit.models.published.source import label_names
     from slimdit.storage.files import sha256_of, write_json
 
     labels_of(prompts, classes)
     autoencoder = load_autoencoder(source, revision, torch.device("cpu"))
-    shift, scale = own_normalization(autoencoder, latent_channels)
+    shift, scale = own_normalization(autoencoder, scaling_factor, latent_channels)
+    names = next(filter(None, (label_names(**each) for each in pipelines)), {})
     write_json(
         manifest,
         {
             "classes": classes,
-            "class_names": [class_name(each) for each in classes],
+            "class_names": [names.get(each) or class_name(each) for each in classes],
             "normalize": "config",
             "shift": shift,
             "scale": scale,

@@ -26,6 +26,7 @@ def encode_latents(
     source,
     revision,
     normalize,
+    scaling_factor,
     latent_std,
     encode_precision,
     encode_batch_size,
@@ -39,7 +40,8 @@ def encode_latents(
     """encode_precision: of the encoder, `auto`, float32, float16 or bfloat16.
 
     normalize: `measured` takes shift and scale per channel from the training images' latents,
-    `config` the autoencoder's own scaling_factor and shift_factor.
+    `config` the autoencoder's own shift_factor and, unless `scaling_factor` names another, its own
+    scaling_factor.
     """
     import torch
 
@@ -107,7 +109,7 @@ def encode_latents(
     with ThreadPoolExecutor() as readers:
         _, of_held_out = encoded("held_out", held_out_latents)
         moments, of_train = encoded("train", latents)
-    shift, scale = normalization(moments, normalize, latent_std, autoencoder)
+    shift, scale = normalization(moments, normalize, scaling_factor, latent_std, autoencoder)
     classes = classes_of(rows)
     write_json(
         manifest,

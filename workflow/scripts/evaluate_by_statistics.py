@@ -1,18 +1,16 @@
 """Quality of one run's samples by the published statistics of a reference, without its images."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 
-from slimdit.core.errors import InputError
 from slimdit.evaluation.features import build_extractor
-from slimdit.evaluation.image_sets import STATISTICS, statistics_of
+from slimdit.evaluation.image_sets import reference_statistics
 from slimdit.evaluation.metrics.uncertainty import jackknife
 from slimdit.evaluation.quality import quality_by_statistics
 from slimdit.evaluation.study_files import read_samples, report_of
 from slimdit.jobs.provenance import origin
-from slimdit.storage.files import load_npz, sha256_of, write_json, write_npz
+from slimdit.storage.files import sha256_of, write_json, write_npz
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +34,8 @@ def evaluate_by_statistics(
     Raises InputError for statistics of another extractor's features.
     """
     made, samples_sha256 = report_of(samples, samples_json)
-    names = [name for pair in STATISTICS.values() for name in pair]
-    reference = statistics_of(load_npz(statistics, names), Path(statistics))
-    if not reference:
-        raise InputError(f"{statistics} has none of {', '.join(names)}; it should have mu, sigma.")
     images, labels, other_sets = read_samples(samples)
+    reference = reference_statistics(statistics, evaluation["extractor"], images.shape[1])
     extractor = build_extractor(**evaluation["extractor"])
 
     def features_of(images, index):
@@ -54,12 +49,6 @@ def evaluate_by_statistics(
         return quality_by_statistics(reference, by_kind, **options)
 
     found = features_of(images, 0)
-    for kind, (mean, _) in reference.items():
-        if len(mean) != found[kind].shape[1]:
-            raise InputError(
-                f"{statistics} has statistics of {len(mean)} {kind} features and {extractor.name} "
-                f"has {found[kind].shape[1]}; they should come from the same extractor."
-            )
     metrics, resampled = measured(found)
     if len(other_sets):
         others = [measured(features_of(each, i))[0] for i, each in enumerate(other_sets, start=1)]

@@ -1,6 +1,7 @@
 """The files of an autoencoder: a folder in diffusers' layout, or the hub's by name; torch-free."""
 
 import json
+import math
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -41,10 +42,11 @@ def weights_file(source: str | Path, revision: str | None) -> Path:
     return check_sha256(_downloaded(source, revision, WEIGHTS), source, revision)
 
 
-def check_autoencoder(folder: Path, sizes: dict | None = None) -> None:
+def check_autoencoder(folder: Path, options: dict | None = None) -> None:
     """Raises InputError, naming the file, where a folder's files cannot be loaded.
 
-    sizes: the config's `autoencoder`, whose latent channels and downsampling the files should have.
+    options: the config's `autoencoder`, whose latent channels and downsampling the files should
+    have, and the scale of the latents where it does not name one and takes the files' own.
     """
     config = _config(folder)
     if (name := config["_class_name"]) not in CLASSES:
@@ -53,12 +55,25 @@ def check_autoencoder(folder: Path, sizes: dict | None = None) -> None:
     found = {"latent_channels": config.get("latent_channels")}
     if blocks := config.get("block_out_channels"):
         found["downsample_factor"] = 2 ** (len(blocks) - 1)
-    for key, value in found.items() if sizes else ():
-        if value not in (None, sizes[key]):
+    if options is None:
+        return
+    for key, value in found.items():
+        if value not in (None, options[key]):
             raise InputError(
-                f"autoencoder.{key} is {sizes[key]}, but {folder / CONFIG} says {value}; "
+                f"autoencoder.{key} is {options[key]}, but {folder / CONFIG} says {value}; "
                 f"write {value}."
             )
+    if options["normalize"] == "config" and options["scaling_factor"] is None:
+        _check_scale(config.get("scaling_factor"), folder / CONFIG)
+
+
+def _check_scale(factor: object, path: Path) -> None:
+    if not isinstance(factor, int | float) or not 0 < factor < math.inf:
+        what = "no scaling_factor" if factor is None else f"a scaling_factor of {factor!r}"
+        raise InputError(
+            f"{path} has {what}; name as autoencoder.scaling_factor what diffusion models "
+            "multiply its latents by (of DiT, SiT and Stable Diffusion 1 and 2: 0.18215)."
+        )
 
 
 def _config(folder: Path) -> dict:

@@ -123,19 +123,23 @@ def classes_of(rows):
     return [classes[label] for label in sorted(classes)]
 
 
-def own_normalization(autoencoder, channels):
-    """Per channel: the autoencoder's own factors, as `normalization` gives them."""
+def own_normalization(autoencoder, scaling_factor, channels):
+    """Per channel: the autoencoder's own factors, as `normalization` gives them.
+
+    scaling_factor: in the place of the autoencoder's, if it is not None.
+    """
     shift = getattr(autoencoder.config, "shift_factor", None) or 0.0
-    return [float(shift)] * channels, [float(autoencoder.config.scaling_factor)] * channels
+    scale = scaling_factor or autoencoder.config.scaling_factor
+    return [float(shift)] * channels, [float(scale)] * channels
 
 
-def normalization(moments, normalize, latent_std, autoencoder):
+def normalization(moments, normalize, scaling_factor, latent_std, autoencoder):
     """Per channel: what to subtract from a latent, and what to multiply it with.
 
     Measured: samples of the posterior get mean 0 and standard deviation `latent_std`.
     """
     if normalize == "config":
-        return own_normalization(autoencoder, moments.shape[3])
+        return own_normalization(autoencoder, scaling_factor, moments.shape[3])
     means, stds = moments[:, :, MEAN].astype(np.float32), moments[:, :, STD].astype(np.float32)
     images = (0, 1, 3, 4)
     shift = means.mean(axis=images, dtype=np.float64)

@@ -14,6 +14,7 @@ from slimdit.core.canonical import canonical_json
 from slimdit.core.errors import InputError
 from slimdit.data.image_files import list_images, other_layout
 from slimdit.data.images import load_image
+from slimdit.evaluation.features import EXTRACTORS
 from slimdit.evaluation.metrics.frechet import checked_statistics
 from slimdit.jobs.progress import Progress
 from slimdit.storage.files import load_npz, sha256_of
@@ -87,6 +88,31 @@ def statistics_of(arrays: dict[str, np.ndarray], path: Path) -> dict[str, tuple]
         for kind, pair in STATISTICS.items()
         if arrays.keys() & set(pair)
     }
+
+
+def reference_statistics(path: str | Path, extractor: dict, image_size: int) -> dict[str, tuple]:
+    """Those of an .npz, as `statistics_of` gives them.
+
+    extractor: {"name", **options}. Raises InputError where there are none, or where they are not of
+    as many features as the extractor has of images with a side of `image_size` pixels.
+    """
+    names = [name for pair in STATISTICS.values() for name in pair]
+    found = statistics_of(load_npz(path, names), Path(path))
+    if not found:
+        raise InputError(
+            f"{path} has none of {', '.join(names)}; it should have mu and sigma of a reference's "
+            "pooled features."
+        )
+    options = dict(extractor)
+    name = options.pop("name")
+    dims = EXTRACTORS[name].feature_dims(image_size, **options)
+    for kind, number in zip(STATISTICS, dims, strict=True):
+        if kind in found and len(found[kind][0]) != number:
+            raise InputError(
+                f"{path} has statistics of {len(found[kind][0])} {kind} features and {name} has "
+                f"{number}; name the extractor that they come from as evaluation.extractor."
+            )
+    return found
 
 
 def checked_images(array: np.ndarray, path: str | Path) -> np.ndarray:

@@ -1,7 +1,6 @@
 """What is checked before the first job, of the command line and the folder; nothing is changed."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from slimdit.core.errors import InputError
 from slimdit.jobs.launch import in_own_process
@@ -29,16 +28,6 @@ def gpus_in(resources: Mapping) -> int | None:
     """How many GPUs Snakemake's resources by name say; None where they do not, or by a function."""
     count = getattr(resources.get("gpu"), "value", None)
     return count if isinstance(count, int) else None
-
-
-def check_statistics(jobs: Iterable) -> None:
-    """Raises InputError where the statistics are not there that some of the jobs compare with."""
-    for path in {job.settings["statistics"] for job in jobs if "statistics" in job.settings}:
-        if not Path(path).is_file():
-            raise InputError(
-                f"config: data.reference_statistics {path} does not exist; docs/checkpoints.md "
-                "says where it is downloaded from."
-            )
 
 
 def check_image_folder(data: Mapping) -> None:

@@ -29,8 +29,8 @@ ASSUMED = f"""\
   once for all processes that measure it; a batch that is slow on a CPU takes in proportion to a
   smaller one; a step of the autoencoder's training is three of its passes.
 - measured without compilation: what a GPU runs compiled takes less.
-- not counted: small files; reading images, images of prompts, passes and samplings whose speed is
-  measured, metrics, cutting photographs, counts, compression, tables and figures."""
+- not counted: small files; downloads, reading images, images of prompts, passes and samplings
+  whose speed is measured, metrics, cutting photographs, counts, compression, tables and figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:

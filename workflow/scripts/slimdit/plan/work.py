@@ -74,17 +74,24 @@ def work_of(study: Study, job: Job) -> JobWork:
         case "held_out_loss":
             passes = num_held_out * study.evaluation["loss_draws"]
             is_guided = study.sampling(variant)["guidance_scale"] != 1  # by two passes a step
-            return JobWork(num_held_out, units={f"denoise {variant}": passes / (1 + is_guided)})
+            return JobWork(
+                num_held_out,
+                units={step_of(study, variant): passes / (1 + is_guided)},
+            )
         case "calibrate_cache":
             from slimdit.diffusion.calibration import NUM_IMAGES
 
             steps = NUM_IMAGES * study.sampling(variant)["steps"]
-            return JobWork(NUM_IMAGES, units={f"denoise {variant}": steps})
+            return JobWork(NUM_IMAGES, units={step_of(study, variant): steps})
         case "sample":
             count = study.num_sampled(variant)
             steps = count * whole_steps(study, variant)
             files = {outputs["samples"]: count * image_bytes}
-            units = {f"denoise {variant}": steps, f"compile-sample {variant}": 1, "decode": count}
+            units = {
+                step_of(study, variant): steps,
+                f"compile-sample {variant}": 1,
+                "decode": count,
+            }
             return JobWork(count, files, units)
         case "evaluate" | "evaluate_by_statistics":
             count, kept = study.num_sampled(variant), study.sampling(variant)["num_samples"]
@@ -96,6 +103,18 @@ def work_of(study: Study, job: Job) -> JobWork:
             sizes = study.config["speed"]["compiled_batch_sizes"]
             return JobWork(units={"compile": num_models * len(sizes)})
     return JobWork()
+
+
+def step_of(study: Study, variant: str) -> str:
+    """The unit of a step of the row's sampler: that of the first row of the same model and guide,
+    so that it is timed once."""
+
+    def step(row: str) -> tuple:
+        sampling = study.sampling(row)
+        how = sampling["guidance_scale"] == 1, sampling["batch_size"], sampling["precision"]
+        return study.structure(row), study.operations(row), study.guide_spec(row), how
+
+    return f"denoise {next(row for row in study.variants if step(row) == step(variant))}"
 
 
 def whole_steps(study: Study, variant: str) -> float:

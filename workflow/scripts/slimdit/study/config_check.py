@@ -214,7 +214,18 @@ def _autoencoder_problems(config: dict) -> Iterator[str]:
     autoencoder = config["autoencoder"]
     source, revision = autoencoder["source"], autoencoder["revision"]
     is_on_hub = revision is not None and HUB_NAME.fullmatch(source)
+    is_named = autoencoder["scaling_factor"] is not None
+    if is_named and autoencoder["normalize"] == "measured":
+        yield (
+            "autoencoder.scaling_factor has no effect where autoencoder.normalize is measured; "
+            "write null, or config."
+        )
     if autoencoder["train"]:
+        if not is_named and autoencoder["normalize"] == "config":
+            yield (
+                "autoencoder.normalize is config, and an autoencoder that is trained here has no "
+                "scaling_factor of its own; write measured, or name autoencoder.scaling_factor."
+            )
         return
     if Path(source).is_dir():
         try:

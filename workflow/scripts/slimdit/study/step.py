@@ -130,6 +130,14 @@ def prompts(study: Study, variant: str | None) -> list[str]:
     return sorted({name for row in study.variants for name in study.sampling(row)["prompts"] or ()})
 
 
+def pipelines(study: Study, variant: str | None) -> list[dict]:
+    """Where checkpoints come from that may name the labels, in a study that does not."""
+    if study.config["data"]["classes"]:
+        return []
+    sources = map(study.source, study.pretrained)
+    return [{key: each[key] for key in ("source", "revision")} for each in sources]
+
+
 def config_value(*keys: str) -> Setting:
     return lambda study, _: functools.reduce(operator.getitem, keys, study.config)
 

@@ -24,6 +24,7 @@ from slimdit.study.step import (
     of_sampler,
     own_operations,
     paper,
+    pipelines,
     prompts,
     rows,
     table_files,
@@ -90,7 +91,8 @@ STEPS: dict[str, Step] = {
         settings={
             **IMAGES,
             **of_autoencoder("latent_channels", "downsample_factor", "source", "revision"),
-            **of_autoencoder("normalize", "latent_std", "encode_precision", "encode_batch_size"),
+            **of_autoencoder("normalize", "scaling_factor", "latent_std"),
+            **of_autoencoder("encode_precision", "encode_batch_size"),
         },
         state="latents",
         record="manifest",
@@ -146,7 +148,8 @@ STEPS: dict[str, Step] = {
         settings={
             "image_size": IMAGES["image_size"],
             "classes": lambda study, _: named_classes(study.config["data"]),
-            **of_autoencoder("latent_channels", "source", "revision"),
+            "pipelines": pipelines,
+            **of_autoencoder("latent_channels", "scaling_factor", "source", "revision"),
         },
         options={"prompts": prompts},
         record="manifest",

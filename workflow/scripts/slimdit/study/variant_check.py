@@ -122,7 +122,18 @@ def _pretrained_problems(study: Study, variant: str) -> Iterator[str]:
     pretrained, backbone = study.source(variant), study.block(variant)["backbone"]
     source, revision = pretrained["source"], pretrained["revision"]
     is_made_here = study.layout.root in PurePosixPath(source).parents
-    if Path(source).exists():
+    format = components("format")[pretrained["format"]]
+    if not (format.outline.is_folder or is_made_here or Path(source).is_file()):
+        yield (
+            f"{where}.source {source!r} is no file here, and the format {format.name} is one file "
+            "of weights; download it and name it."
+        )
+    elif Path(source).is_file() and format.outline.is_folder:
+        yield (
+            f"{where}.source {source!r} is a file, and the format {format.name} is a folder; name "
+            "that, or another format."
+        )
+    elif Path(source).exists():
         try:
             local_files(source)
         except InputError as error:
@@ -132,7 +143,7 @@ def _pretrained_problems(study: Study, variant: str) -> Iterator[str]:
             f"{where}.source {source!r} is no file or folder here; a name on the hub, owner/name, "
             "needs the 40 hexadecimal digits of its commit as revision."
         )
-    for key in components("format")[pretrained["format"]].outline.must_name:
+    for key in format.outline.must_name:
         if key not in config["backbones"][backbone]:
             yield (
                 f"backbones.{backbone}.{key} is missing; {where} does not tell which it was "

@@ -1,6 +1,7 @@
 """A frozen graph run by TensorFlow, imported when a graph is built."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +38,22 @@ class TensorFlowGraph:
         return self.session.run(self.fetches, {self.images: images})
 
 
-def _tensorflow():
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault(ONEDNN, "1")
-    try:
-        import tensorflow.compat.v1 as tf
-    except ModuleNotFoundError as error:
+def check_installed() -> None:
+    """Raises InputError where TensorFlow is not."""
+    if find_spec("tensorflow") is None:
         raise InputError(
-            f"backend 'tensorflow' of inception-2015 lacks the module {error.name!r}; "
+            "backend 'tensorflow' of inception-2015 lacks the module 'tensorflow'; "
             "run pip install -r requirements-inception.txt, which has none for Python 3.14, or set "
             "backend to torch."
-        ) from None
+        )
+
+
+def _tensorflow():
+    check_installed()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault(ONEDNN, "1")
+    import tensorflow.compat.v1 as tf
+
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_tensor_float_32_execution(False)
     return tf

@@ -22,6 +22,7 @@ FIRST = "transformer_blocks.0"
 class DiffusersFormat(Format):
     """A folder as `save_pretrained` writes it, or a whole pipeline's."""
 
+    is_folder = True
     must_name = ("frequency_shift", "mlp_norm_eps")
     block = "transformer_blocks"
     modules = {  # noqa: RUF012
@@ -116,8 +117,8 @@ def _config(path: Path) -> dict:
             f"with {DEFAULTS['norm_type']}."
         )
     for key in ("num_attention_heads", "attention_head_dim", "sample_size", "patch_size"):
-        if not isinstance(config.get(key), int):
-            raise InputError(f"{path}: {key} is {config.get(key)!r}; it should be a whole number.")
+        if not isinstance(value := config.get(key), int) or value < 1:
+            raise InputError(f"{path}: {key} is {value!r}; it should be a whole number above 0.")
     return config
 
 

@@ -69,4 +69,4 @@ def _state_dict(content, path: Path) -> dict[str, Tensor]:
                 f"{path}: {name} is a {type(value).__name__}; it should be a tensor of a state "
                 f"dict, or {MODEL} and {AVERAGE} the state dicts of a training checkpoint."
             )
-    return content
+    return {str(name): value for name, value in content.items()}

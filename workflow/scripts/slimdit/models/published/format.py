@@ -27,6 +27,7 @@ OTHER_FAMILIES = {  # part of a tensor's name -> whose it is
     "down_blocks": "a U-Net's",
     "input_blocks": "a U-Net's",
     "projectors": "REPA's, which is the format sit",
+    "decoder_blocks": "REPA's, which is the format sit",
     "patch_embedder": "SlimDiT's own",
 }
 NUM_HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # of S, B, L and XL, by hidden size: Table 1
@@ -53,9 +54,11 @@ class Format:
     """Names and pieces of a DiT's tensors; a layout of its own overrides the names.
 
     must_name: what a backbone has to name, since the layout's own code and DiT's differ in it, and
-    the weights do not tell which they were trained with.
+    the weights do not tell which they were trained with. is_folder: whether it is a folder of
+    files, which the hub may have, or one file.
     """
 
+    is_folder: ClassVar[bool] = False
     must_name: ClassVar[tuple[str, ...]] = ()
     block: ClassVar[str]  # what the names of a block's tensors begin with, before its number
     modules: ClassVar[dict[str, str]]  # a module of SlimDiT's -> its name
@@ -79,6 +82,10 @@ class Format:
                 found[f"{ours}.{kind}"] = [f"{each}.{kind}" for each in theirs]
         return found
 
+    def depth(self, names: Iterable[str]) -> int:
+        """How many blocks tensors of these names have."""
+        return len({name.split(".")[1] for name in names if name.startswith(f"{self.block}.")})
+
     def imported(self, tensors: dict[str, Tensor], path: str | Path, **known) -> Published:
         """What `tensors`, read from `path`, are in SlimDiT.
 
@@ -86,7 +93,7 @@ class Format:
         published sizes. Raises InputError for missing and unknown tensors, and for shapes of
         another structure.
         """
-        depth = len({name.split(".")[1] for name in tensors if name.startswith(f"{self.block}.")})
+        depth = self.depth(tensors)
         pieces = self.pieces(depth)
         _check_names(tensors, [each for theirs in pieces.values() for each in theirs], path)
         state = {}
@@ -217,6 +224,11 @@ def _check_shapes(published: Published, pieces: Pieces, path: str | Path) -> Non
                 f"{path}: {which} should have the shape {shape} in a DiT of hidden size "
                 f"{structure['hidden_size']} and {structure['depth']} blocks, and has "
                 f"{tuple(state[ours].shape)}."
+            )
+        if not state[ours].isfinite().all():
+            raise InputError(
+                f"{path}: {' or '.join(pieces[ours])} holds what is no finite number; download it "
+                "again, or name a checkpoint of a training that did not diverge."
             )
 
 

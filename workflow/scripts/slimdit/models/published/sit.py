@@ -1,5 +1,6 @@
 """The layout of SiT's code, which is DiT's, and of REPA's, whose models predict velocities."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -11,19 +12,31 @@ from slimdit.models.published.files import read_tensors
 from slimdit.models.published.format import Published
 
 ONLY_OF_TRAINING = "projectors."  # of REPA: to the features of another model
+# Of REPA's first files: the blocks behind those whose features are projected.
+LATER_BLOCK = re.compile(r"decoder_blocks\.(\d+)\.")
 LAST = "final_layer.linear"
 
 
 class SiTFormat(DiTFormat):
-    """A state dict or a training checkpoint; what REPA's training alone needs is left out, and a
-    last layer without a second half, which no sampler of velocities reads, gets one of zeros."""
+    """A state dict or a training checkpoint; what REPA's training alone needs is left out, blocks
+    that it counts anew are counted on, and a last layer without a second half, which no sampler of
+    velocities reads, gets one of zeros."""
 
     must_name = ("velocity",)
 
     def tensors(self, source: str | Path) -> dict[str, Tensor]:
         found = read_tensors(source)
+        earlier = self.depth(found)
+
+        def counted_on(name: str) -> str:
+            return LATER_BLOCK.sub(lambda block: f"blocks.{earlier + int(block[1])}.", name)
+
         return _with_second_half(
-            {name: each for name, each in found.items() if not name.startswith(ONLY_OF_TRAINING)}
+            {
+                counted_on(name): each
+                for name, each in found.items()
+                if not name.startswith(ONLY_OF_TRAINING)
+            }
         )
 
     def write(self, target: str | Path, published: Published) -> str:

@@ -1,5 +1,6 @@
 """Where a published checkpoint lies: a file, a folder, or on the hub; torch-free."""
 
+import json
 from pathlib import Path
 
 from slimdit.core.errors import InputError
@@ -8,6 +9,7 @@ from slimdit.storage.hub import check_sha256, downloaded, refuse_pointer
 CONFIG = "config.json"
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 PART = "transformer"  # of a whole pipeline
+PIPELINE = "model_index.json"
 NEEDS = f"a DiT in diffusers' layout, a folder with {CONFIG} and {WEIGHTS[0]} or {WEIGHTS[1]}"
 
 
@@ -48,3 +50,26 @@ def files_to_come(source: str) -> list[Path]:
     return (
         [Path(source)] if Path(source).suffix else [Path(source, CONFIG), Path(source, WEIGHTS[0])]
     )
+
+
+def label_names(source: str | Path, revision: str | None) -> dict[str, str]:
+    """What a whole pipeline in diffusers' layout calls each label, by label; none of anything else,
+    nor where the hub cannot be asked. Of several names of a label it is the first.
+
+    Raises InputError for a pipeline whose names are no names.
+    """
+    path = Path(source, PIPELINE)
+    if not Path(source).exists():
+        try:
+            path = downloaded(source, revision, (PIPELINE,), "variants", "")
+        except InputError:
+            return {}
+    if not path.is_file():
+        return {}
+    try:
+        names = json.loads(path.read_text(encoding="utf-8")).get("id2label") or {}
+        return {label: names[label].partition(",")[0].strip() for label in names}
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(
+            f"{path}: id2label should give each label a name; download the file again."
+        ) from None
