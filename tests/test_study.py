@@ -94,6 +94,11 @@ BASE = {"backbone": "S", "patch_size": 2}
             r"variants\.new\.distill is of a training; variants\.new should have training",
         ),
         (
+            BASE
+            | {"backbone": "XS", "distill": {"teacher": "S2-base", "alpha": 1, "features": 0.1}},
+            r"variants\.new\.distill\.features are .* hidden_size is 80, of S2-base 96; leave it",
+        ),
+        (
             {
                 "from": "S2-base",
                 "training": {"steps": 1},

@@ -23,7 +23,7 @@ from slimdit.storage.files import read_csv, read_json
 from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 from slimdit.study.study import identity
 from slimdit.training import loop
-from slimdit.training.objective import Hyperparameters, Objective, compiled
+from slimdit.training.objective import Hyperparameters, Lessons, Objective, compiled
 from train import train
 
 CPU = torch.device("cpu")
@@ -243,12 +243,14 @@ def objective(tmp_path):
     cache = LatentCache(*write_latent_cache(tmp_path, num_images=10))
     hyper = Hyperparameters(**TRAINING | {"label_dropout": 0.5})
 
-    def make(variant, teacher=None, alpha=0.0, seed=0, takes_guidance=False, **changes):
+    def make(
+        variant, teacher=None, alpha=0.0, seed=0, takes_guidance=False, lessons=None, **changes
+    ):
         own = replace(hyper, **changes)
         model = build_model(tiny(PHOTOS.structure(variant)), 0).train()
         model = compress(model, [{"name": "guidance_input"}] * takes_guidance)
         batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, CPU)
-        return model, Objective(model, own, batches, seed, teacher, alpha)
+        return model, Objective(model, own, batches, seed, teacher, lessons or Lessons(alpha))
 
     return make
 
@@ -315,9 +317,43 @@ def test_distillation_of_no_weight_is_plain_training(objective, teacher, tmp_pat
 def test_distillation_loss_is_the_weighted_sum_of_its_terms(objective, teacher):
     model, losses = objective("XS2-base", teacher, alpha=0.3)
     randomized(model, torch.float32, std=0.1)
-    loss, mse, vb, distillation, balance = losses(0)[0].tolist()
+    loss, mse, vb, distillation, balance, _ = losses(0)[0].tolist()
     assert loss == pytest.approx(0.7 * (mse + vb) + 0.3 * distillation)
     assert (distillation > 0, balance) == (True, 0)
+
+
+def test_a_teacher_may_teach_its_variance_and_its_features(objective):
+    """By their definitions, in float64; an outlier in either counts for nothing."""
+    teacher = randomized(objective("S2-base")[0], torch.float32, std=0.2).requires_grad_(False)
+    lessons = Lessons(alpha=0.5, variance=True, features=0.25)
+    model, losses = objective("S2-base", teacher, lessons=lessons)
+    randomized(model, torch.float32, std=0.1)
+    with torch.no_grad():
+        own, its = (each(*losses.batch(2)[1:3], losses.batch(2).y) for each in (model, teacher))
+    batch, diffusion = losses.batch(2), losses.diffusion.double()
+    steps = []
+    for output in (its.output.double(), own.output.double()):
+        eps, v = output.chunk(2, dim=1)
+        x0 = diffusion.predicted_x0(batch.xt.double(), batch.k, eps)
+        mean = diffusion.posterior_mean(x0, batch.xt.double(), batch.k)
+        steps.append(
+            torch.distributions.Normal(mean, diffusion.log_variance(v, batch.k).exp().sqrt())
+        )
+    divergence = torch.distributions.kl_divergence(*steps).mean() / math.log(2)
+    noise = (own.output.chunk(2, 1)[0] - its.output.chunk(2, 1)[0]).double().square().mean()
+    total = 0.0
+    for student, taught in zip(own.features.double(), its.features.double(), strict=True):
+        usual = torch.ones_like(student, dtype=torch.bool)
+        for each in (student, taught):
+            usual &= (each - each.mean()).abs() < 2 * each.std()
+        assert not usual.all()
+        total += ((student - taught)[usual] ** 2).sum() / student.numel() / len(batch.y)
+    losses.diffusion.float()
+    loss, mse, vb, distillation, _, features = losses(2)[0].tolist()
+    assert distillation == pytest.approx((noise + divergence).item(), rel=1e-3)
+    assert features == pytest.approx(total.item(), rel=1e-4)
+    weight = 0.25 * (1 - 2 / STEPS)
+    assert loss == pytest.approx(0.5 * (mse + vb) + 0.5 * distillation + weight * features)
 
 
 def test_teacher_without_alpha_or_student_that_is_its_teacher_has_no_distillation(objective):
@@ -420,7 +456,7 @@ def test_labels_are_dropped_to_the_null_class_at_the_given_rate(objective):
 
 def test_balance_loss_enters_with_its_weight(objective):
     _, losses = objective("MoE-S2-8E2A")
-    loss, mse, vb, _, balance = losses(0)[0].tolist()
+    loss, mse, vb, _, balance, _ = losses(0)[0].tolist()
     assert loss == pytest.approx(mse + vb + 0.01 * balance)
     assert balance >= 2 * 0.99  # two layers, each at least about 1
 

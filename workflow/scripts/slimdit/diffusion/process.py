@@ -95,13 +95,23 @@ class Diffusion(nn.Module):
         mse: mean of (eps - eps_hat)^2. vb: the variational bound's term at k in bits per
         dimension, which teaches the variance alone (the mean is detached).
         """
-        eps_hat, v = output.chunk(2, dim=1)
-        mse = (eps - eps_hat).square().mean(dim=(1, 2, 3))
-        return mse, self._bound(eps_hat.detach(), v, x0, xt, k)
+        mse = (eps - output.chunk(2, dim=1)[0]).square().mean(dim=(1, 2, 3))
+        return mse, self._bound(output, x0, xt, k)
 
-    def _bound(self, eps_hat: Tensor, v: Tensor, x0: Tensor, xt: Tensor, k: Tensor) -> Tensor:
-        mean = self.posterior_mean(self.predicted_x0(xt, k, eps_hat), xt, k)
-        log_variance = self.log_variance(v, k)
+    def divergence(self, output: Tensor, other: Tensor, xt: Tensor, k: Tensor) -> Tensor:
+        """KL(of the step back that `other` predicts || of that of `output`), both (B, 2C, H, W), in
+        bits per dimension, (B,); like vb, it teaches the variance alone."""
+        kl = gaussian_kl(*self._step_back(other, xt, k), *self._step_back(output, xt, k))
+        return kl.mean(dim=(1, 2, 3)) / BITS
+
+    def _step_back(self, output: Tensor, xt: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean, detached, and log variance of a prediction's step to k - 1."""
+        eps_hat, v = output.chunk(2, dim=1)
+        mean = self.posterior_mean(self.predicted_x0(xt, k, eps_hat.detach()), xt, k)
+        return mean, self.log_variance(v, k)
+
+    def _bound(self, output: Tensor, x0: Tensor, xt: Tensor, k: Tensor) -> Tensor:
+        mean, log_variance = self._step_back(output, xt, k)
         true_mean = self.posterior_mean(x0, xt, k)
         true_log_variance = self.at("posterior_log_variance", k)
         divergence = gaussian_kl(true_mean, true_log_variance, mean, log_variance)

@@ -18,13 +18,16 @@ FREQUENCY_SIZE = 256
 
 
 class Prediction(NamedTuple):
-    """What the backbone returns: noise and variance channels, and where tokens were routed.
+    """What the backbone returns: noise and variance channels, where tokens were routed, and what
+    the last block gave.
 
-    output: (B, 2 * in_channels, H, W). routings: one of each MLP that routes tokens.
+    output: (B, 2 * in_channels, H, W). routings: one of each MLP that routes tokens. features:
+    (B, N, C).
     """
 
     output: Tensor
     routings: list
+    features: Tensor
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -230,7 +233,7 @@ class DiT(nn.Module):
         """c: (B, C), as `embedding` gives it."""
         *modulations, final = self.modulations(c)
         x, routings = self.through_blocks(self.tokens(x), modulations)
-        return Prediction(self.prediction(x, final), routings)
+        return Prediction(self.prediction(x, final), routings, x)
 
     def tokens(self, x: Tensor) -> Tensor:
         """What the first block takes, (B, in_channels, H, W) -> (B, N, C)."""

@@ -88,12 +88,26 @@ def _training_problems(study: Study, variant: str) -> Iterator[str]:
         yield f"{where} is trained to predict noise; its backbone should be one without velocity."
     if "from" in block:
         yield from _further_training_problems(study, variant)
+    if block.get("distill", {}).get("features"):
+        yield from _feature_problems(study, variant)
     if teacher := study.teacher(variant):
         own, its = map(study.num_timesteps, (variant, teacher))
         if own != its:
             yield (
                 f"{where}.distill.teacher {teacher} was trained with {its} timesteps and its "
                 f"student with {own}; training.num_timesteps should be the same."
+            )
+
+
+def _feature_problems(study: Study, variant: str) -> Iterator[str]:
+    """Of features that are of another shape than the teacher's."""
+    teacher = study.teacher(variant)
+    own, its = map(study.structure, (variant, teacher))
+    for key in ("hidden_size", "patch_size"):
+        if own[key] != its[key]:
+            yield (
+                f"variants.{variant}.distill.features are compared one by one, and {key} is "
+                f"{own[key]}, of {teacher} {its[key]}; leave it out."
             )
 
 

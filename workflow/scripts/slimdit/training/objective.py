@@ -18,7 +18,7 @@ from slimdit.data.latents import LatentBatches
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.diffusion.process import Diffusion
 from slimdit.models.component import store_weights
-from slimdit.models.dit import DiT
+from slimdit.models.dit import DiT, Prediction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,19 @@ class Hyperparameters:
         cooldown_steps = self.cooldown_fraction * self.steps
         left = (self.steps - step) / cooldown_steps if cooldown_steps else 1.0
         return self.learning_rate * min(1.0, left)
+
+
+class Lessons(NamedTuple):
+    """What a teacher teaches: by the weight alpha in the place of the data its noise, and with
+    `variance` its variance; by the weight `features`, falling to 0, what its last block gives."""
+
+    alpha: float = 0.0
+    variance: bool = False
+    features: float = 0.0
+
+
+NONE = Lessons()
+OUTLIER = 2.0  # standard deviations
 
 
 class Batch(NamedTuple):
@@ -91,11 +104,11 @@ class Objective:
         batches: LatentBatches,
         seed: int,
         teacher: DiT | None = None,
-        alpha: float = 0.0,
+        lessons: Lessons = NONE,
         micro_batch_size: int | None = None,
     ):
         self.hyper, self.batches, self.seed = hyper, batches, seed
-        self.alpha = alpha if teacher else 0.0
+        self.lessons = lessons if teacher else NONE
         self.device = batches.device
         self.null_class = model.null_class
         self.diffusion = Diffusion(hyper.num_timesteps).to(self.device)
@@ -112,33 +125,36 @@ class Objective:
         self.teach = torch.compile(teacher) if teacher and is_compiled else teacher
         self.routes_tokens, self.takes_guidance = model.routes_tokens, model.takes_guidance
         has_term = {"distillation": teacher is not None, "balance": model.routes_tokens}
+        has_term["features"] = self.lessons.features > 0
         self.terms = [term for term in TERMS if has_term.get(term, True)]
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Add the gradients of the loss to the weights'.
 
-        Returns the terms of the loss of the whole batch in the order of TERMS, (5,), and of a
+        Returns the terms of the loss of the whole batch in the order of TERMS, (T,), and of a
         mixture the expert loads, (L, E).
         """
-        batch = self.batch(step)
+        batch, feature_weight = self.batch(step), self.feature_weight(step)
         loads = self.loads(batch) if self.routes_tokens and len(self.parts) > 1 else None
         total = torch.zeros(len(TERMS), device=self.device)
         for rows in self.parts:
             part = batch.part(rows)
             fraction = self.fraction(part)
             with self.processes.without_exchange(self.model, rows is not self.parts[-1]):
-                terms, loads = self.losses(part, loads)
+                terms, loads = self.losses(part, loads, feature_weight)
                 # Exchanged gradients are means over the processes.
                 (terms[0] * (fraction * self.processes.size)).backward()
             total += terms.detach() * fraction
         return self.processes.sum(total), loads
 
-    def losses(self, batch: Batch, loads: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def losses(
+        self, batch: Batch, loads: Tensor | None, feature_weight: float = 0.0
+    ) -> tuple[Tensor, Tensor | None]:
         """The terms of one part, and the expert loads of all, (L, E): `loads` if they are known."""
         prediction = self.prediction(batch)
         output = self.unguided(prediction.output.float(), batch)  # (B, 2C, H, W)
         mse, vb = (term.mean() for term in self.diffusion.losses(output, *batch[:4]))
-        distillation = self.distillation(output, batch)
+        distillation, features = self.taught(prediction, output, batch)
         balance = mse.new_zeros(())
         if self.routes_tokens:
             if loads is None:
@@ -146,9 +162,14 @@ class Objective:
             losses = [r.balance_loss(f) for r, f in zip(prediction.routings, loads, strict=True)]
             balance = torch.stack(losses).sum()
 
-        alpha = self.alpha
+        alpha = self.lessons.alpha
         loss = (1 - alpha) * (mse + vb) + alpha * distillation + self.hyper.balance_weight * balance
-        return torch.stack([loss, mse, vb, distillation, balance]), loads
+        loss = loss + feature_weight * features
+        return torch.stack([loss, mse, vb, distillation, balance, features]), loads
+
+    def feature_weight(self, step: int) -> float:
+        """Falls to 0 along a line."""
+        return self.lessons.features * (1 - step / self.hyper.steps)
 
     @torch.no_grad()
     def loads(self, batch: Batch) -> Tensor:
@@ -197,14 +218,33 @@ class Objective:
         arrays = (k[own], eps, drop[own], beta[own], *latents)
         return [on_host(array, self.device) for array in arrays]
 
-    def distillation(self, output: Tensor, batch: Batch) -> Tensor:
-        """Mean squared difference of the student's and the teacher's noise; 0 without a teacher."""
+    def taught(self, prediction: Prediction, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Differences from the teacher: of the noise in `output`, with that of the variance where
+        it is taught, and of the prediction's features where they are; 0 where nothing is."""
+        nothing = output.new_zeros(())
         if self.teach is None:
-            return output.new_zeros(())
+            return nothing, nothing
         with torch.no_grad(), autocast(self.device, self.dtype):
-            target = self.teach(batch.xt, batch.k, batch.y).output.float()
-        student_eps, teacher_eps = output.chunk(2, dim=1)[0], target.chunk(2, dim=1)[0]
-        return (student_eps - teacher_eps).square().mean()
+            target = self.teach(batch.xt, batch.k, batch.y)
+        others = target.output.float()
+        student_eps, teacher_eps = output.chunk(2, dim=1)[0], others.chunk(2, dim=1)[0]
+        difference, features = (student_eps - teacher_eps).square().mean(), nothing
+        if self.lessons.variance:
+            difference = difference + self.diffusion.divergence(output, others, *batch[1:3]).mean()
+        if self.lessons.features:
+            features = masked_difference(prediction.features.float(), target.features.float())
+        return difference, features
+
+
+def masked_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of features, (B, N, C), without those that are outliers among those
+    of their image in either (Fang et al., "TinyFusion: Diffusion Transformers Learned Shallow",
+    arXiv:2412.01199, section 3.4)."""
+    is_usual = torch.ones_like(student, dtype=torch.bool)
+    for features in (student.detach(), teacher):
+        deviation = features - features.mean(dim=(1, 2), keepdim=True)
+        is_usual &= deviation.abs() < OUTLIER * features.std(dim=(1, 2), keepdim=True)
+    return ((student - teacher).square() * is_usual).mean()
 
 
 def compiled(model: nn.Module):

@@ -2,7 +2,7 @@
 
 from slimdit.data.latents import LatentBatches
 from slimdit.models.dit import DiT
-from slimdit.training.objective import Hyperparameters, Objective
+from slimdit.training.objective import Hyperparameters, Lessons, Objective
 from slimdit.training.trajectory import TrajectoryObjective
 
 
@@ -25,5 +25,5 @@ def objective_of(
         return TrajectoryObjective(
             model, hyper, batches.device, seed, teacher, path, substeps, micro_batch_size
         )
-    alpha = options.get("alpha", 0.0)
-    return Objective(model, hyper, batches, seed, teacher, alpha, micro_batch_size)
+    lessons = Lessons(**{key: options[key] for key in Lessons._fields if key in options})
+    return Objective(model, hyper, batches, seed, teacher, lessons, micro_batch_size)

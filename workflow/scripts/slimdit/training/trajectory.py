@@ -75,7 +75,7 @@ class TrajectoryObjective:
     def __call__(self, step: int) -> tuple[Tensor, None]:
         """Add the gradients of the loss to the weights'.
 
-        Returns the terms of the loss of the whole batch in the order of TERMS, (5,).
+        Returns the terms of the loss of the whole batch in the order of TERMS, (T,).
         """
         x, y = (drawn.to(self.device, non_blocking=True) for drawn in self.drawn(step))
         total = torch.zeros((), device=self.device)
