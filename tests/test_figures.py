@@ -77,7 +77,15 @@ def write_study(folder, variants, seeds=(0,)):
             load = rng.dirichlet(np.ones(4), (5, 2)).tolist()  # 5 steps, 2 layers, 4 experts
             load = {"steps": [1, 2, 3, 4, 5], "load": load} if kind == "moe" else None
             add("training", run / "training.json", {**what, "expert_load": load})
-            steps = [{"step": s, "loss": 1 / s, "mse": 0.9 / s, "vb": 0.1 / s} for s in range(1, 6)]
+            parts = (0.9, 0.1) if kind != "few" else (np.nan, np.nan)
+            steps = [
+                {
+                    "step": s,
+                    "loss": 1 / s,
+                    **{n: p / s for n, p in zip(("mse", "vb"), parts, strict=True)},
+                }
+                for s in range(1, 6)
+            ]
             write_csv(run / "losses.csv", list(steps[0]), steps)
             paths["losses"].append(str(run / "losses.csv"))
     rows = [
@@ -86,7 +94,7 @@ def write_study(folder, variants, seeds=(0,)):
             "group": kind,
             "parent": parent,
             "derived_from": parent if kind in ("derived", "sampled") else None,
-            "trained_from": None,
+            "trained_from": parent if kind in ("further", "few") else None,
             "weights": parent if kind == "sampled" else variant,
             "family": "steps" if variant.startswith("steps-") else None,
         }
@@ -109,6 +117,8 @@ SMALL = {
     "quantized": ("derived", "base"),
     "steps-10": ("sampled", "base"),
     "steps-20": ("sampled", "base"),
+    "longer": ("further", "base"),
+    "quicker": ("few", "base"),
 }
 
 
@@ -125,6 +135,7 @@ def test_equal_inputs_give_equal_bytes(tmp_path):
     [
         ({"alone": ("plain", None)}, (0,)),
         (SMALL, (0, 1, 2)),
+        ({"base": ("plain", None), "quicker": ("few", "base")}, (0,)),
         (
             {"base": ("plain", None)}
             | {f"plain-{i}": ("plain", "base") for i in range(25)}
@@ -132,7 +143,7 @@ def test_equal_inputs_give_equal_bytes(tmp_path):
             (0,),
         ),
     ],
-    ids=["one variant", "three seeds", "thirty variants"],
+    ids=["one variant", "three seeds", "a student of few steps", "thirty variants"],
 )
 def test_studies_of_any_size_can_be_drawn(tmp_path, variants, seeds):
     drawn = draw(write_study(tmp_path / "study", variants, seeds), tmp_path / "figures")

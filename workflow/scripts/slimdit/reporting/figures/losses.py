@@ -20,12 +20,17 @@ def draw_losses(study: StudyResults, training: list[str], paths: list[str]) -> F
     """A row of panels per group: smoothed losses, and their change against the parent's.
 
     paths: a losses.csv for each training.json of `training`. Base rows, which have no parent, are
-    compared with the first of them.
+    compared with the first of them, and those that train on, whose first steps are not their
+    parent's, with the first of their group. What has no such loss is left out.
     """
-    if not training:
-        return message("No variant of this study was trained.")
     losses = _read_losses(study, training, paths)
-    rows = study.table.loc[list(losses), ["group", "parent"]].fillna({"parent": next(iter(losses))})
+    if not losses:
+        return message("No variant of this study was trained by the loss of its noise.")
+    about = study.table.loc[list(losses)]
+    rows = about[["group", "parent"]].fillna({"parent": next(iter(losses))})
+    is_further = about["trained_from"].notna()
+    firsts = about.index.to_series().groupby([about["group"], is_further]).transform("first")
+    rows["parent"] = rows["parent"].mask(is_further, firsts)
     by_group = dict(list(rows.groupby("group", sort=False)))
     heights_inch = [max(1.5, 0.14 * len(members) + 0.9) for members in by_group.values()]
     figure = page(sum(heights_inch) + 0.45)
@@ -64,7 +69,8 @@ def _read_losses(study: StudyResults, training: list[str], paths: list[str]) -> 
         run = pd.read_csv(path, index_col="step", float_precision="round_trip")
         runs[read_json(report)["variant"]].append(run["mse"] + run["vb"])
     trained = [variant for variant in study.table.index if variant in runs]
-    return {variant: pd.concat(runs[variant], axis=1, join="inner") for variant in trained}
+    losses = {variant: pd.concat(runs[variant], axis=1, join="inner") for variant in trained}
+    return {variant: loss for variant, loss in losses.items() if loss.notna().all(axis=None)}
 
 
 def _draw_absolute(axes, parents: pd.Series, losses: dict[str, pd.DataFrame]) -> None:
