@@ -23,9 +23,9 @@ from slimdit.models.dit import FREQUENCY_SIZE
 from slimdit.profiling.cost import active_params, count_macs, total_params
 from slimdit.study.config_check import config_problems
 from slimdit.study.study import Study, identity
+from slimdit.training import objective_of
 from slimdit.training.loop import Run
 from slimdit.training.objective import Hyperparameters
-from slimdit.training.objectives import objective_of
 
 CPU = torch.device("cpu")
 DYNAMIC = {"int8_dynamic", "fp8_dynamic"}

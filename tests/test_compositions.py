@@ -17,8 +17,8 @@ from slimdit.models.build import build_model, compress
 from slimdit.profiling.cost import count_macs
 from slimdit.study.config_check import config_problems
 from slimdit.study.study import Study, identity
+from slimdit.training import objective_of
 from slimdit.training.objective import Hyperparameters
-from slimdit.training.objectives import objective_of
 
 CPU = torch.device("cpu")
 TRAINING = {"training": {"steps": 2}}

@@ -128,7 +128,7 @@ def test_a_calibrated_cache_is_that_of_its_row(results):
 
 def test_training_leaves_losses_and_tensorboard_events(results):
     losses = (results / f"{RUN.format('S2-med-4')}/losses.csv").read_text().splitlines()
-    assert losses[0] == "step,loss,mse,vb,distillation,balance" and len(losses) == 3
+    assert losses[0] == "step,loss,mse,vb,distillation,balance,features" and len(losses) == 3
     assert list((results / "results/tiny/tensorboard/S2-med-4-seed-0").iterdir())
 
 

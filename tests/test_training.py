@@ -23,7 +23,7 @@ from slimdit.storage.files import read_csv, read_json
 from slimdit.storage.resume_checkpoints import ResumeCheckpoints
 from slimdit.study.study import identity
 from slimdit.training import loop
-from slimdit.training.objective import Hyperparameters, Lessons, Objective, compiled
+from slimdit.training.objective import Hyperparameters, Objective, compiled
 from train import train
 
 CPU = torch.device("cpu")
@@ -250,7 +250,7 @@ def objective(tmp_path):
         model = build_model(tiny(PHOTOS.structure(variant)), 0).train()
         model = compress(model, [{"name": "guidance_input"}] * takes_guidance)
         batches = LatentBatches(cache, hyper.batch_size, hyper.horizontal_flip, seed, CPU)
-        return model, Objective(model, own, batches, seed, teacher, lessons or Lessons(alpha))
+        return model, Objective(model, own, batches, seed, teacher, lessons or {"alpha": alpha})
 
     return make
 
@@ -325,7 +325,7 @@ def test_distillation_loss_is_the_weighted_sum_of_its_terms(objective, teacher):
 def test_a_teacher_may_teach_its_variance_and_its_features(objective):
     """By their definitions, in float64; an outlier in either counts for nothing."""
     teacher = randomized(objective("S2-base")[0], torch.float32, std=0.2).requires_grad_(False)
-    lessons = Lessons(alpha=0.5, variance=True, features=0.25)
+    lessons = {"alpha": 0.5, "variance": True, "features": 0.25}
     model, losses = objective("S2-base", teacher, lessons=lessons)
     randomized(model, torch.float32, std=0.1)
     with torch.no_grad():

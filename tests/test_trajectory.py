@@ -2,6 +2,7 @@
 
 import copy
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,8 +35,9 @@ def model_of(std):
 def objective(student, teacher, substeps, micro_batch_size=None, **path):
     hyper = Hyperparameters(**TRAINING)
     teacher = copy.deepcopy(teacher).requires_grad_(False)
-    path = PATH | path
-    return TrajectoryObjective(student, hyper, CPU, 0, teacher, path, substeps, micro_batch_size)
+    distillation = {"substeps": substeps, "sampling": PATH | path}
+    batches = SimpleNamespace(device=CPU)
+    return TrajectoryObjective(student, hyper, batches, 0, teacher, distillation, micro_batch_size)
 
 
 def sampled(model, objective, **changes):

@@ -65,7 +65,7 @@ def further_job(job, tmp_path):
     def arguments(*given, **changes):
         further = {
             "parent": trained_checkpoint(tmp_path, "S2-base"),
-            "operations": [{"name": "prune_blocks", "keep_blocks": 1, "criterion": "least_damage"}],
+            "operations": [{"name": "prune_blocks", "keep_blocks": 1}],
         }
         return job("S2-base", *given, **changes) | further
 

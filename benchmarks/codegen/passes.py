@@ -15,8 +15,8 @@ from slimdit.models.build import build_model, compress
 from slimdit.models.compression import COMPRESSION
 from slimdit.models.dit import DiT
 from slimdit.study.study import Study, identity
+from slimdit.training import objective_of
 from slimdit.training.objective import Hyperparameters
-from slimdit.training.objectives import objective_of
 
 DEPTH = 2  # blocks of each model
 SAMPLED, TRAINED, DECODED = 4, 32, 8  # images of a batch

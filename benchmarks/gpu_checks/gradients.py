@@ -15,8 +15,8 @@ from slimdit.compute.devices import device, set_deterministic
 from slimdit.data.latents import LatentBatches
 from slimdit.models.dit import DiT
 from slimdit.study.study import Study, identity
+from slimdit.training import objective_of
 from slimdit.training.objective import Hyperparameters, Objective
-from slimdit.training.objectives import objective_of
 
 BATCH_SIZE, NUM_IMAGES = 4, 64
 FORMS = {  # precision and compile of a training

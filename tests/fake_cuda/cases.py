@@ -34,7 +34,7 @@ from slimdit.models.compression.quantization import Quantization
 from slimdit.models.dit import DiT
 from slimdit.profiling import energy, latency, peak_memory, roofline
 from slimdit.study.study import BASE_COMPONENTS, Study, identity
-from slimdit.training import calibration, held_out_loss, objective, objectives
+from slimdit.training import calibration, held_out_loss, objective, objective_of
 from slimdit.training.autoencoder import build_autoencoder
 from slimdit.training.loop import Run
 
@@ -210,7 +210,7 @@ def train(
     batches = latents.LatentBatches(
         cache_of(study, row), BATCH_SIZE, hyper.horizontal_flip, 0, device
     )
-    gradients = objectives.objective_of(
+    gradients = objective_of(
         model, hyper, batches, 0, teacher, study.distillation(row), micro_batch_size
     )
     with waits.watched():

@@ -72,7 +72,7 @@ def parent_weights(wildcards):
 
 def first_weights(wildcards):
     """What a training begins with, where that is a parent's weights."""
-    is_further = wildcards.variant in STUDY.trained_on
+    is_further = "from" in STUDY.block(wildcards.variant)
     return {"parent": parent_weights(wildcards)} if is_further else {}
 
 

@@ -38,10 +38,9 @@ def train(
     from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
     from slimdit.storage.files import sha256_of, write_csv, write_json
     from slimdit.storage.resume_checkpoints import ResumeCheckpoints
-    from slimdit.training.calibration import calibration_loss
+    from slimdit.training import objective_of
     from slimdit.training.loop import Run, expert_load, final_terms, fit
     from slimdit.training.objective import Hyperparameters
-    from slimdit.training.objectives import objective_of
 
     hyper = Hyperparameters(**training)
     cache = LatentCache(latents, latents_manifest)
@@ -54,8 +53,7 @@ def train(
     key = fingerprint([recipe, seed, dtype, arithmetic(), *inputs.values()])
     states = ResumeCheckpoints(state, key)
     if parent:
-        loss = calibration_loss(cache, hyper.num_timesteps, on)
-        model = compress(load_variant(parent, on), operations, loss).to(on)
+        model = compress(load_variant(parent, on), operations).to(on)
         operations = read_metadata(parent)["operations"] + operations
     else:
         model = build_model(structure, seed).to(on)

@@ -29,10 +29,10 @@ from slimdit.models.build import build_model, compress
 from slimdit.models.dit import DiT
 from slimdit.profiling.latency import clock_s, interleaved_times_s
 from slimdit.study.study import Study, identity
+from slimdit.training import objective_of
 from slimdit.training.autoencoder import build_autoencoder
 from slimdit.training.loop import Run
 from slimdit.training.objective import TERMS, Hyperparameters
-from slimdit.training.objectives import objective_of
 
 NUM_CALLS = 5  # after one that may compile
 LONG_S = 0.25  # of a call that says how long a larger batch takes

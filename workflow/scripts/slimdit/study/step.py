@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from slimdit.diffusion.loss_terms import objective_name
 from slimdit.study.layout import SEED, SHARD, VARIANT, Layout
 from slimdit.study.paper_values import paper_values
 from slimdit.study.study import Study
@@ -81,6 +82,11 @@ def of_sampler(study: Study, *variants: str) -> Used:
     return of_passes(study, *variants) | {"sampler": samplers}
 
 
+def of_training(study: Study, variant: str) -> Used:
+    objective = objective_name(study.distillation(variant))
+    return of_models(study, variant, study.teacher(variant)) | {"objective": {objective}}
+
+
 def of_passes(study: Study, *variants: str) -> Used:
     """Models, what guides them, and the caches of their passes."""
     caches = [study.sampling(variant)["cache"] for variant in variants]
@@ -110,6 +116,12 @@ def of_images(rows: Callable[[Study], list[str]]) -> Callable[[Study], list[str]
 def own_operations(study: Study, variant: str) -> list[dict]:
     """What is done to the parent's weights."""
     return study.block(variant).get("apply", [])
+
+
+def subset(study: Study, variant: str | None) -> dict:
+    """What of `data` says which images are drawn."""
+    others = ("images", "reference_statistics", "photos", "image_size")
+    return {key: value for key, value in study.config["data"].items() if key not in others}
 
 
 def evaluation(study: Study, variant: str | None) -> dict:

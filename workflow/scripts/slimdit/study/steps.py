@@ -22,18 +22,18 @@ from slimdit.study.step import (
     of_models,
     of_passes,
     of_sampler,
+    of_training,
     own_operations,
     paper,
     pipelines,
     prompts,
     rows,
+    subset,
     table_files,
 )
 from slimdit.study.study import HOW, Study, identity
 
 FIGURES = ("samples", "differences", "losses", "pareto", "passes", "savings", "expert_load")
-# Of `data`: they do not say which images are drawn.
-NO_SUBSET = ("images", "reference_statistics", "photos", "image_size")
 
 STEPS: dict[str, Step] = {
     "cut_photos": Step(
@@ -52,9 +52,7 @@ STEPS: dict[str, Step] = {
         outputs=files(Layout.data, subset="subset.csv", bad_images="bad_images.csv"),
         settings={
             "images_root": IMAGES["images_root"],
-            "data": lambda study, _: {
-                key: value for key, value in study.config["data"].items() if key not in NO_SUBSET
-            },
+            "data": subset,
         },
         options={"prompts": prompts},
         state="subset",
@@ -169,7 +167,7 @@ STEPS: dict[str, Step] = {
             "distill": Study.distillation,
         },
         options={key: lambda study, variant, key=key: study.training(variant)[key] for key in HOW},
-        components=lambda study, variant: of_models(study, variant, study.teacher(variant)),
+        components=of_training,
         rows=lambda study: study.trained,
         seeds=True,
         state="train",

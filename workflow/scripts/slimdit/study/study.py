@@ -77,11 +77,6 @@ class Study:
         return list(filter(self._is_trained, self.variants))
 
     @property
-    def trained_on(self) -> list[str]:
-        """Those whose training goes on from a parent's weights."""
-        return [name for name in self.trained if "from" in self.block(name)]
-
-    @property
     def pretrained(self) -> list[str]:
         """The variants whose weights are a published checkpoint's."""
         return [name for name, block in self.variants.items() if "pretrained" in block]

@@ -119,6 +119,11 @@ def _further_training_problems(study: Study, variant: str) -> Iterator[str]:
     own, its = study.num_timesteps(variant), study.num_timesteps(block["from"])
     if own != its:
         yield f"{where}.num_timesteps is {own}, and {block['from']} has {its}; leave it out."
+    if study.calibrates(variant):
+        yield (
+            f"variants.{variant}.apply measures the loss on latents, beside training; make that a "
+            "row of its own, and train on from it."
+        )
     for options in study.operations(variant):
         outline = components("compression")[options["name"]].outline
         if outline.is_last:

@@ -1,6 +1,7 @@
 """What a diffusion run minimises, step by step."""
 
 import dataclasses
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -58,7 +59,6 @@ class Lessons(NamedTuple):
     features: float = 0.0
 
 
-NONE = Lessons()
 OUTLIER = 2.0  # standard deviations
 
 
@@ -104,11 +104,13 @@ class Objective:
         batches: LatentBatches,
         seed: int,
         teacher: DiT | None = None,
-        lessons: Lessons = NONE,
+        distillation: Mapping | None = None,
         micro_batch_size: int | None = None,
     ):
+        """distillation: {"alpha", ...} as `Lessons` has them, with a teacher."""
         self.hyper, self.batches, self.seed = hyper, batches, seed
-        self.lessons = lessons if teacher else NONE
+        taught = distillation if teacher else {}
+        self.lessons = Lessons(**{key: taught[key] for key in Lessons._fields if key in taught})
         self.device = batches.device
         self.null_class = model.null_class
         self.diffusion = Diffusion(hyper.num_timesteps).to(self.device)

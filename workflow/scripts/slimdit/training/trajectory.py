@@ -10,6 +10,7 @@ from slimdit.compute.devices import on_host
 from slimdit.compute.precision import autocast, chosen_dtype
 from slimdit.compute.process_group import Processes
 from slimdit.core.randomness import normal_rows, stream
+from slimdit.data.latents import LatentBatches
 from slimdit.diffusion.guidance import Denoiser, Guidance, guided_steps
 from slimdit.diffusion.loss_terms import TERMS
 from slimdit.diffusion.process import Diffusion
@@ -29,9 +30,9 @@ class TrajectoryObjective:
     the optimizer). The gradients of all steps are added; none goes back through an earlier one.
 
     Args:
-        sampling: the teacher's {"guidance_scale", "guided_channels", "guidance_interval"}, and
-            "steps", those of the student.
-        substeps: the teacher's within one of these.
+        distillation: {"substeps", the teacher's steps within one of the student's, "sampling"}: of
+            the teacher {"guidance_scale", "guided_channels", "guidance_interval"}, and "steps",
+            those of the student.
     """
 
     terms = ("loss", "distillation")
@@ -40,14 +41,14 @@ class TrajectoryObjective:
         self,
         model: DiT,
         hyper: Hyperparameters,
-        device: torch.device,
+        batches: LatentBatches,
         seed: int,
         teacher: DiT,
-        sampling: dict,
-        substeps: int,
+        distillation: dict,
         micro_batch_size: int | None = None,
     ):
-        self.hyper, self.device, self.seed, self.substeps = hyper, device, seed, substeps
+        sampling, self.substeps = distillation["sampling"], distillation["substeps"]
+        self.hyper, self.device, self.seed = hyper, (device := batches.device), seed
         self.num_classes = model.num_classes
         self.shape = (model.in_channels, model.input_size, model.input_size)
         self.processes = Processes()
@@ -60,9 +61,9 @@ class TrajectoryObjective:
         num_steps = sampling["steps"]
         self.steps, self.teachers = (
             Diffusion(hyper.num_timesteps, kept_timesteps(hyper.num_timesteps, count)).to(device)
-            for count in (num_steps, num_steps * substeps)
+            for count in (num_steps, num_steps * self.substeps)
         )
-        path = sampling | {"timesteps": SPACING, "steps": num_steps * substeps, "guide": None}
+        path = sampling | {"timesteps": SPACING, "steps": num_steps * self.substeps, "guide": None}
         self.is_guided = guided_steps(path, hyper.num_timesteps).tolist()
         channels = path["guided_channels"]
         self.guidance = Guidance(
