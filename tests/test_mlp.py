@@ -174,6 +174,22 @@ def test_top_k_outside_the_experts_is_an_input_error(top_k):
         MLP.build({"name": "moe", "num_experts": NUM_EXPERTS, "top_k": top_k}, HIDDEN_SIZE)
 
 
+@pytest.mark.parametrize("top_k", [2, 3])
+def test_normalised_gates_are_shares_of_the_chosen_experts(top_k, x):
+    module = randomized(MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, top_k, normalise=True))
+    values, chosen = (x @ module.gate.weight.T).topk(top_k, dim=-1)
+    gates = x.new_zeros(*x.shape[:2], NUM_EXPERTS)
+    gates = gates.scatter(-1, chosen, values.softmax(-1))
+    expected = sum(gates[..., i, None] * expert(module, i, x) for i in range(NUM_EXPERTS))
+    torch.testing.assert_close(module(x)[0], expected)
+
+
+def test_one_normalised_gate_would_teach_the_router_nothing():
+    options = {"name": "moe", "num_experts": NUM_EXPERTS, "top_k": 1, "normalise": True}
+    with pytest.raises(InputError, match="top_k 1 is less than 1 \\+ normalise, 2"):
+        MLP.build(options, HIDDEN_SIZE)
+
+
 @pytest.fixture
 def segments():
     """Rows in four groups, one of them empty."""
@@ -248,14 +264,6 @@ def test_segment_operators_are_sound_for_autograd_and_compilation(segments):
     outer = (x.detach(), random_tensor("grad", 7, 2), ends)
     library.opcheck(ops.segment_outer, outer)
     assert torch.autograd.gradcheck(lambda a, b: ops.segment_matmul(a, b, ends), (x, weight))
-
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_gradients_have_the_same_bits_however_threads_take_turns(two_threads):
