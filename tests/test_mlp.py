@@ -190,6 +190,33 @@ def test_one_normalised_gate_would_teach_the_router_nothing():
         MLP.build(options, HIDDEN_SIZE)
 
 
+def test_a_bias_chooses_experts_and_does_not_weight_them(x):
+    plain = randomized(MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, 2))
+    biased = randomized(MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, 2, balance_rate=0.01))
+    assert torch.equal(biased(x)[0], plain(x)[0])
+    biased.bias[:2] = 2.0
+    probabilities = (x @ biased.gate.weight.T).softmax(-1)
+    expected = sum(probabilities[..., i, None] * expert(biased, i, x) for i in range(2))
+    y, routing = biased(x)
+    torch.testing.assert_close(y, expected)
+    assert routing.load.tolist() == [0.5, 0.5, 0, 0]
+
+
+def test_biases_move_toward_an_even_load_by_their_rate():
+    module = MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, 1, balance_rate=0.01)
+    module.rebalance(torch.tensor([0.5, 0.25, 0.2, 0.05]))
+    torch.testing.assert_close(module.bias, torch.tensor([-0.01, 0.0, 0.01, 0.01]))
+
+
+def test_biases_even_out_loads(x):
+    module = randomized(MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, 1, balance_rate=0.01))
+    x = random_tensor("many", 8, 64, HIDDEN_SIZE) + 1.0
+    first = module(x)[1].load
+    for _ in range(300):
+        module.rebalance(module(x)[1].load)
+    assert first.max() > 0.5 and (module(x)[1].load - 0.25).abs().max() < 0.05
+
+
 @pytest.fixture
 def segments():
     """Rows in four groups, one of them empty."""

@@ -47,6 +47,9 @@ class Mlp(Component):
 
     routes_tokens = False
 
+    def rebalance(self, load: torch.Tensor) -> None:
+        """After a step of a training: the load of its experts in the whole batch, (E,)."""
+
 
 def linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     return ((name, each) for name, each in module.named_modules() if isinstance(each, nn.Linear))

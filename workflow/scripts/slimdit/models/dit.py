@@ -182,6 +182,12 @@ class DiT(nn.Module):
         """Whether any MLP does, so that predictions have routings."""
         return any(block.mlp.routes_tokens for block in self.blocks)
 
+    def rebalance(self, loads: Tensor) -> None:
+        """Tell the MLPs that route tokens the expert loads of a step, (L, E)."""
+        mlps = [block.mlp for block in self.blocks if block.mlp.routes_tokens]
+        for mlp, load in zip(mlps, loads, strict=True):
+            mlp.rebalance(load)
+
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Prediction:
         """x: (B, in_channels, H, W) latents; t: (B,) timesteps; y: (B,) class or null class."""
         return self.conditioned(x, self.embedding(t, y))

@@ -39,6 +39,11 @@ class MixtureOfExperts(Mixture):
 
     g = softmax(W_g x), with `normalise` divided by its sum over the chosen.
 
+    balance_rate: u, by which each step raises the bias b of an expert with less than an even load
+    and lowers that of one with more. Experts are chosen by softmax(W_g x) + b, and weighted without
+    it: Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts",
+    arXiv:2408.15664, Algorithm 1. The moving average of a training has the last b.
+
     Letters: R = B N top_k routed rows, F = mlp_ratio C.
     """
 
@@ -51,16 +56,23 @@ class MixtureOfExperts(Mixture):
         top_k: Annotated[int, AtLeast(1), AtLeast("1 + normalise"), AtMost("num_experts")],
         mlp_ratio: Annotated[int, AtLeast(1)] = 4,
         normalise: bool = False,
+        balance_rate: Annotated[float, AtLeast(0)] = 0.0,
     ):
         super().__init__(hidden_size, num_experts, top_k, mlp_ratio)
-        self.top_k, self.normalise = top_k, normalise
+        self.top_k, self.normalise, self.balance_rate = top_k, normalise, balance_rate
+        self.register_buffer("bias", torch.zeros(num_experts) if balance_rate else None)
+
+    @torch.no_grad()
+    def rebalance(self, load: Tensor) -> None:
+        if self.bias is not None:
+            self.bias += self.balance_rate * (1 / self.num_experts - load).sign()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
         """x: (B, N, C) -> (B, N, C), and where its tokens went."""
         shape = x.shape
         x = x.reshape(-1, shape[-1])  # (B N, C)
         probabilities = self.probabilities(x)  # (B N, E)
-        gates, chosen = probabilities.topk(self.top_k, dim=-1)  # (B N, top_k)
+        gates, chosen = self.choice(probabilities)  # each (B N, top_k)
         if self.normalise:
             gates = gates / gates.sum(-1, keepdim=True)
 
@@ -83,3 +95,10 @@ class MixtureOfExperts(Mixture):
         rows = rows.index_select(0, order.argsort())
         out = rows.reshape(-1, self.top_k, shape[-1]).sum(1)  # (B N, C)
         return out.reshape(shape).to(x.dtype), routing
+
+    def choice(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """The probabilities of the chosen experts and which they are, each (B N, top_k)."""
+        if self.bias is None:
+            return probabilities.topk(self.top_k, dim=-1)
+        chosen = (probabilities + self.bias).topk(self.top_k, dim=-1).indices
+        return probabilities.gather(-1, chosen), chosen
