@@ -62,3 +62,11 @@ def imagenet_config():
 def structure():
     """The base, tiny."""
     return tiny(PHOTOS.structure("S2-base"))
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

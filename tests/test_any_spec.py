@@ -111,8 +111,9 @@ def params_by_hand(structure: dict, operations: list[dict], experts_of) -> int:
         total += linear(hidden, 6 * hidden) + attention_params(structure, heads)
         if layer % mlp.get("every", 1):
             total += mlp_params(hidden)
-        elif mlp["name"] == "moe":
-            total += experts_of(mlp) * mlp_params(hidden, mlp.get("mlp_ratio", 4))
+        elif mlp["name"] != "dense":
+            experts = experts_of(mlp) + mlp.get("shared", False)
+            total += experts * mlp_params(hidden, mlp.get("mlp_ratio", 4))
             total += mlp["num_experts"] * hidden
         else:
             total += mlp_params(hidden, mlp.get("mlp_ratio", 4))
@@ -125,7 +126,9 @@ def test_parameters_are_counted_as_by_hand(attention, data):
     spec = study.structure(variant), study.operations(variant)
     model = built(study, variant)
     assert total_params(model) == params_by_hand(*spec, lambda mlp: mlp["num_experts"])
-    assert active_params(model) == params_by_hand(*spec, lambda mlp: mlp["top_k"])
+    assert active_params(model) == params_by_hand(
+        *spec, lambda mlp: mlp.get("top_k") or mlp["capacity"]
+    )
 
 
 def without_weights(study: Study, variant: str):

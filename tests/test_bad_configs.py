@@ -215,6 +215,22 @@ VARIANTS = [
         "variants.new.mlp.every 5 is more than depth 4.",
     ),
     (
+        new(mlp={"name": "moe", "num_experts": 4, "top_k": 1, "normalise": True}),
+        "variants.new.mlp.top_k 1 is less than 1 + normalise, 2.",
+    ),
+    (
+        new(mlp={"name": "expert_choice", "num_experts": 6, "capacity": 2}),
+        "variants.new.mlp.num_experts 6 does not divide capacity * num_tokens, 128.",
+    ),
+    (
+        derived({"name": "upcycle_expert_choice", "num_experts": 5, "capacity": 1}),
+        "variants.new.apply[0].num_experts 5 does not divide capacity * num_tokens, 64.",
+    ),
+    (
+        derived({"name": "upcycle", "num_experts": 4, "top_k": 2}, parent="MoE-S2-8E2A"),
+        "variants.new.apply[0] is upcycle of moe mlp; it needs dense.",
+    ),
+    (
         new(distill={"teacher": "S2-base", "alpha": 0.3}, training={"num_timesteps": 500}),
         "teacher S2-base was trained with 1000 timesteps and its student with 500",
     ),

@@ -170,7 +170,7 @@ def test_options_that_do_not_fit_are_input_errors(options, message):
 
 def test_unknown_compression_is_an_input_error_with_the_known_ones():
     with pytest.raises(
-        InputError, match=r"'squeeze' is unknown; known: prune_heads, prune_blocks, int8"
+        InputError, match=r"'squeeze' is unknown; known: prune_heads, prune_blocks, upcycle"
     ):
         COMPRESSION.build({"name": "squeeze"})
 
@@ -227,6 +227,8 @@ OPERATIONS = [
     [{"name": "prune_heads", "keep_heads": 2, "criterion": "random", "seed": 3}],
     [{"name": "int8_weight_only"}],
     [{"name": "prune_heads", "keep_heads": 3}, {"name": "int8_weight_only"}],
+    [{"name": "upcycle", "num_experts": 4, "top_k": 2, "every": 2}, {"name": "int8_weight_only"}],
+    [{"name": "upcycle_expert_choice", "num_experts": 4, "capacity": 1}, {"name": "int8_dynamic"}],
 ]
 
 

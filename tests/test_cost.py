@@ -196,6 +196,15 @@ def test_ways_of_sampling_count_at_the_papers_backbones(row, tmp_path):
     assert is_less or written["macs_per_image"] == full * written["macs"]
 
 
+def test_mixtures_are_compared_at_the_same_arithmetic():
+    """But for the base that is trained on, whatever their experts begin with."""
+    rows = [name for name in BEYOND.trained if BEYOND.block(name)["group"] == "Mixture of Experts"]
+    assert len(rows) == 8
+    for row in rows:
+        same = "S2-base" if row == "S2-further" else "S2-wide"
+        assert macs(BEYOND, row) == pytest.approx(macs(BEYOND, same), rel=0.01), row
+
+
 def test_ways_of_sampling_fit_the_papers_study():
     rows = {"variants": IMAGENET200.variants | BEYOND.variants}
     assert config_problems(IMAGENET200.config | rows) == []

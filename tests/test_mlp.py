@@ -174,6 +174,49 @@ def test_top_k_outside_the_experts_is_an_input_error(top_k):
         MLP.build({"name": "moe", "num_experts": NUM_EXPERTS, "top_k": top_k}, HIDDEN_SIZE)
 
 
+@pytest.mark.parametrize("top_k", [2, 3])
+def test_normalised_gates_are_shares_of_the_chosen_experts(top_k, x):
+    module = randomized(MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, top_k, normalise=True))
+    values, chosen = (x @ module.gate.weight.T).topk(top_k, dim=-1)
+    gates = x.new_zeros(*x.shape[:2], NUM_EXPERTS)
+    gates = gates.scatter(-1, chosen, values.softmax(-1))
+    expected = sum(gates[..., i, None] * expert(module, i, x) for i in range(NUM_EXPERTS))
+    torch.testing.assert_close(module(x)[0], expected)
+
+
+def test_one_normalised_gate_would_teach_the_router_nothing():
+    options = {"name": "moe", "num_experts": NUM_EXPERTS, "top_k": 1, "normalise": True}
+    with pytest.raises(InputError, match="top_k 1 is less than 1 \\+ normalise, 2"):
+        MLP.build(options, HIDDEN_SIZE)
+
+
+def test_a_bias_chooses_experts_and_does_not_weight_them(x):
+    plain = randomized(MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, 2))
+    biased = randomized(MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, 2, balance_rate=0.01))
+    assert torch.equal(biased(x)[0], plain(x)[0])
+    biased.bias[:2] = 2.0
+    probabilities = (x @ biased.gate.weight.T).softmax(-1)
+    expected = sum(probabilities[..., i, None] * expert(biased, i, x) for i in range(2))
+    y, routing = biased(x)
+    torch.testing.assert_close(y, expected)
+    assert routing.load.tolist() == [0.5, 0.5, 0, 0]
+
+
+def test_biases_move_toward_an_even_load_by_their_rate():
+    module = MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, 1, balance_rate=0.01)
+    module.rebalance(torch.tensor([0.5, 0.25, 0.2, 0.05]))
+    torch.testing.assert_close(module.bias, torch.tensor([-0.01, 0.0, 0.01, 0.01]))
+
+
+def test_biases_even_out_loads(x):
+    module = randomized(MixtureOfExperts(HIDDEN_SIZE, NUM_EXPERTS, 1, balance_rate=0.01))
+    x = random_tensor("many", 8, 64, HIDDEN_SIZE) + 1.0
+    first = module(x)[1].load
+    for _ in range(300):
+        module.rebalance(module(x)[1].load)
+    assert first.max() > 0.5 and (module(x)[1].load - 0.25).abs().max() < 0.05
+
+
 @pytest.fixture
 def segments():
     """Rows in four groups, one of them empty."""
@@ -248,14 +291,6 @@ def test_segment_operators_are_sound_for_autograd_and_compilation(segments):
     outer = (x.detach(), random_tensor("grad", 7, 2), ends)
     library.opcheck(ops.segment_outer, outer)
     assert torch.autograd.gradcheck(lambda a, b: ops.segment_matmul(a, b, ends), (x, weight))
-
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_gradients_have_the_same_bits_however_threads_take_turns(two_threads):

@@ -331,6 +331,7 @@ def test_files_of_the_hub_are_found_where_they_lie(folder, tmp_path, monkeypatch
 CHANGED = {
     "heads": ({}, [{"name": "prune_heads", "keep_heads": 2}], "pruned heads"),
     "int8": ({}, [{"name": "int8_weight_only"}], "is quantized"),
+    "upcycled": ({}, [{"name": "upcycle", "num_experts": 2, "top_k": 2}], "is in no published"),
     "attention": ({"attention": {"name": "shallow"}}, [], "attention is shallow"),
     "mixture": ({"mlp": {"name": "moe", "num_experts": 2, "top_k": 1}}, [], "mlp is moe"),
 }

@@ -97,10 +97,34 @@ def test_a_further_training_begins_with_its_parents_weights(further_job):
         assert all(torch.equal(own[name], its[name]) for name in its)
 
 
-@pytest.mark.parametrize("variant", [*PHOTOS.trained, "further"])
-def test_resumed_run_equals_the_unbroken_run_bit_for_bit(job, further_job, variant, monkeypatch):
+@pytest.fixture
+def balanced_job(job):
+    """As `job`, of a mixture whose experts are balanced by biases."""
+
+    def arguments(*given):
+        arguments = job("MoE-S2-8E2A", *given)
+        structure = arguments["structure"]
+        mlp = structure["mlp"] | {"balance_rate": 0.01}
+        return arguments | {"structure": structure | {"mlp": mlp}}
+
+    return arguments
+
+
+def test_biases_of_experts_are_in_the_checkpoint(balanced_job):
+    """Each a sum of as many steps of its rate."""
+    arguments = balanced_job()
+    train(**arguments)
+    for block in load_variant(arguments["checkpoint"]).blocks:
+        assert 0 < block.mlp.bias.abs().max() <= 0.01 * STEPS + 1e-6
+
+
+@pytest.mark.parametrize("variant", [*PHOTOS.trained, "further", "balanced"])
+def test_resumed_run_equals_the_unbroken_run_bit_for_bit(
+    job, further_job, balanced_job, variant, monkeypatch
+):
     """Step 3 is saved between two log lines, so that sums of the window are carried over too."""
-    of = partial(job, variant) if variant in PHOTOS.variants else further_job
+    others = {"further": further_job, "balanced": balanced_job}
+    of = others.get(variant) or partial(job, variant)
     unbroken, broken = of("unbroken"), of("broken")
     train(**unbroken)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

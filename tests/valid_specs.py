@@ -118,7 +118,7 @@ def attentions(kind: str, num_heads: int, grid_size: int) -> st.SearchStrategy[d
     return st.none() | named if kind == "full" else named
 
 
-def mlps(depth: int) -> st.SearchStrategy[dict | None]:
+def mlps(depth: int, num_tokens: int) -> st.SearchStrategy[dict | None]:
     """`mlp`, dense or a mixture in some of the blocks; None: the block leaves it out."""
     optional = {"mlp_ratio": st.integers(1, 4), "every": st.integers(1, depth)}
     dense = st.fixed_dictionaries({"name": st.just("dense")}, optional=optional)
@@ -126,10 +126,25 @@ def mlps(depth: int) -> st.SearchStrategy[dict | None]:
     mixture = counts.flatmap(
         lambda count: st.fixed_dictionaries(
             {"name": st.just("moe"), "top_k": st.just(count[0]), "num_experts": st.just(count[1])},
-            optional=optional,
+            optional=optional
+            | {"balance_rate": st.floats(0, 0.1)}
+            | ({"normalise": st.booleans()} if count[0] > 1 else {}),
         )
     )
-    return st.sampled_from([st.none(), dense, mixture, mixture]).flatmap(lambda mlp: mlp)
+    expert_choice = st.integers(1, 3).flatmap(
+        lambda capacity: st.fixed_dictionaries(
+            {
+                "name": st.just("expert_choice"),
+                "capacity": st.just(capacity),
+                "num_experts": st.sampled_from(
+                    [each for each in divisors(capacity * num_tokens) if capacity <= each <= 6]
+                ),
+            },
+            optional=optional | {"shared": st.booleans()},
+        )
+    )
+    kinds = [st.none(), dense, mixture, expert_choice]
+    return st.sampled_from(kinds).flatmap(lambda mlp: mlp)
 
 
 @st.composite
@@ -180,7 +195,7 @@ def chains(draw, name: str, attention: str, common: Common, teacher: str | None 
     block = {"group": "Drawn", "backbone": name, "patch_size": patch_size}
     if own_attention := draw(attentions(attention, heads, common.side // patch_size)):
         block["attention"] = own_attention
-    if mlp := draw(mlps(backbone["depth"])):
+    if mlp := draw(mlps(backbone["depth"], (common.side // patch_size) ** 2)):
         block["mlp"] = mlp
     if common.num_timesteps or draw(st.booleans()):
         block["training"] = draw(trainings(common.num_timesteps))

@@ -33,7 +33,7 @@ from slimdit.models.compression import COMPRESSION
 from slimdit.models.compression.quantization import Quantization
 from slimdit.models.dit import DiT
 from slimdit.profiling import energy, latency, peak_memory, roofline
-from slimdit.study.study import BASE_COMPONENTS, Study, identity
+from slimdit.study.study import Study, identity
 from slimdit.training import calibration, held_out_loss, objective, objective_of
 from slimdit.training.autoencoder import build_autoencoder
 from slimdit.training.loop import Run
@@ -93,7 +93,7 @@ def runs_of(study: Study, row: str) -> list[Callable]:
 
 
 def routes_tokens(study: Study, row: str) -> bool:
-    return study.structure(row)["mlp"] != BASE_COMPONENTS["mlp"]
+    return "moe" in study.components(row)["mlp"]
 
 
 def quantizations_of(study: Study, row: str) -> list[str]:

@@ -25,7 +25,7 @@ def build_model(structure: dict, seed: int | None = None) -> DiT:
         attention=lambda _: ATTENTION.build(
             attention, hidden_size, num_heads, num_tokens=num_tokens
         ),
-        mlp=lambda layer: MLP.build(mlp_of_layer(mlp, layer), hidden_size),
+        mlp=lambda layer: MLP.build(mlp_of_layer(mlp, layer), hidden_size, num_tokens=num_tokens),
     )
     if seed is not None:
         initialize(model, seed)
@@ -51,8 +51,12 @@ def compress(model: DiT, operations: list[dict], loss: Loss | None = None) -> Di
     Raises InputError for options, or sizes of the model, that do not fit.
     """
     for options in operations:
-        sizes = {"num_heads": model.blocks[0].attention.num_heads, "depth": len(model.blocks)}
-        compression = COMPRESSION.build(options, **sizes)
+        compression = COMPRESSION.build(
+            options,
+            num_heads=model.blocks[0].attention.num_heads,
+            depth=len(model.blocks),
+            num_tokens=model.grid_size**2,
+        )
         compression.loss = loss
         model = compression(model)
     return model

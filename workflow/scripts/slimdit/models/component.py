@@ -46,6 +46,10 @@ class Mlp(Component):
     """(B, N, C) -> (B, N, C), and where the tokens were routed, None where they are not."""
 
     routes_tokens = False
+    is_dense = False
+
+    def rebalance(self, load: torch.Tensor) -> None:
+        """After a step of a training: the load of its experts in the whole batch, (E,)."""
 
 
 def linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:

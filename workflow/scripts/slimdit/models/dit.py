@@ -216,6 +216,12 @@ class DiT(nn.Module):
         """Whether it is told 1 / scale of guidance."""
         return self.guidance_embedder is not None
 
+    def rebalance(self, loads: Tensor) -> None:
+        """Tell the MLPs that route tokens the expert loads of a step, (L, E)."""
+        mlps = [block.mlp for block in self.blocks if block.mlp.routes_tokens]
+        for mlp, load in zip(mlps, loads, strict=True):
+            mlp.rebalance(load)
+
     def forward(self, x: Tensor, t: Tensor, y: Tensor, beta: Tensor | None = None) -> Prediction:
         """x: (B, in_channels, H, W) latents; t: (B,) timesteps; y: (B,) class or null class; beta:
         (B,) 1 / scale of guidance, of a model that takes it; None: 1, no guidance."""

@@ -232,11 +232,11 @@ def _misfits(
     where_it_is = f"{where} is {compression.name}"
     if before and known[before].outline.is_last:
         yield f"{where_it_is} of what {before} made; {before} should come last."
-    if attribute := asked.needs:
-        attentions = components("attention").items()
-        able = [name for name, each in attentions if getattr(each.outline, attribute, None)]
-        if (name := sizes["attention"]["name"]) not in able:
-            yield f"{where_it_is} of {name} attention; it needs {either(able)}."
+    for kind, attribute in asked.needs.items():
+        kinds = components(kind).items()
+        able = [name for name, each in kinds if getattr(each.outline, attribute, None)]
+        if (name := sizes[kind]["name"]) not in able:
+            yield f"{where_it_is} of {name} {kind}; it needs {either(able)}."
     hidden_size, multiple = sizes["hidden_size"], asked.multiple_of
     if hidden_size % multiple:
         yield f"{where_it_is}: hidden_size {hidden_size} is not a multiple of {multiple}."

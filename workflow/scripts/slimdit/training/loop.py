@@ -41,6 +41,8 @@ class Run:
         self.model = model
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
+        stored = model.state_dict().keys()
+        self.buffers = {n: buffer for n, buffer in model.named_buffers() if n in stored}
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=learning_rate,
@@ -63,7 +65,8 @@ class Run:
             group["lr"] = learning_rate
 
     def update(self, terms: Tensor, expert_loads: Tensor | None) -> None:
-        """One step of the optimizer on the gradients, and of the moving average."""
+        """One step of the optimizer on the gradients, of the moving average, and of what balances
+        experts."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         torch._foreach_lerp_(
@@ -71,6 +74,8 @@ class Run:
             [p.detach() for p in self.parameters.values()],
             1 - self.ema_decay,
         )
+        if expert_loads is not None:
+            self.model.rebalance(expert_loads)
         self.window.add(terms, expert_loads)
         self.step += 1
 
@@ -98,6 +103,7 @@ class Run:
 
     def save(self, path: Path) -> None:
         tensors = {f"window.{name}": tensor for name, tensor in self.window.tensors().items()}
+        tensors |= {f"buffer.{name}": buffer for name, buffer in self.buffers.items()}
         for name, parameter in self.parameters.items():
             tensors[f"weight.{name}"] = parameter.detach()
             tensors[f"average.{name}"] = self.average[name]
@@ -125,6 +131,8 @@ class Run:
             for name, tensor in tensors.items()
             if name.startswith("window.")
         }
+        for name, buffer in self.buffers.items():
+            buffer.copy_(tensors[f"buffer.{name}"])
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[f"weight.{name}"])
             self.average[name].copy_(tensors[f"average.{name}"])

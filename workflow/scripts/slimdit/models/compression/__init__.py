@@ -9,6 +9,8 @@ COMPRESSION = Registry(
         "prune_heads": "prune_heads.PruneHeads",
         "prune_blocks": "prune_blocks.PruneBlocks",
         "guidance_input": "guidance_input.GuidanceInput",
+        "upcycle": "upcycle.UpcycleTokenChoice",
+        "upcycle_expert_choice": "upcycle.UpcycleExpertChoice",
         "int8_weight_only": "quantization.Int8WeightOnly",
         "int8_dynamic": "quantization.Int8Dynamic",
         "fp8_dynamic": "quantization.Fp8Dynamic",

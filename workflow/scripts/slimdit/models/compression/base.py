@@ -18,7 +18,7 @@ class Compression:
     compression that has an option of `calibrates` with the value there.
     """
 
-    needs = ""  # the attribute of an attention that it rests on, where it does
+    needs = {}  # noqa: RUF012  # attributes of components that it rests on: {"attention": its name}
     multiple_of = 1  # what hidden_size must be a multiple of
     is_last = False  # whether no other can follow
     untrainable = {}  # noqa: RUF012  # options, with the value whose weights no training keeps

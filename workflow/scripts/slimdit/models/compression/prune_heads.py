@@ -53,7 +53,7 @@ class PruneHeads(Compression):
     compute the same: a head without values adds nothing.
     """
 
-    needs = "head_outputs"
+    needs = {"attention": "head_outputs"}  # noqa: RUF012
     untrainable = {"mode": "masked"}  # noqa: RUF012
     leaves = {"num_heads": "keep_heads"}  # noqa: RUF012
     calibrates = {"criterion": "least_damage"}  # noqa: RUF012

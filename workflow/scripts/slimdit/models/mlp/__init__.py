@@ -12,7 +12,11 @@ from slimdit.core.registry import Registry
 MLP = Registry(
     "mlp",
     __name__,
-    {"dense": "dense.DenseMlp", "moe": "moe.MixtureOfExperts"},
+    {
+        "dense": "dense.DenseMlp",
+        "moe": "moe.MixtureOfExperts",
+        "expert_choice": "expert_choice.ExpertChoice",
+    },
     given=("hidden_size",),
     shared={"every": Annotated[int, AtLeast(1), AtMost("depth")]},
 )

@@ -13,6 +13,8 @@ class DenseMlp(Mlp):
     """W2 gelu(W1 x), W1 of (mlp_ratio C) x C: Peebles & Xie, "Scalable Diffusion Models with
     Transformers", arXiv:2212.09748, with the tanh form of GELU (arXiv:1606.08415)."""
 
+    is_dense = True
+
     def __init__(self, hidden_size: int, mlp_ratio: Annotated[int, AtLeast(1)] = 4):
         super().__init__()
         self.fc1 = nn.Linear(hidden_size, mlp_ratio * hidden_size)

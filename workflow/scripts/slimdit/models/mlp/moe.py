@@ -2,17 +2,15 @@
 "Scaling Diffusion Transformers to 16 Billion Parameters", arXiv:2407.11633.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from slimdit.core.options import AtLeast, AtMost
 from slimdit.models import ops
-from slimdit.models.component import Mlp
-from slimdit.models.initialization import xavier, zeros
+from slimdit.models.mlp.mixture import Mixture
 
 
 class Routing(NamedTuple):
@@ -36,10 +34,15 @@ class Routing(NamedTuple):
         return len(load) * (load * self.probability).sum()
 
 
-class MixtureOfExperts(Mlp):
+class MixtureOfExperts(Mixture):
     """sum_i g_i(x) e_i(x) over the top_k experts of each token; each expert is a GELU MLP.
 
-    g = softmax(W_g x), not renormalised over the chosen.
+    g = softmax(W_g x), with `normalise` divided by its sum over the chosen.
+
+    balance_rate: u, by which each step raises the bias b of an expert with less than an even load
+    and lowers that of one with more. Experts are chosen by softmax(W_g x) + b, and weighted without
+    it: Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts",
+    arXiv:2408.15664, Algorithm 1. The moving average of a training has the last b.
 
     Letters: R = B N top_k routed rows, F = mlp_ratio C.
     """
@@ -50,41 +53,28 @@ class MixtureOfExperts(Mlp):
         self,
         hidden_size: int,
         num_experts: Annotated[int, AtLeast(1)],
-        top_k: Annotated[int, AtLeast(1), AtMost("num_experts")],
+        top_k: Annotated[int, AtLeast(1), AtLeast("1 + normalise"), AtMost("num_experts")],
         mlp_ratio: Annotated[int, AtLeast(1)] = 4,
+        normalise: bool = False,
+        balance_rate: Annotated[float, AtLeast(0)] = 0.0,
     ):
-        super().__init__()
-        self.num_experts, self.top_k = num_experts, top_k
-        inner_size = mlp_ratio * hidden_size
-        self.gate = nn.Linear(hidden_size, num_experts, bias=False)
-        self.weight1 = nn.Parameter(torch.empty(num_experts, hidden_size, inner_size))
-        self.bias1 = nn.Parameter(torch.empty(num_experts, inner_size))
-        self.weight2 = nn.Parameter(torch.empty(num_experts, inner_size, hidden_size))
-        self.bias2 = nn.Parameter(torch.empty(num_experts, hidden_size))
-        expert = xavier(hidden_size, inner_size)
-        self.initial = {"weight1": expert, "bias1": zeros, "weight2": expert, "bias2": zeros}
+        super().__init__(hidden_size, num_experts, top_k, mlp_ratio)
+        self.top_k, self.normalise, self.balance_rate = top_k, normalise, balance_rate
+        self.register_buffer("bias", torch.zeros(num_experts) if balance_rate else None)
 
-    def token_layers(self) -> Iterator[tuple[str, nn.Linear]]:
-        """None: an expert sees some of the tokens, and the router is a few columns in float32."""
-        return iter(())
-
-    def idle_params(self) -> int:
-        """Those of the experts that a token does not visit."""
-        of_experts = sum(parameter.numel() for parameter in self.parameters(recurse=False))
-        return of_experts * (self.num_experts - self.top_k) // self.num_experts
-
-    def autocast_parameters(self) -> Iterator[nn.Parameter]:
-        """The experts'; the router's logits are in float32."""
-        return self.parameters(recurse=False)
+    @torch.no_grad()
+    def rebalance(self, load: Tensor) -> None:
+        if self.bias is not None:
+            self.bias += self.balance_rate * (1 / self.num_experts - load).sign()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
         """x: (B, N, C) -> (B, N, C), and where its tokens went."""
         shape = x.shape
         x = x.reshape(-1, shape[-1])  # (B N, C)
-        with torch.autocast(x.device.type, enabled=False):
-            logits = F.linear(x.float() if x.dtype.itemsize < 4 else x, self.gate.weight)
-        probabilities = logits.softmax(dim=-1)  # (B N, E)
-        gates, chosen = probabilities.topk(self.top_k, dim=-1)  # (B N, top_k)
+        probabilities = self.probabilities(x)  # (B N, E)
+        gates, chosen = self.choice(probabilities)  # each (B N, top_k)
+        if self.normalise:
+            gates = gates / gates.sum(-1, keepdim=True)
 
         one_hot = F.one_hot(chosen.flatten(), self.num_experts)  # (R, E)
         counts = one_hot.sum(0)  # (E,)
@@ -105,3 +95,10 @@ class MixtureOfExperts(Mlp):
         rows = rows.index_select(0, order.argsort())
         out = rows.reshape(-1, self.top_k, shape[-1]).sum(1)  # (B N, C)
         return out.reshape(shape).to(x.dtype), routing
+
+    def choice(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """The probabilities of the chosen experts and which they are, each (B N, top_k)."""
+        if self.bias is None:
+            return probabilities.topk(self.top_k, dim=-1)
+        chosen = (probabilities + self.bias).topk(self.top_k, dim=-1).indices
+        return probabilities.gather(-1, chosen), chosen

@@ -143,8 +143,8 @@ def exportable(model: nn.Module, structure: dict, path: str | Path) -> Published
     state, plain = model.state_dict(), shapes_of(structure)
     for name, tensor in state.items():
         if not is_plain(tensor) or name not in plain:
-            what = "quantized" if name in plain else "no part of a published DiT"
-            raise InputError(f"{path} cannot be exported: {name} is {what}; take its parent.")
+            what = "is quantized" if name in plain else "is in no published DiT"
+            raise InputError(f"{path} cannot be exported: {name} {what}; take its parent.")
         if tuple(tensor.shape) != plain[name]:
             raise InputError(
                 f"{path} cannot be exported: {name} is {tuple(tensor.shape)}, as of pruned heads "
