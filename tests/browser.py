@@ -54,6 +54,11 @@ class Browser:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._call("Emulation.setDeviceMetricsOverride", **size)
 
+    def prefer(self, scheme):
+        """light or dark, as the settings of who looks say."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._call("Emulation.setEmulatedMedia", features=[feature])
+
     def open(self, path):
         self._call("Page.navigate", url=path.as_uri())
 

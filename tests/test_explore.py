@@ -56,12 +56,16 @@ def opened(browser, page, request):
     browser.errors.clear()
     browser.requests.clear()
     browser.resize(*request.param)
-    browser.open(page)
-    browser.wait("globalThis.Bokeh?.documents[0]?.is_idle")
-    browser.wait(f"{SHOWN}.data.name.length > 0")
+    load(browser, page)
     yield browser
     assert browser.errors == []
     assert {url for url in browser.requests if not url.startswith("data:")} == {page.as_uri()}
+
+
+def load(browser, page):
+    browser.open(page)
+    browser.wait("globalThis.Bokeh?.documents[0]?.is_idle")
+    browser.wait(f"{SHOWN}.data.name.length > 0")
 
 
 def value(browser, name, key):
@@ -171,6 +175,53 @@ def test_two_rows_that_are_clicked_are_compared(opened):
     assert compared == ["quantized", "steps-10"]
     pictures = "found.filter((each) => each.closest('figure')).map((each) => each.naturalWidth)"
     assert opened.evaluate(DEEP % ("img", pictures)) == [64] * 4
+
+
+# Of each name, from the left edge of the plot: left, top, right, bottom and the plot's width.
+NAME_BOXES = f"""(() => {{
+  const {{frame}} = Bokeh.index.find_one({MODEL.format("plot")})
+  const {{x, y, name, across, up, align}} = {MODEL.format("names")}.source.data
+  const pen = document.createElement("canvas").getContext("2d")
+  pen.font = "12px Helvetica, Arial, sans-serif"
+  return name.map((text, i) => {{
+    const middle = frame.y_scale.compute(y[i]) - up[i]
+    const edge = frame.x_scale.compute(x[i]) - frame.bbox.left + across[i]
+    const length = pen.measureText(text).width
+    const left = edge - length * {{left: 0, center: 0.5, right: 1}}[align[i]]
+    return [left, middle - 6, left + length, middle + 6, frame.bbox.width]
+  }})
+}})()"""
+
+
+@needs_browser
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_names_are_where_there_is_room(browser, tmp_path, size):
+    variants = {f"a-row-of-a-long-name-{i}": ("plain", "base") for i in range(20)}
+    page = written(tmp_path, {"base": ("plain", None)} | variants)
+    browser.resize(*size)
+    load(browser, page)
+    choose(browser, "cost", "value", "c2")
+    choose(browser, "quality", "value", "q1")
+    browser.wait("Bokeh.documents[0].is_idle")
+    browser.wait(f"{MODEL.format('names')}.source.data.name.length > 0")
+    boxes = np.array(browser.evaluate(NAME_BOXES))
+    low, high, widths = boxes[:, :2], boxes[:, 2:4], boxes[:, 4]
+    meet = ((low[:, None] < high) & (low < high[:, None])).all(-1)
+    assert meet.sum() == len(boxes)  # each with itself
+    assert (low[:, 0] >= -1).all() and (high[:, 0] <= widths + 1).all()
+
+
+@needs_browser
+@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
+def test_the_page_is_light_or_dark_as_is_preferred(browser, page, tmp_path, scheme, is_dark):
+    browser.prefer(scheme)
+    browser.resize(*DESKTOP)
+    load(browser, page)
+    browser.picture(tmp_path / "page.png")
+    browser.prefer("light")
+    grey = np.array(Image.open(tmp_path / "page.png").convert("L"))[:700]  # above the samples
+    near, far = (grey < 64, grey > 160) if is_dark else (grey > 192, grey < 96)
+    assert near.mean() > 0.8 and 0.01 < far.mean() < 0.1
 
 
 def test_the_page_is_small_and_the_same_each_time(page):

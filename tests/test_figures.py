@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
+from PIL import Image
+from subjects import ROOT
 
 from figures import figures
 from slimdit.reporting.figures.differences import overlay
@@ -128,6 +130,15 @@ def test_equal_inputs_give_equal_bytes(tmp_path):
     assert first == second
     assert all(first[f"{name}_png"].startswith(b"\x89PNG") for name in FIGURES)
     assert all(b"</svg>" in first[f"{name}_svg"] for name in FIGURES)
+
+
+def test_figures_are_on_opaque_white_also_where_the_page_is_dark(tmp_path):
+    drawn = draw(write_study(tmp_path / "study", SMALL), tmp_path / "figures")
+    assert all(b"fill: #ffffff" in drawn[f"{name}_svg"] for name in FIGURES)
+    for path in [*(tmp_path / "figures").glob("*.png"), *(ROOT / "docs").rglob("*.png")]:
+        with Image.open(path) as picture:
+            assert picture.convert("RGBA").getpixel((0, 0)) == (255,) * 4, path
+            assert picture.convert("RGBA").getextrema()[3] == (255, 255), path
 
 
 @pytest.mark.parametrize(

@@ -331,13 +331,13 @@ def test_decoding_is_included_and_named():
     found = decoded([7.0, 9.0, 8.0], "float32")
     assert found.values["cost"].tolist() == [108.0, 58.0, 28.0]
     assert found.values["cost_high"].tolist() == [108.0, 58.0, 28.0]
-    assert "of decoding, which takes 8.00 ms in float32, at batch size 8" in found.measured
+    assert "of decoding, which takes 8.00 ms (float32), at batch size 8" in found.measured
 
 
 def test_rows_that_decode_otherwise_have_their_own_time_of_decoding():
     found = decoded([7.0, 9.0, 3.0], ["float32", "float32", "float16"])
     assert found.values["cost"].tolist() == [108.0, 58.0, 23.0]
-    assert "takes 8.00 ms in float32 and 3.00 ms in float16 for row-1, at" in found.measured
+    assert "takes 8.00 ms (float32) and 3.00 ms (float16) for row-1, at" in found.measured
     unknown = decoded([7.0, 9.0, np.nan], ["float32", "float32", None])
     assert unknown.values["cost"].isna().tolist() == [False, False, True]
 

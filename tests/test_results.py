@@ -137,6 +137,7 @@ def test_decoding_is_timed_apart(files):
     files.add_costs("S2-base", mode="decoder", latency_ms=4.0)
     files.add_costs("Q-S2")
     table1, _, _ = files.tables()
+    assert [table1[row]["decoder"] for row in ("S2-base", "Q-S2")] == ["float32", NOT_MEASURED]
     assert (table1["S2-base"]["latency_ms_decoder"], table1["S2-base"]["images_per_s_decoder"]) == (
         "4",
         "2000",

@@ -219,13 +219,13 @@ def _decoding(timed: pd.DataFrame, batch_size: int) -> pd.DataFrame:
     """A row's decoder is compiled where its sampler is."""
     of_mode = dict(list(timed.groupby("mode")))
     decoded, sampled = (of_mode.get(mode, timed[:0]) for mode in (DECODER, SAMPLER))
-    is_compiled = sampled["is_compiled"].eq(True).reindex(decoded.index, fill_value=False)
-    suffix = is_compiled.map({True: ", compiled", False: ""}).astype(object)
+    is_compiled = decoded.index.isin(sampled.index[sampled["is_compiled"].eq(True)])
+    decoder = decoded["dtype"].astype(object)
     return pd.DataFrame(
         {
             f"latency_ms_{DECODER}": decoded[LATENCY],
             f"images_per_s_{DECODER}": 1e3 * batch_size / decoded[LATENCY],
-            DECODER: decoded["dtype"].astype(object).str.cat(suffix),
+            DECODER: decoder.where(~is_compiled, decoder.map("{}, compiled".format)),
         }
     )
 

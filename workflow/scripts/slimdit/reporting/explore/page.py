@@ -36,10 +36,27 @@ from slimdit.reporting.results import StudyResults
 
 UNIQUE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 HEIGHT_PIXELS = 480
+BLACK, WHITE, INK = "#000000", "#ffffff", "CanvasText"  # INK: the page's, white on a dark one
 OF_A_ROW = ("name", "group", "colour", "marker", "edge", "edge_width", "size", "strip", "numbers")
+OF_A_NAME = ("x", "y", "name", "across", "up", "align", "colour")
 OF_A_POINT = tuple(f"{axis}{end}" for axis in "xy" for end in ("", "_low", "_high"))
-# Of what hovers over a row: the page's own styles do not reach it.
-HOVERING = ".row {width: min(22rem, 78vw)} .row img {width: 100%}"
+# Styles of parts, which the page's own do not reach; Canvas is the page's colour, light or dark.
+CHOICE = """
+:host {--background-color: Canvas}
+.bk-input {appearance: auto !important; background-image: none !important}
+"""
+PLOT = """
+:host {--bokeh-icon-color: GrayText}
+.bk-Canvas {clip-path: inset(0 0 0 1px)} /* a column that Bokeh does not clear */
+@media (prefers-color-scheme: dark) {
+  :host {
+    --bk-background-fill-color: #121212; --bk-border-fill-color: #121212;
+    --bk-grid-line-color: #444; --bk-outline-line-color: #444;
+    --bk-axis-line-color: #ccc; --bk-major-tick-line-color: #ccc; --bk-minor-tick-line-color: #ccc;
+    --bk-axis-label-text-color: #ddd; --bk-major-label-text-color: #ddd;
+  }
+}
+"""
 PICTURES = """
 .bk-clearfix {display: block !important}
 figure {margin: 0 0 .6rem}
@@ -82,8 +99,9 @@ def _content(
     axes |= {f"q{i}": axis for i, axis in enumerate(qualities)}
     every = _rows(study, answer, pictures, axes)
     shown = ColumnDataSource({name: [] for name in (*OF_A_ROW, *OF_A_POINT)})
-    front = ColumnDataSource({"x": [], "y": [], "name": [], "shift": []})
-    plot, band = _plot(shown, front)
+    front = ColumnDataSource({"x": [], "y": [], "name": []})
+    names = ColumnDataSource({name: [] for name in OF_A_NAME})
+    plot, band = _plot(shown, front, names)
     x = _choice("Cost", costs, "c")
     y = _choice("Quality", qualities, "q")
     groups = group_styles(study.table["group"])
@@ -105,6 +123,18 @@ def _content(
         },
         code=_code("update.js"),
     )
+    label = CustomJS(
+        args={
+            **{"plot": plot, "shown": shown, "front": front, "names": names},
+            **{"x_range": plot.x_range, "y_range": plot.y_range},
+        },
+        code=_code("names.js"),
+    )
+    plot.js_on_change("inner_width", label)
+    front.js_on_change("data", label)
+    for scale in (plot.x_range, plot.y_range):
+        scale.js_on_change("end", label)
+        scale.js_on_change("start", label)
     first, second = _choices_of_rows(study, answer)
     compared = Div(text="", name="pictures", stylesheets=[PICTURES], sizing_mode="stretch_width")
     compare = CustomJS(
@@ -125,6 +155,7 @@ def _content(
         families,
         plot,
         left_out,
+        Div(text=html.escape(f"Cost: {answer.cost.heading}, {answer.cost.measured}.")),
         Div(text=f"Samples of the same noise: {html.escape(', '.join(prompts))}."),
         row(first, second, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}),
         compared,
@@ -138,7 +169,8 @@ def _content(
 
 def _wrapped(colours: Iterable[str]) -> str:
     """Styles of a list of choices, each in its colour, in as many lines as it needs."""
-    each = (f"label:nth-of-type({i}) {{color: {one}}}" for i, one in enumerate(colours, start=1))
+    seen = (INK if colour == BLACK else colour for colour in colours)
+    each = (f"label:nth-of-type({i}) {{color: {one}}}" for i, one in enumerate(seen, start=1))
     lines = ".bk-input-group {flex-wrap: wrap; row-gap: .3rem} label {font-weight: bold}"
     return " ".join([lines, *each])
 
@@ -156,7 +188,7 @@ def _rows(
         "group": list(table["group"]),
         "colour": [styles[group][0] for group in table["group"]],
         "marker": [styles[group][1].bokeh for group in table["group"]],
-        "edge": ["#000000" if marked else "#ffffff" for marked in is_marked],
+        "edge": [BLACK if marked else WHITE for marked in is_marked],
         "edge_width": [2.5 if marked else 0.8 for marked in is_marked],
         "size": [16 if marked else 13 for marked in is_marked],
         "strip": [pictures[name] for name in table.index],
@@ -168,10 +200,10 @@ def _rows(
     return ColumnDataSource(data)
 
 
-def _plot(shown: ColumnDataSource, front: ColumnDataSource):
+def _plot(shown: ColumnDataSource, front: ColumnDataSource, names: ColumnDataSource):
     hover = HoverTool(
-        tooltips=f'<style>{HOVERING}</style><div class="row"><b>@name</b> (@group)<br>'
-        '<img src="@strip"><br>@numbers{safe}</div>',
+        tooltips='<div style="width: min(22rem, 78vw)"><b>@name</b> (@group)<br>'
+        '<img src="@strip" style="width: 100%"><br>@numbers{safe}</div>',
         limit=1,
         attachment="vertical",
         point_policy="snap_to_data",
@@ -184,6 +216,7 @@ def _plot(shown: ColumnDataSource, front: ColumnDataSource):
         active_scroll=None,
         toolbar_location="above",
         min_border_left=64,
+        stylesheets=[PLOT],
     )
     plot.toolbar.logo = None
     window = {"fill_color": COLOURS[2], "fill_alpha": 0.12, "level": "underlay"}
@@ -208,8 +241,11 @@ def _plot(shown: ColumnDataSource, front: ColumnDataSource):
     hover.renderers = [points]
     for scale in (plot.x_range, plot.y_range):
         scale.renderers, scale.range_padding = [points], 0.2
-    names = {"text_font_size": "12px", "x_offset": 9, "y_offset": "shift", "text_color": "#333333"}
-    plot.add_layout(LabelSet(x="x", y="y", text="name", source=front, **names))
+    offsets = {"x_offset": "across", "y_offset": "up", "text_align": "align"}
+    text = {"text_font_size": "12px", "text_baseline": "middle", "text_color": "colour"}
+    plot.add_layout(
+        LabelSet(x="x", y="y", text="name", source=names, name="names", **offsets, **text)
+    )
     return plot, band
 
 
@@ -222,6 +258,7 @@ def _choice(title: str, axes: list[PageAxis], prefix: str) -> Select:
         name=title.lower(),
         sizing_mode="stretch_width",
         min_width=260,
+        stylesheets=[CHOICE],
     )
 
 
@@ -231,7 +268,14 @@ def _choices_of_rows(study: StudyResults, answer: Recommendation) -> list[Select
     others = [name for name in (answer.row, *names) if name != answer.base]
     values = {"Compare": answer.base, "with": (others or names)[0]}
     return [
-        Select(title=title, options=names, value=value, name=title.lower(), width=260)
+        Select(
+            title=title,
+            options=names,
+            value=value,
+            name=title.lower(),
+            width=260,
+            stylesheets=[CHOICE],
+        )
         for title, value in values.items()
     ]
 

@@ -14,6 +14,10 @@ for (const key of ["name", "group", "colour", "marker", "edge", "edge_width", "s
 for (const [axis, key] of [["x", x.value], ["y", y.value]])
   for (const end of ["", "_low", "_high"])
     data[axis + end] = kept.map((i) => rows[key + end][i])
+if (matchMedia("(prefers-color-scheme: dark)").matches) {
+  const opposite = {"#000000": "#ffffff", "#ffffff": "#000000"}
+  for (const key of ["colour", "edge"]) data[key] = data[key].map((colour) => opposite[colour] ?? colour)
+}
 shown.selected.indices = []
 shown.data = data
 
@@ -26,12 +30,7 @@ const on_front = order.filter((i) => {
   if (is_better) best = quality.sign * data.y[i]
   return is_better
 })
-front.data = {
-  x: on_front.map((i) => data.x[i]),
-  y: on_front.map((i) => data.y[i]),
-  name: on_front.map((i) => data.name[i]),
-  shift: on_front.map((_, place) => (place % 2 ? -17 : 5)),  // so that names do not meet
-}
+front.data = Object.fromEntries(["x", "y", "name"].map((key) => [key, on_front.map((i) => data[key][i])]))
 
 x_axis.axis_label = cost.label
 y_axis.axis_label = quality.label

@@ -107,7 +107,7 @@ def _decoded(times: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, st
     alike = table[f"latency_ms_{DECODER}"].astype(float).groupby(table[DECODER], sort=False)
     if not (medians_ms := alike.median().dropna()).size:
         return times, UNDECODED
-    each = [f"{number(ms)} ms in {decoder}" for decoder, ms in medians_ms.items()]
+    each = [f"{number(ms)} ms ({decoder})" for decoder, ms in medians_ms.items()]
     for place, decoder in enumerate(medians_ms.index[1:], start=1):
         each[place] += f" for {', '.join(table.index[table[DECODER] == decoder])}"
     measured = f"{SAMPLED}, and of decoding, which takes {' and '.join(each)}"

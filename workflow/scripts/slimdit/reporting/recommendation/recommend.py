@@ -79,7 +79,8 @@ def recommend(study: StudyResults, max_loss: float = MAX_LOSS, by: str = LATENCY
     rows["answer"] = _answers(rows, is_cheaper, max_loss)
     rows.loc[base, ["answer", "loss"]] = THE_BASE, 0.0
     rows["training_hours"] = training_hours(study, ancestors, base)
-    rows["config"], rows["num_samples"] = table.get("config"), table["num_images"]
+    rows["num_samples"] = table["num_images"]
+    rows["config"] = table.get("config", "")
     rows = _with_needs(rows, max_loss, num_tested)
     rank = rows["answer"].map(ANSWERS.index)
     rows = rows.assign(rank=rank).sort_values(["rank", "cost", "loss"]).drop(columns="rank")

@@ -105,9 +105,9 @@ def _about_row(answer: Recommendation) -> Iterator[str]:
     rows, name = answer.rows, answer.row
     if name == answer.base:
         return
-    config, of_base = (rows["config"][each] for each in (name, answer.base))
-    if isinstance(config, str):
-        yield f"In the config, {name} is `{config}` and {answer.base} `{of_base}`."
+    own, of_base = (rows["config"][each] for each in (name, answer.base))
+    if own:
+        yield f"In the config, {name} is `{own}` and {answer.base} `{of_base}`."
     is_as_cheap = (rows["answer"] == INSIDE) & (rows["cost_low"] <= rows["cost_high"][name])
     if others := ", ".join(rows.index[is_as_cheap].drop(name)):
         yield f"Inside the window too, and not shown to cost more than {name}: {others}."
@@ -162,6 +162,7 @@ def numbers_of(answer: Recommendation, name: str) -> dict[str, str]:
         "Saves (%)": _saving(answer, row) if is_known and name != answer.base else NONE,
         "Training (h)": _training(row["training_hours"]),
         "Dominated by": row["dominated_by"] or NONE,
+        "In the config": row["config"] or NONE,
     }
 
 
