@@ -38,7 +38,7 @@ def train(
     from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
     from slimdit.storage.files import sha256_of, write_csv, write_json
     from slimdit.storage.resume_checkpoints import ResumeCheckpoints
-    from slimdit.training.calibration import calibration_loss
+    from slimdit.training.calibration import CalibrationLoss
     from slimdit.training.loop import Run, expert_load, final_terms, fit
     from slimdit.training.objective import Hyperparameters, Objective
 
@@ -53,7 +53,7 @@ def train(
     key = fingerprint([recipe, seed, dtype, arithmetic(), *inputs.values()])
     states = ResumeCheckpoints(state, key)
     if parent:
-        loss = calibration_loss(cache, hyper.num_timesteps, on)
+        loss = CalibrationLoss(cache, hyper.num_timesteps, on)
         model = compress(load_variant(parent, on), operations, loss).to(on)
         operations = read_metadata(parent)["operations"] + operations
     else:

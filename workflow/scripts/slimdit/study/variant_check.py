@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, Divides, MultipleOf, either, limit_problems
+from slimdit.models.mlp import mlp_of_layer
 from slimdit.models.published.source import local_files
 from slimdit.storage.hub import HUB_NAME
-from slimdit.study.component_options import ComponentSource, components
+from slimdit.study.component_options import ComponentSource, components, default_of
 from slimdit.study.schema_errors import dotted, faults
 from slimdit.study.study import Study
 
@@ -155,8 +156,16 @@ def _pretrained_problems(study: Study, variant: str) -> Iterator[str]:
 
 
 def _sizes(structure: dict) -> dict:
-    """What limits may name: the structure, and how many tokens a latent has."""
-    return structure | {"num_tokens": (structure["input_size"] // structure["patch_size"]) ** 2}
+    """What limits may name: the structure, how many tokens a latent has, and how many channels the
+    narrowest MLP, where the options of MLPs say it."""
+    of_layers = [mlp_of_layer(structure["mlp"], layer) for layer in range(structure["depth"])]
+    ratios = [
+        each.get("mlp_ratio", default_of("mlp", each["name"], "mlp_ratio")) for each in of_layers
+    ]
+    return structure | {
+        "num_tokens": (structure["input_size"] // structure["patch_size"]) ** 2,
+        "num_channels": structure["hidden_size"] * min(filter(None, ratios), default=0) or None,
+    }
 
 
 def _limit_problems(
@@ -201,11 +210,11 @@ def _misfits(
     where_it_is = f"{where} is {compression.name}"
     if before and known[before].outline.is_last:
         yield f"{where_it_is} of what {before} made; {before} should come last."
-    if attribute := asked.needs:
-        attentions = components("attention").items()
-        able = [name for name, each in attentions if getattr(each.outline, attribute, None)]
-        if (name := sizes["attention"]["name"]) not in able:
-            yield f"{where_it_is} of {name} attention; it needs {either(able)}."
+    for kind, attribute in asked.needs.items():
+        known_ones = components(kind).items()
+        able = [name for name, each in known_ones if getattr(each.outline, attribute, None)]
+        if (name := sizes[kind]["name"]) not in able:
+            yield f"{where_it_is} of {name} {kind}; it needs {either(able)}."
     hidden_size, multiple = sizes["hidden_size"], asked.multiple_of
     if hidden_size % multiple:
         yield f"{where_it_is}: hidden_size {hidden_size} is not a multiple of {multiple}."
