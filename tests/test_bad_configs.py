@@ -42,6 +42,10 @@ def pruned(**options):
     return {"name": "prune_heads", **options}
 
 
+def narrowed(keep_channels):
+    return {"name": "prune_mlp", "keep_channels": keep_channels}
+
+
 INT8 = {"name": "int8_weight_only"}
 
 KEYS_AND_VALUES = [
@@ -252,6 +256,22 @@ VARIANTS = [
         derived(pruned(keep_heads=2), parent="Q-S2"),
         "variants.new.apply[0] is prune_heads of what int8_weight_only made; int8_weight_only "
         "should come last.",
+    ),
+    (
+        derived(narrowed(500)),
+        "variants.new.apply[0].keep_channels 500 is more than num_channels 384.",
+    ),
+    (
+        derived(narrowed(200), narrowed(201)),
+        "new.apply[1].keep_channels 201 is more than num_channels 200, after prune_mlp.",
+    ),
+    (
+        derived(narrowed(8), parent="MoE-S2-4E1A"),
+        "variants.new.apply[0] is prune_mlp of moe mlp; it needs dense.",
+    ),
+    (
+        derived({"name": "prune_mlp", "keep_channels": 8, "criterion": "least_damage"}),
+        "criterion is 'least_damage'; it should be norm, random or taylor.",
     ),
     (
         derived({"name": "fp8_dynamic"}, parent="Q8dyn-S2"),
@@ -523,7 +543,7 @@ def test_options_are_those_of_the_constructors():
     assert prune_heads["prune_heads"].schema["properties"] == {
         "keep_heads": {"type": "integer", "minimum": 1},
         "mode": {"enum": ["structural", "masked"]},
-        "criterion": {"enum": ["norm", "random", "least_damage"]},
+        "criterion": {"enum": ["norm", "random", "taylor", "least_damage"]},
         "seed": {"type": "integer", "minimum": 0},
     }
     assert default_of("compression", "prune_heads", "mode") == "structural"

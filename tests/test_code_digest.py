@@ -19,7 +19,7 @@ ALL = {
     "attention": {"full", "shallow", "mediated", "focused"},
     "mlp": {"dense", "moe"},
     "objective": {"noise"},
-    "compression": {"prune_heads", "int8_weight_only", "int8_dynamic", "fp8_dynamic"},
+    "compression": {"prune_heads", "prune_mlp", "int8_weight_only", "int8_dynamic", "fp8_dynamic"},
     "sampler": {"ddim", "ddpm", "dpmpp_2m", "unipc"},
     "cache": {"reuse", "extrapolate"},
     "extractor": {"efficientnet-lite0", "inception-2015"},

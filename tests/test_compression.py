@@ -14,9 +14,9 @@ from slimdit.data.latents import LatentCache
 from slimdit.models.build import build_model, compress
 from slimdit.models.checkpoint import flat_tensors, load_variant, read_metadata, save_variant
 from slimdit.models.compression import COMPRESSION
-from slimdit.models.compression.prune_heads import head_scores
+from slimdit.models.compression.prune_heads import PruneHeads
 from slimdit.storage.files import sha256_of
-from slimdit.training.calibration import calibration_loss
+from slimdit.training.calibration import CalibrationLoss
 
 NUM_HEADS, HEAD_DIM = 6, 4
 CPU = torch.device("cpu")
@@ -53,6 +53,11 @@ def test_keeping_every_head_changes_nothing(mode):
     assert torch.equal(outputs(prune(model, NUM_HEADS, mode)), outputs(model))
 
 
+def head_scores(block):
+    pruning = PruneHeads(1)
+    return pruning.norms(pruning.groups(block))
+
+
 def test_head_scores_are_sums_of_the_norms_of_their_slices():
     _, model = trained()
     attention = model.blocks[0].attention
@@ -61,13 +66,13 @@ def test_head_scores_are_sums_of_the_norms_of_their_slices():
         sum(w[HEAD_DIM * head : HEAD_DIM * (head + 1)].norm() for w in (q, k, v)).item()
         for head in range(NUM_HEADS)
     ]
-    assert head_scores(attention).tolist() == pytest.approx(expected)
+    assert head_scores(model.blocks[0]).tolist() == pytest.approx(expected)
 
 
 def test_the_heads_with_the_highest_scores_are_kept_in_order():
     _, model = trained()
     attention = model.blocks[0].attention
-    kept = sorted(head_scores(attention).argsort(descending=True)[:2].tolist())
+    kept = sorted(head_scores(model.blocks[0]).argsort(descending=True)[:2].tolist())
     rows = [row for head in kept for row in range(HEAD_DIM * head, HEAD_DIM * (head + 1))]
     pruned = prune(model, 2).blocks[0].attention
     assert torch.equal(pruned.qkv.weight[:8], attention.qkv.weight[rows])
@@ -99,7 +104,7 @@ def test_least_damage_finds_dead_heads_that_their_norms_hide(mode):
 
 def test_least_damage_is_the_least_of_all_heads_block_by_block(tmp_path):
     _, model = trained()
-    loss = calibration_loss(LatentCache(*write_latent_cache(tmp_path, 7)), 1000, CPU)
+    loss = CalibrationLoss(LatentCache(*write_latent_cache(tmp_path, 7)), 1000, CPU)
     pruned = prune(model, NUM_HEADS - 1, loss=loss, criterion="least_damage")
     singles = [prune(model, NUM_HEADS - 1, criterion="random", seed=seed) for seed in range(40)]
     for layer, before in enumerate((model, pruned)):  # the second without a head of the first
@@ -133,8 +138,8 @@ def test_random_heads_depend_on_the_seed_and_the_block_alone():
 def test_the_calibration_loss_is_that_of_noise_told_with_its_class(tmp_path):
     structure, model = trained()
     cache = LatentCache(*write_latent_cache(tmp_path, 300))
-    loss = calibration_loss(cache, 1000, CPU)
-    assert loss(model) == loss(model) == calibration_loss(cache, 1000, CPU)(model)
+    loss = CalibrationLoss(cache, 1000, CPU)
+    assert loss(model) == loss(model) == CalibrationLoss(cache, 1000, CPU)(model)
     assert loss(build_model(structure, 0)) == pytest.approx(1.0, abs=0.02)  # it predicts no noise
     before = loss(model)
     with torch.no_grad():
@@ -156,7 +161,7 @@ def test_masking_keeps_every_shape():
         ({"keep_heads": 0}, r"keep_heads is 0; it should be a whole number >= 1"),
         ({"keep_heads": 7}, r"keep_heads 7 is more than num_heads 6"),
         ({"keep_heads": 2, "mode": "soft"}, r"is 'soft'; it should be structural or masked"),
-        ({"keep_heads": 2, "criterion": "best"}, r"should be norm, random or least_damage"),
+        ({"keep_heads": 2, "criterion": "best"}, r"should be norm, random, taylor or least_damage"),
         ({"keep_heads": 2, "seed": -1}, r"seed is -1; it should be a whole number >= 0"),
         ({}, r"compression 'prune_heads': .*keep_heads"),
         ({"keep_heads": 2, "keep": 1}, r"compression 'prune_heads': .*'keep'"),
@@ -170,7 +175,7 @@ def test_options_that_do_not_fit_are_input_errors(options, message):
 
 def test_unknown_compression_is_an_input_error_with_the_known_ones():
     with pytest.raises(
-        InputError, match=r"'squeeze' is unknown; known: prune_heads, prune_blocks, upcycle"
+        InputError, match=r"'squeeze' is unknown; known: prune_heads, prune_mlp, prune_blocks"
     ):
         COMPRESSION.build({"name": "squeeze"})
 
@@ -268,7 +273,7 @@ def test_calibrated_heads_come_from_the_latents_and_are_loaded_without(tmp_path)
     script.compress(parent, child, "child", 0, [pruning], 1000, {}, array, manifest)
     inputs = read_metadata(child)["origin"]["inputs"]
     assert set(inputs.values()) == {sha256_of(parent), sha256_of(array)}
-    loss = calibration_loss(LatentCache(array, manifest), 1000, CPU)
+    loss = CalibrationLoss(LatentCache(array, manifest), 1000, CPU)
     array.unlink()
     expected = compress(model, [pruning], loss)
     assert torch.equal(outputs(load_variant(child)), outputs(expected))

@@ -148,20 +148,32 @@ def mlps(depth: int, num_tokens: int) -> st.SearchStrategy[dict | None]:
 
 
 @st.composite
-def compressions(draw, heads: int, quantizations: list[str]) -> list[dict]:
-    """Prunings of what attention of so many heads has left (none: it has no heads to prune), then
-    perhaps one of the quantizations: their weights are not pruned or quantized again.
+def compressions(draw, heads: int, channels: int, quantizations: list[str]) -> list[dict]:
+    """Prunings of what attention of so many heads and MLPs of so many channels have left (none: it
+    has none to prune), then perhaps one of the quantizations: their weights are not pruned or
+    quantized again.
     """
     chain = []
     for _ in range(draw(st.integers(0, 3)) if heads else 0):
         pruning = {"name": "prune_heads", "keep_heads": draw(st.integers(1, heads))}
         pruning |= draw(st.sampled_from([{}, {"mode": "structural"}, {"mode": "masked"}]))
-        pruning |= draw(
-            st.sampled_from([{}, {"criterion": "random"}, {"criterion": "least_damage"}])
-        )
+        criteria = ("random", "taylor", "least_damage")
+        pruning |= draw(st.sampled_from([{}, *({"criterion": each} for each in criteria)]))
         chain.append(pruning)
         heads = pruning["keep_heads"]
+    for _ in range(draw(st.integers(0, 2)) if channels else 0):
+        # Sizes that the quantizations take.
+        channels = draw(st.sampled_from([*range(16, channels, 16), channels]))
+        pruning = {"name": "prune_mlp", "keep_channels": channels}
+        chain.append(pruning | draw(st.sampled_from([{}, {"criterion": "taylor"}])))
     return chain + draw(st.sampled_from([[], *([{"name": name}] for name in quantizations)]))
+
+
+def num_channels(hidden_size: int, mlp: dict | None) -> int:
+    """Of the narrowest MLP; 0 where some are mixtures."""
+    own = {"mlp_ratio": 4, "every": 1, **(mlp or {"name": "dense"})}
+    ratio = own["mlp_ratio"] if own["every"] == 1 else min(4, own["mlp_ratio"])
+    return hidden_size * ratio * (own["name"] == "dense")
 
 
 def quantizations(hidden_size: int, mlp: dict | None) -> list[str]:
@@ -206,7 +218,8 @@ def chains(draw, name: str, attention: str, common: Common, teacher: str | None 
 
     variants = {name: block}
     fitting = quantizations(backbone["hidden_size"], mlp)
-    for operation in draw(compressions(heads if attention in PRUNABLE else 0, fitting)):
+    prunable = heads if attention in PRUNABLE else 0, num_channels(backbone["hidden_size"], mlp)
+    for operation in draw(compressions(*prunable, fitting)):
         last = list(variants)[-1]
         if "apply" in variants[last] and draw(st.booleans()):
             variants[last]["apply"].append(operation)

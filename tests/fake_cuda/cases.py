@@ -143,7 +143,9 @@ def model_of(study: Study, row: str, device: torch.device) -> DiT:
     """Made on the CPU, as a checkpoint's is."""
     with unset_fake_temporarily():
         model = empty_model(structure_of(study, row))
-        model = compress(model, study.operations(row), loss=lambda model: 0.0)
+        of_cpu = cache_of(study, row), study.num_timesteps(row), torch.device("cpu")
+        loss = calibration.CalibrationLoss(*of_cpu)
+        model = compress(model, study.operations(row), loss)
     return model.to(device)
 
 
@@ -274,7 +276,7 @@ def judge(study: Study, row: str, device: torch.device, waits: Waits) -> None:
     model, cache = model_of(study, row, device).eval(), cache_of(study, row)
     num_timesteps = study.num_timesteps(row)
     with Waits().watched():
-        calibration.calibration_loss(cache, num_timesteps, device)(model)
+        calibration.CalibrationLoss(cache, num_timesteps, device)(model)
         held_out_loss.held_out_losses(
             model, cache, 2, num_timesteps, BATCH_SIZE, torch.bfloat16, device
         )

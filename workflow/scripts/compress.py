@@ -19,14 +19,14 @@ def compress(
     from slimdit.models import build
     from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
     from slimdit.storage.files import sha256_of
-    from slimdit.training.calibration import calibration_loss
+    from slimdit.training.calibration import CalibrationLoss
 
     metadata, inputs = read_metadata(parent), {parent: sha256_of(parent)}
     on, loss = None, None
     if latents:
         on, cache = device(), LatentCache(latents, latents_manifest)
         inputs[latents] = cache.sha256
-        loss = calibration_loss(cache, num_timesteps, on)
+        loss = CalibrationLoss(cache, num_timesteps, on)
     model = build.compress(load_variant(parent, on), operations, loss)
     where_from = conditions(
         at=checkpoint,

@@ -51,11 +51,13 @@ def compress(model: DiT, operations: list[dict], loss: Loss | None = None) -> Di
     Raises InputError for options, or sizes of the model, that do not fit.
     """
     for options in operations:
+        channels = [block.mlp.num_channels for block in model.blocks if block.mlp.num_channels]
         compression = COMPRESSION.build(
             options,
             num_heads=model.blocks[0].attention.num_heads,
             depth=len(model.blocks),
             num_tokens=model.grid_size**2,
+            num_channels=min(channels, default=None),
         )
         compression.loss = loss
         model = compression(model)

@@ -43,9 +43,18 @@ class Attention(Component):
 
 
 class Mlp(Component):
-    """(B, N, C) -> (B, N, C), and where the tokens were routed, None where they are not."""
+    """(B, N, C) -> (B, N, C), and where the tokens were routed, None where they are not.
+
+    An MLP whose channels can be removed one by one declares where they lie: `channel_outputs` names
+    the linear layers whose outputs are (packed, num_channels), each with how many are packed in it,
+    and `channel_inputs` those whose inputs are (num_channels,).
+    """
+
+    channel_outputs: ClassVar[dict[str, int]] = {}
+    channel_inputs: ClassVar[tuple[str, ...]] = ()
 
     routes_tokens = False
+    num_channels: int | None = None
     is_dense = False
 
     def rebalance(self, load: torch.Tensor) -> None:

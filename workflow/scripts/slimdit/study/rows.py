@@ -1,6 +1,7 @@
-"""The rows of a config: what an overlay drops, and what a sweep stands for."""
+"""The rows of a config: what an overlay drops, what a sweep stands for, and cycles among them."""
 
 import copy
+from collections.abc import Callable
 
 from slimdit.core.errors import InputError
 
@@ -57,3 +58,17 @@ def _swept(family: str, block: dict, taken: set[str]) -> dict[str, dict]:
                 "the path of an option, such as sampling.steps or apply.0.keep_heads."
             ) from None
     return rows
+
+
+def cycle_of(next_of: Callable[[str], list[str]], variant: str, known: dict) -> list[str]:
+    """From the variant back to it, each one's next behind it; empty if none leads there."""
+    chains, seen = [[variant]], set()
+    while chains:
+        chain = chains.pop()
+        for target in next_of(chain[-1]):
+            if target == variant:
+                return [*chain, target]
+            if target in known and target not in seen:
+                seen.add(target)
+                chains.append([*chain, target])
+    return []

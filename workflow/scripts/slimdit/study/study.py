@@ -148,9 +148,9 @@ class Study:
         """Whether a compression of the row's own measures the loss on training latents."""
         known = components("compression")
         return any(
-            options.get(key) == value
+            options.get(key) in values
             for options in self.block(variant).get("apply", ())
-            for key, value in known[options["name"]].outline.calibrates.items()
+            for key, values in known[options["name"]].outline.calibrates.items()
         )
 
     def calibrates_cache(self, variant: str) -> bool:

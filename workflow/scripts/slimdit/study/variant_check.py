@@ -5,15 +5,17 @@ the config, and a check ends in silence at a key that is missing: that is said e
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost, Divides, MultipleOf, either, limit_problems
 from slimdit.diffusion.guides import INPUT
+from slimdit.models.mlp import mlp_of_layer
 from slimdit.models.published.source import local_files
 from slimdit.storage.hub import HUB_NAME
-from slimdit.study.component_options import ComponentSource, components
+from slimdit.study.component_options import ComponentSource, components, default_of
+from slimdit.study.rows import cycle_of
 from slimdit.study.schema_errors import dotted, faults, shown
 from slimdit.study.study import Study
 
@@ -40,7 +42,7 @@ def variant_problems(config: dict) -> Iterator[str]:
             del backbones[name]
     whole = Study(config)
     for variant, block in config["variants"].items():
-        if cycle := _cycle(whole.depends_on, variant, whole.variants):
+        if cycle := cycle_of(whole.depends_on, variant, whole.variants):
             key = "from" if cycle[1] == block.get("from") else "distill.teacher"
             yield f"variants.{variant}.{key} closes a cycle ({' -> '.join(cycle)}); name another."
             del variants[variant]
@@ -50,20 +52,6 @@ def variant_problems(config: dict) -> Iterator[str]:
         others = (_training_problems, _pretrained_problems, _sampling_problems)
         for check in (own, *others, _comparison_problems):
             yield from until_missing(check(study, variant))
-
-
-def _cycle(next_of: Callable[[str], list[str]], variant: str, known: dict) -> list[str]:
-    """From the variant back to it, each one's next behind it; empty if none leads there."""
-    chains, seen = [[variant]], set()
-    while chains:
-        chain = chains.pop()
-        for target in next_of(chain[-1]):
-            if target == variant:
-                return [*chain, target]
-            if target in known and target not in seen:
-                seen.add(target)
-                chains.append([*chain, target])
-    return []
 
 
 def _structure_problems(study: Study, variant: str) -> Iterator[str]:
@@ -186,8 +174,16 @@ def _pretrained_problems(study: Study, variant: str) -> Iterator[str]:
 
 
 def _sizes(structure: dict) -> dict:
-    """What limits may name: the structure, and how many tokens a latent has."""
-    return structure | {"num_tokens": (structure["input_size"] // structure["patch_size"]) ** 2}
+    """What limits may name: the structure, how many tokens a latent has, and how many channels the
+    narrowest MLP, where the options of MLPs say it."""
+    of_layers = [mlp_of_layer(structure["mlp"], layer) for layer in range(structure["depth"])]
+    ratios = [
+        each.get("mlp_ratio", default_of("mlp", each["name"], "mlp_ratio")) for each in of_layers
+    ]
+    return structure | {
+        "num_tokens": (structure["input_size"] // structure["patch_size"]) ** 2,
+        "num_channels": structure["hidden_size"] * min(filter(None, ratios), default=0) or None,
+    }
 
 
 def _limit_problems(
@@ -233,8 +229,8 @@ def _misfits(
     if before and known[before].outline.is_last:
         yield f"{where_it_is} of what {before} made; {before} should come last."
     for kind, attribute in asked.needs.items():
-        kinds = components(kind).items()
-        able = [name for name, each in kinds if getattr(each.outline, attribute, None)]
+        known_ones = components(kind).items()
+        able = [name for name, each in known_ones if getattr(each.outline, attribute, None)]
         if (name := sizes[kind]["name"]) not in able:
             yield f"{where_it_is} of {name} {kind}; it needs {either(able)}."
     hidden_size, multiple = sizes["hidden_size"], asked.multiple_of
@@ -343,6 +339,6 @@ def _comparison_problems(study: Study, variant: str) -> Iterator[str]:
     def parents(row: str) -> list[str]:
         return list(filter(None, [study.parent(row)]))
 
-    if is_named and (cycle := _cycle(parents, variant, study.variants)):
+    if is_named and (cycle := cycle_of(parents, variant, study.variants)):
         chain = " -> ".join(cycle)
         yield f"variants.{variant}.compare_with closes a cycle ({chain}); name another."

@@ -7,6 +7,7 @@ COMPRESSION = Registry(
     __name__,
     {
         "prune_heads": "prune_heads.PruneHeads",
+        "prune_mlp": "prune_mlp.PruneMlp",
         "prune_blocks": "prune_blocks.PruneBlocks",
         "guidance_input": "guidance_input.GuidanceInput",
         "upcycle": "upcycle.UpcycleTokenChoice",

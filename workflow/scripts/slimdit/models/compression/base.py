@@ -1,11 +1,20 @@
 """What every compression of a trained model says of itself."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-Loss = Callable[[nn.Module], float]
+
+class Loss(Protocol):
+    """Of a model on a few training latents, always the same ones."""
+
+    def __call__(self, model: nn.Module) -> float:
+        """The mean over images."""
+
+    def of_images(self, model: nn.Module) -> Iterator[Tensor]:
+        """Of each image, some at a time, (B,), as the gradient mode says with gradients."""
 
 
 class Compression:
@@ -15,10 +24,10 @@ class Compression:
     it to a model of the same structure and then fills in the tensors.
 
     loss: of a model on training latents; where trained weights are compressed, it is given to a
-    compression that has an option of `calibrates` with the value there.
+    compression that has an option of `calibrates` with one of the values there.
     """
 
-    needs = {}  # noqa: RUF012  # attributes of components that it rests on: {"attention": its name}
+    needs = {}  # noqa: RUF012  # by kind of component the attribute that it rests on
     multiple_of = 1  # what hidden_size must be a multiple of
     is_last = False  # whether no other can follow
     untrainable = {}  # noqa: RUF012  # options, with the value whose weights no training keeps

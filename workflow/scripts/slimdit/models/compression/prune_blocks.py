@@ -55,7 +55,7 @@ class PruneBlocks(Compression):
     spread evenly (`evenly`), or `least_damaging`."""
 
     leaves = {"depth": "keep_blocks"}  # noqa: RUF012
-    calibrates = {"criterion": "least_damage"}  # noqa: RUF012
+    calibrates = {"criterion": ("least_damage",)}  # noqa: RUF012
 
     def __init__(
         self,

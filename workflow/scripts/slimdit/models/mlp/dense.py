@@ -14,11 +14,17 @@ class DenseMlp(Mlp):
     Transformers", arXiv:2212.09748, with the tanh form of GELU (arXiv:1606.08415)."""
 
     is_dense = True
+    channel_outputs = {"fc1": 1}  # noqa: RUF012
+    channel_inputs = ("fc2",)
 
     def __init__(self, hidden_size: int, mlp_ratio: Annotated[int, AtLeast(1)] = 4):
         super().__init__()
         self.fc1 = nn.Linear(hidden_size, mlp_ratio * hidden_size)
         self.fc2 = nn.Linear(mlp_ratio * hidden_size, hidden_size)
+
+    @property
+    def num_channels(self) -> int:
+        return self.fc1.out_features
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         """x: (B, N, C) -> (B, N, C); a dense MLP routes nothing."""
