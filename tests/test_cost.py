@@ -174,6 +174,7 @@ def test_a_cached_pass_is_what_surrounds_the_blocks(tmp_path):
 
 
 BEYOND = Study(load_config("configs/photos-beyond.yaml"))
+EXPERTS = Study(load_config("configs/photos-experts.yaml"))
 PASSES = {"DDIM-50": 100, "DPM-15": 30, "UniPC-15": 30, "optimised-10": 20, "scale-5_0": 500}
 
 
@@ -198,13 +199,13 @@ def test_ways_of_sampling_count_at_the_papers_backbones(row, tmp_path):
 
 def test_mixtures_are_compared_at_the_same_arithmetic():
     """But for the base that is trained on, whatever their experts begin with."""
-    rows = [name for name in BEYOND.trained if BEYOND.block(name)["group"] == "Mixture of Experts"]
+    rows = [name for name in EXPERTS.trained if EXPERTS.block(name)["group"] == "Mixture of Experts"]
     assert len(rows) == 8
     for row in rows:
         same = "S2-base" if row == "S2-further" else "S2-wide"
-        assert macs(BEYOND, row) == pytest.approx(macs(BEYOND, same), rel=0.01), row
+        assert macs(EXPERTS, row) == pytest.approx(macs(EXPERTS, same), rel=0.01), row
 
 
 def test_ways_of_sampling_fit_the_papers_study():
-    rows = {"variants": IMAGENET200.variants | BEYOND.variants}
+    rows = {"variants": IMAGENET200.variants | EXPERTS.variants}
     assert config_problems(IMAGENET200.config | rows) == []

@@ -54,11 +54,15 @@ class Mlp(Component):
     channel_inputs: ClassVar[tuple[str, ...]] = ()
 
     routes_tokens = False
-    num_channels: int | None = None
     is_dense = False
 
     def rebalance(self, load: torch.Tensor) -> None:
         """After a step of a training: the load of its experts in the whole batch, (E,)."""
+
+    @property
+    def num_channels(self) -> int | None:
+        """How many can be removed one by one; None where none can."""
+        return None
 
 
 def linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:

@@ -176,9 +176,10 @@ def _pretrained_problems(study: Study, variant: str) -> Iterator[str]:
 def _sizes(structure: dict) -> dict:
     """What limits may name: the structure, how many tokens a latent has, and how many channels the
     narrowest MLP, where the options of MLPs say it."""
-    of_layers = [mlp_of_layer(structure["mlp"], layer) for layer in range(structure["depth"])]
+    mlp = structure["mlp"]
+    of_kinds = [mlp_of_layer(mlp, layer) for layer in (0, mlp.get("every", 1) - 1)]
     ratios = [
-        each.get("mlp_ratio", default_of("mlp", each["name"], "mlp_ratio")) for each in of_layers
+        each.get("mlp_ratio", default_of("mlp", each["name"], "mlp_ratio")) for each in of_kinds
     ]
     return structure | {
         "num_tokens": (structure["input_size"] // structure["patch_size"]) ** 2,
