@@ -84,11 +84,8 @@ class Study:
     @property
     def compressed(self) -> list[str]:
         """The variants that are compressed and not trained behind that."""
-        return [
-            name
-            for name, block in self.variants.items()
-            if "apply" in block and not self._is_trained(name)
-        ]
+        given = {*self.trained, *self.pretrained}
+        return [name for name in self.with_weights if name not in given]
 
     @property
     def with_weights(self) -> list[str]:
@@ -105,8 +102,7 @@ class Study:
         return variant
 
     def trained_ancestor(self, variant: str) -> str:
-        """The trained or pretrained variant that `variant` is, or whose training its weights are
-        of."""
+        """The trained or pretrained variant whose training the weights are of."""
         while "from" in self.block(variant) and not self._is_trained(variant):
             variant = self.block(variant)["from"]
         return variant
@@ -152,6 +148,12 @@ class Study:
             for options in self.block(variant).get("apply", ())
             for key, values in known[options["name"]].outline.calibrates.items()
         )
+
+    def is_measured(self, variant: str) -> bool:
+        """Whether a step measures for a compression of the row's own what it leaves as it is."""
+        known = components("compression")
+        applied = self.block(variant).get("apply", ())
+        return any(options.get(known[options["name"]].outline.measured) for options in applied)
 
     def calibrates_cache(self, variant: str) -> bool:
         """Whether its model tells at which steps of its sampling the blocks change little."""

@@ -34,6 +34,7 @@ class Compression:
     gives_guidance_input = False  # whether the model is then told the scale of guidance
     leaves = {}  # noqa: RUF012  # sizes of the structure that become those of options, by name
     calibrates = {}  # noqa: RUF012
+    measured = ""  # an option that a step before the compression turns into others, unless it is 0
     loss: Loss | None = None
 
     def __call__(self, model: nn.Module) -> nn.Module:
