@@ -241,7 +241,7 @@ class Objective:
 def masked_difference(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of features, (B, N, C), without those that are outliers among those
     of their image in either (Fang et al., "TinyFusion: Diffusion Transformers Learned Shallow",
-    arXiv:2412.01199, section 3.4)."""
+    arXiv:2412.01199)."""
     is_usual = torch.ones_like(student, dtype=torch.bool)
     for features in (student.detach(), teacher):
         deviation = features - features.mean(dim=(1, 2), keepdim=True)

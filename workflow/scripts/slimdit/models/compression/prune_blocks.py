@@ -1,7 +1,7 @@
 """Whole blocks removed: evenly, by name, or one after the other by what the loss does.
 
 Even spacing is the baseline that importance scores rarely beat: Fang et al., "TinyFusion: Diffusion
-Transformers Learned Shallow", arXiv:2412.01199, section 4.
+Transformers Learned Shallow", arXiv:2412.01199.
 """
 
 from typing import Annotated, Literal
