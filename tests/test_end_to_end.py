@@ -12,9 +12,10 @@ import pytest
 from subjects import load_config
 
 from slimdit.jobs.heartbeat import Heartbeat
-from slimdit.models.checkpoint import load_variant
+from slimdit.models.checkpoint import load_variant, read_metadata
 from slimdit.plan.jobs import pending_jobs
 from slimdit.plan.work import work_of
+from slimdit.profiling.cost import weight_bytes
 from slimdit.profiling.peak_memory import KINDS
 from slimdit.status import job_status, watched
 from slimdit.storage.files import sha256_of
@@ -22,20 +23,20 @@ from slimdit.study.jobs import jobs_of
 from slimdit.study.study import Study
 
 ROOT = Path(__file__).parents[1]
-ROWS = ("S2-med-4", "KD-XS2", "Q-S2", "calibrated")
+ROWS = ("S2-med-4", "KD-XS2", "Q-S2", "calibrated", "mixed")
 RUN = "results/tiny/variants/{}/seed-0"
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A run of four rows: a trained one, a distilled one with its teacher, a compressed one, one
-    with a cache that is calibrated."""
+    """A run of five rows: a trained one, a distilled one with its teacher, a compressed one, one
+    with a cache that is calibrated, one with layers that a measurement chose."""
     folder = tmp_path_factory.mktemp("tiny")
     targets = [f"{RUN.format(row)}/quality.json" for row in ROWS]
     targets += [
         f"results/tiny/variants/{row}/speed.json" for row in ("S2-med-4", "Q-S2", "calibrated")
     ]
-    targets.append("results/tiny/variants/calibrated/architecture.json")
+    targets += [f"results/tiny/variants/{row}/architecture.json" for row in ("calibrated", "mixed")]
     snakemake(folder, *targets)
     return folder
 
@@ -124,6 +125,24 @@ def test_a_calibrated_cache_is_that_of_its_row(results):
         assert inputs[name] == sha256_of(results / row / "cache.json")
     sampled, *_ = read(results, f"{row}/speed.json")["measurements"]
     assert (sampled["mode"], sampled["batch_size"]) == ("sampler", 2)
+
+
+def test_measured_layers_are_those_of_the_row_and_its_costs(results):
+    row = "results/tiny/variants/mixed"
+    sensitivity = read(results, f"{row}/sensitivity.json")
+    layers = sensitivity["compression"]["float_layers"]
+    assert len(layers) == round(0.25 * len(sensitivity["layer_errors"])) > 0
+    inputs = {"../S2-base/seed-0/checkpoint.safetensors", "../../data/latents.npy"}
+    assert sensitivity["origin"]["inputs"].keys() == inputs
+    checkpoint = results / RUN.format("mixed") / "checkpoint.safetensors"
+    assert read_metadata(checkpoint)["operations"] == [sensitivity["compression"]]
+    cost = read(results, f"{row}/architecture.json")
+    assert cost["weight_bytes"] == weight_bytes(load_variant(checkpoint))
+    for origin, name in (
+        (read_metadata(checkpoint)["origin"], "../sensitivity.json"),
+        (cost["origin"], "sensitivity.json"),
+    ):
+        assert origin["inputs"][name] == sha256_of(results / row / "sensitivity.json")
 
 
 def test_training_leaves_losses_and_tensorboard_events(results):

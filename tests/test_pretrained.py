@@ -26,7 +26,8 @@ OVERLAYS = ("configs/photos-pretrained.yaml", "tests/tiny.yaml")
 RUN = "results/tiny/variants/{}/seed-0"
 IMPORTED = {"source": f"{RUN.format('published')}/diffusers"}
 OWN = {  # beside tests/tiny.yaml
-    "variants": {"imported": {"pretrained": IMPORTED}, "calibrated": None, "recovered": None},
+    "variants": {"imported": {"pretrained": IMPORTED}}
+    | dict.fromkeys(("calibrated", "recovered", "mixed")),
     "backbones": {"tiny": {"depth": 2, "hidden_size": 16, "num_heads": 4}},
 }
 CONFIG = load_config("configs/photos-pretrained.yaml")

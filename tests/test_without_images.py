@@ -49,7 +49,7 @@ SMALL = {
     "autoencoder": {"source": "autoencoder", "normalize": "config", "train": None},
     "backbones": {"own": {"depth": 2, "hidden_size": 24, "num_heads": 3}},
     "sampling": {"prompts": ["2", "0"]},
-    "variants": dict.fromkeys([*load_config()["variants"], "calibrated", "recovered"]) | ROWS,
+    "variants": dict.fromkeys(load_config("tests/tiny.yaml")["variants"]) | ROWS,
 }  # fmt: skip
 
 
@@ -175,6 +175,7 @@ def test_xl2_is_what_diffusers_says_it_is():
 
 TRAINED = {"group": "Own", "backbone": "XL", "patch_size": 2}
 DAMAGE = {"name": "prune_heads", "keep_heads": 3, "criterion": "least_damage"}
+MIXED = {"name": "int8_dynamic", "keep_float": 0.1}
 PROBLEMS = {
     "nothing": ({"data": {"reference_statistics": None}}, "data.images is null; name a folder"),
     "both": ({"data": {"images": "data"}}, "has no effect beside data.images"),
@@ -182,6 +183,10 @@ PROBLEMS = {
     "calibrated": (
         {"variants": {"new": {"group": "Own", "from": "XL2", "apply": [DAMAGE]}}},
         "variants.new.apply measures the loss on images",
+    ),
+    "layers": (
+        {"variants": {"new": {"group": "Own", "from": "XL2", "apply": [MIXED]}}},
+        "variants.new.apply measures layers on images",
     ),
     "measured": ({"autoencoder": {"normalize": "measured"}}, "normalize is measured of images"),
     "photos": ({"data": {"photos": load_config()["data"]["photos"]}}, "data.photos are cut into"),

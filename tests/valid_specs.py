@@ -151,7 +151,10 @@ def compressions(draw, heads: int, channels: int, quantizations: list[str]) -> l
         channels = draw(st.sampled_from([*range(16, channels, 16), channels]))
         pruning = {"name": "prune_mlp", "keep_channels": channels}
         chain.append(pruning | draw(st.sampled_from([{}, {"criterion": "taylor"}])))
-    return chain + draw(st.sampled_from([[], *([{"name": name}] for name in quantizations)]))
+    if name := draw(st.sampled_from([None, *quantizations])):
+        floats = draw(st.sampled_from([{}, {"float_layers": ["modulation.1", "blocks.0.mlp.fc2"]}]))
+        chain.append({"name": name, **(floats if channels else {})})
+    return chain
 
 
 def num_channels(hidden_size: int, mlp: dict | None) -> int:

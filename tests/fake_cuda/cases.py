@@ -30,6 +30,8 @@ from slimdit.jobs import provenance
 from slimdit.models.build import compress, empty_model
 from slimdit.models.component import store_by_precision
 from slimdit.models.compression import COMPRESSION
+from slimdit.models.compression.prune_heads import PruneHeads
+from slimdit.models.compression.pruning import taylor_scores
 from slimdit.models.compression.quantization import Quantization
 from slimdit.models.dit import DiT
 from slimdit.profiling import energy, latency, peak_memory, roofline
@@ -270,11 +272,14 @@ def extract(study: Study, row: str, device: torch.device, waits: Waits) -> None:
 
 
 def judge(study: Study, row: str, device: torch.device, waits: Waits) -> None:
-    """The losses on latents that are not trained on."""
+    """Losses on latents, and scores by their gradients."""
     model, cache = model_of(study, row, device).eval(), cache_of(study, row)
     num_timesteps = study.num_timesteps(row)
     with Waits().watched():
-        calibration.CalibrationLoss(cache, num_timesteps, device)(model)
+        loss = calibration.CalibrationLoss(cache, num_timesteps, device)
+        assert loss(model) is not None and len(loss.predictions(model)) == 2
+        heads = PruneHeads(1).groups(model.blocks[0])
+        assert len(taylor_scores(model, heads, loss)) == heads.count
         held_out_loss.held_out_losses(
             model, cache, 2, num_timesteps, BATCH_SIZE, torch.bfloat16, device
         )

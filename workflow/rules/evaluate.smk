@@ -170,6 +170,7 @@ rule evaluate_reference:
 rule count_cost:
     input:
         unpack(calibrated_cache),
+        unpack(measured_layers),
     output:
         **output_of("count_cost"),
     log:

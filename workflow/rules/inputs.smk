@@ -67,7 +67,7 @@ def own_weights(wildcards):
 
 
 def parent_weights(wildcards):
-    return weights_of(STUDY.block(wildcards.variant)["from"], wildcards.seed)
+    return weights_of(STUDY.block(wildcards.variant)["from"], seed_of(wildcards))
 
 
 def first_weights(wildcards):
@@ -132,6 +132,13 @@ def calibration_latents(wildcards):
     # What the array holds is in its manifest, by digest.
     files = output_of("encode_latents")
     return {"latents": ancient(files["latents"]), "latents_manifest": files["manifest"]}
+
+
+def measured_layers(wildcards):
+    """Of the row's weights, where a measurement says which of its layers are quantized."""
+    row = STUDY.weights_row(wildcards.variant)
+    is_measured = STUDY.is_measured(row)
+    return {"sensitivity": LAYOUT.variant("sensitivity.json", row)} if is_measured else {}
 
 
 def base_checkpoint(wildcards):

@@ -72,9 +72,36 @@ rule export_checkpoint:
         "../scripts/export_checkpoint.py"
 
 
+rule measure_sensitivity:
+    input:
+        parent=parent_weights,
+        # What the array holds is in its manifest, by digest.
+        latents=ancient(LAYOUT.data("latents.npy")),
+        latents_manifest=LAYOUT.data("latents.json"),
+    output:
+        **output_of("measure_sensitivity"),
+    log:
+        log_of("measure_sensitivity"),
+    wildcard_constraints:
+        variant=one_of(STEPS["measure_sensitivity"].rows(STUDY)),
+    conda:
+        "../../envs/slimdit.yaml"
+    threads: threads_of("measure_sensitivity")
+    resources:
+        **resources_of("measure_sensitivity", mem_mb=4000),
+    params:
+        **params_of("measure_sensitivity"),
+        variant="{variant}",
+    message:
+        "Finding the layers of {wildcards.variant} that quantization changes most"
+    script:
+        "../scripts/measure_sensitivity.py"
+
+
 rule compress:
     input:
         unpack(calibration_latents),
+        unpack(measured_layers),
         parent=parent_weights,
     output:
         **output_of("compress"),

@@ -11,8 +11,10 @@ def compress(
     recipe,
     latents=None,
     latents_manifest=None,
+    sensitivity=None,
 ):
-    """The latents are given where an operation measures the loss on them."""
+    """The latents are given where an operation measures the loss on them, the file of
+    `measure_sensitivity` where it says which layers are quantized."""
     from slimdit.compute.devices import device
     from slimdit.data.latents import LatentCache
     from slimdit.jobs.provenance import conditions
@@ -20,8 +22,12 @@ def compress(
     from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
     from slimdit.storage.files import sha256_of
     from slimdit.training.calibration import CalibrationLoss
+    from slimdit.training.sensitivity import with_measured
 
     metadata, inputs = read_metadata(parent), {parent: sha256_of(parent)}
+    operations = with_measured(operations, sensitivity)
+    if sensitivity:
+        inputs[sensitivity] = sha256_of(sensitivity)
     on, loss = None, None
     if latents:
         on, cache = device(), LatentCache(latents, latents_manifest)

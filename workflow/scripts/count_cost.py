@@ -1,21 +1,32 @@
 """Count a variant's parameters, bytes, and multiply-accumulates of a pass and of an image; needs
-neither data nor weights, but for a calibrated cache."""
+neither data nor weights, but for a calibrated cache and for layers that a measurement chose."""
 
 
 def count_cost(
-    architecture, variant, structure, operations, sampling, num_timesteps, guide, recipe, cache=None
+    architecture,
+    variant,
+    structure,
+    operations,
+    sampling,
+    num_timesteps,
+    guide,
+    recipe,
+    cache=None,
+    sensitivity=None,
 ):
     """guide: structure and operations of the model that guides the sampling, if one does. cache:
-    the file of `calibrate_cache`, where the sampling's is calibrated."""
+    the file of `calibrate_cache`, where the sampling's is calibrated. sensitivity: that of
+    `measure_sensitivity`, where it says which layers are quantized."""
     from slimdit.diffusion.calibration import with_calibrated
     from slimdit.diffusion.guidance import cache_of, most_passes, num_passes
     from slimdit.jobs.provenance import origin
     from slimdit.models.build import compress, empty_model
     from slimdit.profiling.cost import active_params, count_macs, total_params, weight_bytes
     from slimdit.storage.files import sha256_of, write_json
+    from slimdit.training.sensitivity import with_measured
 
     sampling = with_calibrated(sampling, cache)
-    spec = {"structure": structure, "operations": operations}
+    spec = {"structure": structure, "operations": with_measured(operations, sensitivity)}
     models = [  # costs do not depend on the weights
         compress(empty_model(each["structure"]), each["operations"])
         for each in (spec, guide)
@@ -39,7 +50,7 @@ def count_cost(
         "cache_bytes_per_image": cache_bytes,
         "weight_bytes": weight_bytes(models[0]),
     }
-    inputs = {cache: sha256_of(cache)} if cache else None
+    inputs = {path: sha256_of(path) for path in filter(None, (cache, sensitivity))}
     where_from = origin(at=architecture, recipe=recipe, inputs=inputs)
     write_json(architecture, {"variant": variant, **counts, "spec": spec, "origin": where_from})
 

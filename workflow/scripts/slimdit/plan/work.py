@@ -75,6 +75,13 @@ def work_of(study: Study, job: Job) -> JobWork:
             passes = num_held_out * study.evaluation["loss_draws"]
             is_guided = study.sampling(variant)["guidance_scale"] != 1  # by two passes a step
             return JobWork(num_held_out, units={f"denoise {variant}": passes / (1 + is_guided)})
+        case "measure_sensitivity":
+            from slimdit.training.calibration import NUM_IMAGES
+
+            is_guided = study.sampling(variant)["guidance_scale"] != 1  # by two passes a step
+            passes = NUM_IMAGES * (3 + num_quantized(study, variant))
+            parent = study.block(variant)["from"]
+            return JobWork(NUM_IMAGES, units={f"denoise {parent}": passes / (1 + is_guided)})
         case "calibrate_cache":
             from slimdit.diffusion.calibration import NUM_IMAGES
 
@@ -134,6 +141,16 @@ def feature_bytes(study: Study) -> tuple[int, int]:
     extractor = EXTRACTORS[options.pop("name")]
     pooled, spatial = extractor.feature_dims(study.config["data"]["image_size"], **options)
     return FLOAT_BYTES * pooled, FLOAT_BYTES * spatial
+
+
+def num_quantized(study: Study, variant: str) -> int:
+    """Layers of the row's model that its last compression can quantize."""
+    from slimdit.models.build import compress, empty_model
+    from slimdit.models.compression import COMPRESSION
+
+    *others, last = study.operations(variant)
+    model = compress(empty_model(study.structure(variant)), others)
+    return len(COMPRESSION.build(last).layers(model))
 
 
 @functools.cache

@@ -49,7 +49,8 @@ def study_tables(
 def architecture_tables(
     rows: list[dict], architecture: list[str], paper: PaperValues
 ) -> dict[str, str]:
-    """What is known before training, unless a cache is calibrated; `architecture` are paths."""
+    """What is known before training, where no cache is calibrated and no layer measured;
+    `architecture` are paths."""
     counted = read_study(rows, speed_batch_size=0, architecture=architecture)
     texts = {"architecture.csv": architecture_csv(counted)}
     if paper:

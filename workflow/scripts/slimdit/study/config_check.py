@@ -204,6 +204,11 @@ def _image_problems(config: dict) -> Iterator[str]:
                 f"variants.{variant}.apply measures the loss on images, and data.images is null; "
                 "choose another criterion."
             )
+        if study.is_measured(variant):
+            yield (
+                f"variants.{variant}.apply measures layers on images, and data.images is null; "
+                "name float_layers in the place of keep_float."
+            )
 
 
 def _autoencoder_problems(config: dict) -> Iterator[str]:

@@ -4,6 +4,7 @@ import functools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from slimdit.study.layout import SEED, SHARD, VARIANT, Layout
 from slimdit.study.paper_values import paper_values
@@ -138,6 +139,8 @@ def of_autoencoder(*keys: str) -> dict[str, Setting]:
     return {key: config_value("autoencoder", key) for key in keys}
 
 
+# Of `data`: they do not say which images are drawn.
+NO_SUBSET = ("images", "reference_statistics", "photos", "image_size")
 IMAGES = {
     "images_root": config_value("data", "images"),
     "image_size": config_value("data", "image_size"),
@@ -148,6 +151,22 @@ SAMPLING = {
     **of_autoencoder("source", "revision"),
 }
 TABLE_BATCH_SIZE = {"speed_batch_size": config_value("speed", "table_batch_size")}
+
+
+def subset_data(study: Study, variant: str | None) -> dict:
+    """Of `data`, what says which images are drawn."""
+    return {key: value for key, value in study.config["data"].items() if key not in NO_SUBSET}
+
+
+def autoencoder_files(study: Study) -> dict[str, str]:
+    """In diffusers' layout, and what its training says."""
+    names = {
+        "weights": "diffusion_pytorch_model.safetensors",
+        "model_config": "config.json",
+        "report": "autoencoder.json",
+    }
+    folder = PurePosixPath(study.config["autoencoder"]["source"])
+    return {key: str(folder / name) for key, name in names.items()}
 
 
 def files(folder: Callable[[Layout, str], str], **names: str) -> Callable[[Study], dict[str, str]]:

@@ -3,8 +3,6 @@
 A rule's file says what it is made from and how much memory it needs; its script says how.
 """
 
-from pathlib import PurePosixPath
-
 from slimdit.data.class_names import named_classes
 from slimdit.study.layout import Layout
 from slimdit.study.step import (
@@ -12,6 +10,7 @@ from slimdit.study.step import (
     SAMPLING,
     TABLE_BATCH_SIZE,
     Step,
+    autoencoder_files,
     config_value,
     evaluation,
     every_row,
@@ -26,13 +25,12 @@ from slimdit.study.step import (
     paper,
     prompts,
     rows,
+    subset_data,
     table_files,
 )
 from slimdit.study.study import HOW, Study, identity
 
 FIGURES = ("samples", "differences", "losses", "pareto", "passes", "savings", "expert_load")
-# Of `data`: they do not say which images are drawn.
-NO_SUBSET = ("images", "reference_statistics", "photos", "image_size")
 
 STEPS: dict[str, Step] = {
     "cut_photos": Step(
@@ -51,9 +49,7 @@ STEPS: dict[str, Step] = {
         outputs=files(Layout.data, subset="subset.csv", bad_images="bad_images.csv"),
         settings={
             "images_root": IMAGES["images_root"],
-            "data": lambda study, _: {
-                key: value for key, value in study.config["data"].items() if key not in NO_SUBSET
-            },
+            "data": subset_data,
         },
         options={"prompts": prompts},
         state="subset",
@@ -61,14 +57,7 @@ STEPS: dict[str, Step] = {
         is_parallel=True,
     ),
     "train_autoencoder": Step(
-        outputs=lambda study: {  # in diffusers' layout, and what its training says
-            key: str(PurePosixPath(study.config["autoencoder"]["source"], name))
-            for key, name in {
-                "weights": "diffusion_pytorch_model.safetensors",
-                "model_config": "config.json",
-                "report": "autoencoder.json",
-            }.items()
-        },
+        outputs=autoencoder_files,
         settings={
             **IMAGES,
             **of_autoencoder("latent_channels"),
@@ -183,6 +172,14 @@ STEPS: dict[str, Step] = {
         rows=lambda study: study.pretrained,
         seeds=True,
         record="checkpoint",
+    ),
+    "measure_sensitivity": Step(
+        outputs=files(Layout.variant, sensitivity="sensitivity.json"),
+        settings={"operations": own_operations, "num_timesteps": Study.num_timesteps},
+        components=of_models,
+        rows=lambda study: list(filter(study.is_measured, study.variants)),
+        record="sensitivity",
+        takes_gpu=True,
     ),
     "compress": Step(
         outputs=files(Layout.run, checkpoint="checkpoint.safetensors"),

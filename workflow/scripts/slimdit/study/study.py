@@ -140,6 +140,12 @@ class Study:
             for key, values in known[options["name"]].outline.calibrates.items()
         )
 
+    def is_measured(self, variant: str) -> bool:
+        """Whether a step measures for a compression of the row's own what it leaves as it is."""
+        known = components("compression")
+        applied = self.block(variant).get("apply", ())
+        return any(options.get(known[options["name"]].outline.measured) for options in applied)
+
     def calibrates_cache(self, variant: str) -> bool:
         """Whether its model tells at which steps of its sampling the blocks change little."""
         cache = self.sampling(variant)["cache"]

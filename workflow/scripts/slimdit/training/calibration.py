@@ -44,6 +44,17 @@ class CalibrationLoss:
         self.batch = xt, k, y, noise
 
     @torch.inference_mode()
+    def predictions(self, model: nn.Module) -> Tensor:
+        """The noise that the model predicts, (B, C, H, W)."""
+        xt, k, y, _ = self.batch
+        return model(xt, k, y).output.float().chunk(2, dim=1)[0]
+
+    @property
+    def timesteps(self) -> Tensor:
+        """Of each image, (B,)."""
+        return self.batch[1]
+
+    @torch.inference_mode()
     def __call__(self, model: nn.Module) -> float:
         return squared_error(model, *self.batch, torch.float32).double().mean().item()
 

@@ -33,6 +33,7 @@ class Compression:
     untrainable = {}  # noqa: RUF012  # options, with the value whose weights no training keeps
     leaves = {}  # noqa: RUF012  # sizes of the structure that become those of options, by name
     calibrates = {}  # noqa: RUF012
+    measured = ""  # an option that a step before the compression turns into others, unless it is 0
     loss: Loss | None = None
 
     def __call__(self, model: nn.Module) -> nn.Module:

@@ -4,12 +4,14 @@ Training-to-Serving Model Optimization", arXiv:2507.16099.
 
 import importlib.util
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimdit.core.errors import InputError
+from slimdit.core.options import AtLeast, AtMost
 from slimdit.models import ops
 from slimdit.models.component import Component, linear_layers
 from slimdit.models.compression.base import Compression
@@ -74,15 +76,28 @@ class Int8Linear(QuantizedLinear):
 class Quantization(Compression):
     """A configuration of torchao's, named by `configuration`, on the layers that `takes` says.
 
-    It has no options and needs no data. Raises InputError for a model without such layers.
+    Args:
+        keep_float: the fraction of these layers that a measurement adds to `float_layers`: those
+            whose quantization changes predictions most. Until then it says nothing.
+        float_layers: names of linear layers that stay as they are, such as blocks.0.mlp.fc1.
     """
 
     configuration: str
     layer = QuantizedLinear
     dtype: torch.dtype | None = None  # of the multiplications; None: of their inputs
     is_last = True
+    measured = "keep_float"
 
-    def __init__(self):
+    def __init__(
+        self,
+        keep_float: Annotated[float, AtLeast(0), AtMost(1)] = 0.0,
+        float_layers: list[str] | None = None,
+    ):
+        self.keep_float, self.float_layers = keep_float, float_layers or []
+        self.prepare()
+
+    def prepare(self) -> None:
+        """What of torchao's is needed."""
         # Only quantized variants pay for this import.
         from torchao import quantization
 
@@ -91,16 +106,33 @@ class Quantization(Compression):
         self.quantize_ = quantization.quantize_
 
     def __call__(self, model: nn.Module) -> nn.Module:
+        """Raises InputError for a model without layers to quantize, or one that `float_layers`
+        names."""
+        layers, every = self.layers(model), dict(linear_layers(model))
+        if unknown := [name for name in self.float_layers if name not in every]:
+            raise InputError(
+                f"{type(self).__name__}: float_layers names {unknown[0]!r}; it should be a linear "
+                f"layer of the model, such as {next(iter(layers))}."
+            )
+        for name, layer in layers.items():
+            if name not in self.float_layers:
+                model.set_submodule(name, self.quantized(layer))
+        return model
+
+    def layers(self, model: nn.Module) -> dict[str, nn.Linear]:
+        """All that it can quantize, by name; raises InputError where there is none."""
         layers = {name: layer for name, layer in self.candidates(model) if self.takes(layer)}
         if not layers:
             raise InputError(
                 f"{type(self).__name__} finds no linear layer whose sizes it can take; "
                 f"hidden_size should be a multiple of {self.multiple_of}."
             )
-        for name, layer in layers.items():
-            self.quantize(layer)
-            model.set_submodule(name, self.layer(layer, self.dtype))
-        return model
+        return layers
+
+    def quantized(self, layer: nn.Linear) -> QuantizedLinear:
+        """In the place of `layer`, whose weight is replaced."""
+        self.quantize(layer)
+        return self.layer(layer, self.dtype)
 
     def candidates(self, model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
         """The layers that are meant, with their names: all linear layers."""
@@ -167,7 +199,7 @@ class Fp8Dynamic(TokenQuantization):
     multiple_of = 16
     dtype = torch.bfloat16  # the only one that row-wise kernels return on every GPU
 
-    def __init__(self):
+    def prepare(self) -> None:
         # Only quantized variants pay for these imports.
         from torchao.quantization import Float8MMConfig, Float8Tensor, PerRow
         from torchao.quantization.quantize_.common import KernelPreference
@@ -208,14 +240,14 @@ class Int4WeightOnly(TokenQuantization):
     multiple_of = 16
     dtype = torch.bfloat16
 
-    def __init__(self):
+    def prepare(self) -> None:
         if importlib.util.find_spec("mslk") is None:
             raise InputError(
                 "int4_weight_only needs the package mslk, which is not installed; "
                 "install the release for this torch that https://github.com/meta-pytorch/MSLK "
                 "names, or leave its row out of the config."
             )
-        super().__init__()
+        super().prepare()
 
     def takes(self, layer: nn.Linear) -> bool:
         return super().takes(layer) and layer.in_features % self.config.group_size == 0
