@@ -157,7 +157,7 @@ COMPONENTS = [
     ),
     (
         derived(INT8 | {"bits": 4}),
-        "apply[0].bits is no option of int8_weight_only; there are none.",
+        "apply[0].bits is no option of int8_weight_only; known: float_layers, keep_float.",
     ),
     (
         derived(pruned()),
