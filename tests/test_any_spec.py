@@ -97,11 +97,11 @@ def attention_params(structure: dict, heads: int) -> int:
 def params_by_hand(structure: dict, operations: list[dict], experts_of) -> int:
     """`experts_of`: how many of a mixture's experts count."""
     hidden, channels = structure["hidden_size"], structure["in_channels"]
-    heads, channels = structure["num_heads"], None
+    heads, kept = structure["num_heads"], None
     for operation in operations:
         if operation["name"] == "prune_heads" and operation.get("mode") != "masked":
             heads = operation["keep_heads"]
-        channels = operation.get("keep_channels", channels)
+        kept = operation.get("keep_channels", kept)
     pixels = structure["patch_size"] ** 2
     tokens = structure["input_size"] ** 2 // pixels
     total = linear(channels * pixels, hidden) + tokens * hidden
@@ -111,8 +111,8 @@ def params_by_hand(structure: dict, operations: list[dict], experts_of) -> int:
     mlp = structure["mlp"]
     for layer in range(1, structure["depth"] + 1):
         total += linear(hidden, 6 * hidden) + attention_params(structure, heads)
-        if channels:
-            total += linear(hidden, channels) + linear(channels, hidden)
+        if kept:
+            total += linear(hidden, kept) + linear(kept, hidden)
         elif layer % mlp.get("every", 1):
             total += mlp_params(hidden)
         elif mlp["name"] != "dense":
