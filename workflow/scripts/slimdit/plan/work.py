@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from slimdit.evaluation.features import EXTRACTORS
 from slimdit.study.jobs import Job
@@ -174,10 +175,15 @@ def num_quantized(study: Study, variant: str) -> int:
 
 @functools.cache
 def model_bytes(study: Study, variant: str) -> tuple[int, int]:
-    """Of the stored weights, and of the trained ones among them in float32."""
+    """Of the stored weights, and of the trained ones among them in float32. Of layers that are to
+    be measured before they are left in float, once they were."""
     from slimdit.models.build import compress, empty_model
     from slimdit.profiling.cost import weight_bytes
+    from slimdit.training.sensitivity import with_measured
 
-    model = empty_model(study.structure(variant))
+    path = study.layout.variant("sensitivity.json", variant)
+    measured = path if study.is_measured(variant) and Path(path).exists() else None
+    operations = with_measured(study.operations(variant), measured)
+    model = compress(empty_model(study.structure(variant)), operations)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * FLOAT_BYTES
-    return weight_bytes(compress(model, study.operations(variant))), trained
+    return weight_bytes(model), trained
