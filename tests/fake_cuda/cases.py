@@ -137,8 +137,9 @@ def place_of(error: Exception) -> str:
 
 
 def structure_of(study: Study, row: str) -> dict:
-    """With a block, or with two, of which one may be dense in a mixture."""
-    return study.structure(row) | {"depth": 1 + routes_tokens(study, row)}
+    """With a block, with two, of which one may be dense in a mixture, or with those that stay."""
+    kept = [each["keep_blocks"] for each in study.operations(row) if "keep_blocks" in each]
+    return study.structure(row) | {"depth": max([1 + routes_tokens(study, row), *kept])}
 
 
 def model_of(study: Study, row: str, device: torch.device) -> DiT:

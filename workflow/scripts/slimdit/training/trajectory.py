@@ -63,6 +63,7 @@ class TrajectoryObjective:
             Diffusion(hyper.num_timesteps, kept_timesteps(hyper.num_timesteps, count)).to(device)
             for count in (num_steps, num_steps * self.substeps)
         )
+        self.numbers = torch.arange(self.teachers.num_steps, device=device)
         path = sampling | {"timesteps": SPACING, "steps": num_steps * self.substeps, "guide": None}
         self.is_guided = guided_steps(path, hyper.num_timesteps).tolist()
         channels = path["guided_channels"]
@@ -101,7 +102,7 @@ class TrajectoryObjective:
 
     def step(self, x: Tensor, y: Tensor, step: int) -> Tensor:
         """Where the student's step from x, (B, C, H, W), ends."""
-        k = torch.tensor([step], device=self.device)
+        k = self.numbers[step : step + 1]
         with autocast(self.device, self.dtype):
             output = self.predict(x, self.steps.timesteps[k].expand(len(y)), y).output
         eps, v = output.float().chunk(2, dim=1)
@@ -112,7 +113,7 @@ class TrajectoryObjective:
         """Where the teacher's steps within the student's from x, (B, C, H, W), end."""
         classes = self.guidance.classes(y)
         for within in reversed(range(step * self.substeps, (step + 1) * self.substeps)):
-            k = torch.tensor([within], device=self.device)
+            k = self.numbers[within : within + 1]
             eps, v, _ = self.guidance(x, k, classes, self.is_guided[within])
             (x,) = DDIM(self.teachers).step(x, k, eps, v, None)
         return x
