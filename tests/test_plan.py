@@ -141,7 +141,7 @@ def test_recorded_rates_are_used_and_named(at_a_second, folder, capsys):
     (train,) = re.findall(r"^train .*$", text, re.MULTILINE)
     _, number, steps, _, hours = train.split()
     assert (number, steps) == ("17", "67")
-    assert hours == f"{(4 * 64 + 16 * (plan.START_S + 1)) / 3600:.2f}"
+    assert hours == f"{(4 * 67 + 17 * (plan.START_S + 1)) / 3600:.2f}"
     assert "GPU-hours" in text and "At least, on GPUs: 1: " in text
 
 
