@@ -92,6 +92,7 @@ class PointMass(nn.Module):
     """The perfect predictor of data that is always `x0`."""
 
     in_channels, input_size, null_class, hidden_size, velocity = 3, 2, 5, 1, None
+    takes_guidance = False
 
     def __init__(self, x0):
         super().__init__()
