@@ -13,6 +13,7 @@ from slimdit.reporting.figures.style import GREY, SMALL_PT, group_styles, logari
 from slimdit.reporting.results import StudyResults
 
 FAMILY_LINE = {"linewidth": 0.7, "alpha": 0.6, "zorder": 2}
+MOST_NAMES = 40  # of points in one panel
 FLOOR_LINE = {"color": GREY, "linestyle": ":", "linewidth": 0.9}
 
 
@@ -107,7 +108,7 @@ def _draw_points(axes, points: pd.DataFrame, styles: dict[str, dict], floor: flo
 
 def _draw_front(axes, drawn: pd.DataFrame, styles: dict[str, dict]) -> None:
     """The border of what the points of the front dominate, a line through the front of each group,
-    and the points' labels."""
+    and the points' labels; of very many those of the front and of the first."""
     if drawn.empty:
         return
     cost, distance = drawn["cost"].to_numpy(float), drawn["distance"].to_numpy(float)
@@ -120,5 +121,6 @@ def _draw_front(axes, drawn: pd.DataFrame, styles: dict[str, dict]) -> None:
     for group, of in drawn.groupby("group", sort=False):
         own = of.iloc[pareto_front(of["cost"].to_numpy(float), of["distance"].to_numpy(float))]
         axes.plot(own["cost"], own["distance"], color=styles[group]["color"], **FAMILY_LINE)
-    colours = [styles[group]["color"] for group in drawn["group"]]
-    place_labels(axes, cost, distance, list(drawn.index), colours, line)
+    named = np.arange(len(drawn)) if len(drawn) <= MOST_NAMES else np.union1d(front, 0)
+    colours = [styles[group]["color"] for group in drawn["group"].iloc[named]]
+    place_labels(axes, cost[named], distance[named], list(drawn.index[named]), colours, line)
