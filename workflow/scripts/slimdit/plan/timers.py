@@ -115,8 +115,7 @@ def time_denoise(study: Study, device, variant: str) -> float:
     if device.type == "cpu":
         options["batch_size"] = 1  # a smaller batch than the sampler's is not padded
     guide = study.guide(variant)
-    guiding = guide and build_model(study.structure(guide), seed=0)
-    guiding = guiding and compress(guiding, study.operations(guide)).eval()
+    guiding = guide and made_up(study, guide).eval()
     sampler = LatentSampler(model, options, study.num_timesteps(variant), device, guiding)
 
     def sample(size: int) -> torch.Tensor:

@@ -80,7 +80,34 @@ class Batch(NamedTuple):
         return Batch(*(tensor if tensor is None else tensor[rows] for tensor in self))
 
 
-class Objective:
+class BatchObjective:
+    """What all objectives have: this process's rows of a batch, drawn ahead and taken in parts of
+    at most `micro_batch_size`, and the model that is trained, as `predict`."""
+
+    def __init__(
+        self,
+        model: DiT,
+        hyper: Hyperparameters,
+        device: torch.device,
+        seed: int,
+        micro_batch_size: int | None,
+    ):
+        self.hyper, self.device, self.seed = hyper, device, seed
+        self.processes = Processes()
+        self.rows = self.processes.rows(hyper.batch_size)
+        self.parts = parts_of(len(self.rows), micro_batch_size)
+        self.drawn = Ahead(self.draw, hyper.steps)
+        self.model = self.processes.replicated(model)
+        self.dtype = chosen_dtype(hyper.precision, model.hidden_size, device)
+        self.is_compiled = compiles(hyper.compile, device)
+        self.predict = compiled(self.model) if self.is_compiled else self.model
+
+    def draw(self, step: int) -> list[Tensor]:
+        """The host's part of the rows at `step`."""
+        raise NotImplementedError
+
+
+class Objective(BatchObjective):
     """The loss of step s of a run and its gradients, from (seed, s) and the weights alone.
 
     Timesteps, noise and label drops are the same for every variant, so that losses form pairs;
@@ -108,23 +135,14 @@ class Objective:
         micro_batch_size: int | None = None,
     ):
         """distillation: {"alpha", ...} as `Lessons` has them, with a teacher."""
-        self.hyper, self.batches, self.seed = hyper, batches, seed
+        super().__init__(model, hyper, batches.device, seed, micro_batch_size)
+        self.batches, self.null_class = batches, model.null_class
         taught = distillation if teacher else {}
         self.lessons = Lessons(**{key: taught[key] for key in Lessons._fields if key in taught})
-        self.device = batches.device
-        self.null_class = model.null_class
         self.diffusion = Diffusion(hyper.num_timesteps).to(self.device)
-        self.processes = Processes()
-        self.rows = self.processes.rows(hyper.batch_size)
-        self.parts = parts_of(len(self.rows), micro_batch_size)
-        self.drawn = Ahead(self.draw, hyper.steps)
-        self.model = self.processes.replicated(model)
-        self.dtype = chosen_dtype(hyper.precision, model.hidden_size, self.device)
         if teacher:
             store_weights(teacher, self.dtype)
-        is_compiled = compiles(hyper.compile, self.device)
-        self.predict = compiled(self.model) if is_compiled else self.model
-        self.teach = torch.compile(teacher) if teacher and is_compiled else teacher
+        self.teach = torch.compile(teacher) if teacher and self.is_compiled else teacher
         self.routes_tokens, self.takes_guidance = model.routes_tokens, model.takes_guidance
         has_term = {"distillation": teacher is not None, "balance": model.routes_tokens}
         has_term["features"] = self.lessons.features > 0

@@ -4,11 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimdit.compute.ahead import Ahead
-from slimdit.compute.compiler import compiles
 from slimdit.compute.devices import on_host
-from slimdit.compute.precision import autocast, chosen_dtype
-from slimdit.compute.process_group import Processes
+from slimdit.compute.precision import autocast
 from slimdit.core.randomness import normal_rows, stream
 from slimdit.data.latents import LatentBatches
 from slimdit.diffusion.guidance import Denoiser, Guidance, guided_steps
@@ -17,10 +14,10 @@ from slimdit.diffusion.process import Diffusion
 from slimdit.diffusion.samplers.ddim import DDIM
 from slimdit.diffusion.timesteps import chosen_timesteps
 from slimdit.models.dit import DiT
-from slimdit.training.objective import Hyperparameters, compiled, parts_of
+from slimdit.training.objective import BatchObjective, Hyperparameters
 
 
-class TrajectoryObjective:
+class TrajectoryObjective(BatchObjective):
     """The loss of step s of a run and its gradients, from (seed, s) and the weights alone.
 
     From noise the student takes its steps of DDIM without guidance, each from where the one before
@@ -47,17 +44,10 @@ class TrajectoryObjective:
         distillation: dict,
         micro_batch_size: int | None = None,
     ):
+        super().__init__(model, hyper, device := batches.device, seed, micro_batch_size)
         sampling, self.substeps = distillation["sampling"], distillation["substeps"]
-        self.hyper, self.device, self.seed = hyper, (device := batches.device), seed
         self.num_classes = model.num_classes
         self.shape = (model.in_channels, model.input_size, model.input_size)
-        self.processes = Processes()
-        self.rows = self.processes.rows(hyper.batch_size)
-        self.parts = parts_of(len(self.rows), micro_batch_size)
-        self.drawn = Ahead(self.draw, hyper.steps)
-        self.model = self.processes.replicated(model)
-        self.dtype = chosen_dtype(hyper.precision, model.hidden_size, device)
-        self.predict = compiled(self.model) if compiles(hyper.compile, device) else self.model
         num_steps = sampling["steps"]
         self.steps, self.teachers = (
             Diffusion(hyper.num_timesteps, kept_timesteps(hyper.num_timesteps, count)).to(device)
