@@ -28,6 +28,7 @@ FORMS = {
     "blocks": {"apply": [{"name": "prune_blocks", "keep_blocks": 1}]},
     "int8": {"apply": [{"name": "int8_weight_only"}]},
     "told": {"apply": [{"name": "guidance_input"}], **TRAINING, "sampling": {"guide": "input"}},
+    "aware": {"apply": [{"name": "fake_quantize", "quantization": "int8_dynamic"}], **TRAINING},
     "further": TRAINING,
     "distilled": {**TRAINING, "distill": BY_BASE},
     "few": {
@@ -41,8 +42,14 @@ FORMS = {
     "cache": {"sampling": {"cache": {"name": "reuse", "every": 2}}},
 }
 LAST = ": what int8_weight_only made is not trained; it should follow training."
+BEHIND_AWARE = "fake_quantize should be followed by int8_weight_only or int8_dynamic."
 REFUSED = {  # how the sentence goes on behind the row's name
     **{("int8", form): ".training" + LAST for form in ("further", "distilled", "few")},
+    ("int8", "aware"): ".apply[0] is fake_quantize of what int8_weight_only made",
+    ("aware", "heads"): f".apply[0] is prune_heads of what fake_quantize made; {BEHIND_AWARE}",
+    ("aware", "blocks"): ".apply[0] is prune_blocks of what fake_quantize made",
+    ("aware", "told"): ".apply[0] is guidance_input of what fake_quantize made",
+    ("aware", "aware"): ".apply[0] is fake_quantize of what fake_quantize made",
     ("int8", "told"): ".apply[0] is guidance_input of what int8_weight_only made",
     ("int8", "heads"): ".apply[0] is prune_heads of what int8_weight_only made",
     ("int8", "blocks"): ".apply[0] is prune_blocks of what int8_weight_only made",

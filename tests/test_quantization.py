@@ -62,7 +62,7 @@ def error(value, expected):
 def test_the_check_of_a_config_knows_that_they_come_last_and_their_sizes():
     for name, compression in COMPRESSION.items():
         asked = components("compression")[name].outline
-        assert asked.is_last == issubclass(compression, Quantization)
+        assert (asked.followers == ()) == issubclass(compression, Quantization)
         assert asked.multiple_of == compression.multiple_of
 
 

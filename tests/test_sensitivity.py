@@ -21,7 +21,7 @@ from slimdit.storage.files import read_json
 from slimdit.study.config_check import config_problems
 from slimdit.study.study import Study
 from slimdit.training.calibration import CalibrationLoss
-from slimdit.training.sensitivity import NUM_BINS, by_timestep, layer_errors, worst
+from slimdit.training.sensitivity import NUM_BINS, by_timestep, layer_changes, worst
 
 CPU, T = torch.device("cpu"), 1000
 INT8 = ("int8_weight_only", "int8_dynamic")
@@ -77,24 +77,31 @@ def test_errors_are_those_of_a_model_with_one_quantized_layer(name, loss):
     """By the difference of two predictions in float64; the model is as it was."""
     _, model = trained()
     before, quantization = outputs(model), COMPRESSION.build({"name": name})
-    errors, layers = layer_errors(model, quantization, loss), quantization.layers(model)
+    changes, layers = layer_changes(model, quantization, loss), quantization.layers(model)
     assert torch.equal(outputs(model), before) and not quantized_layers(model)
-    assert errors.keys() == layers.keys() and min(errors.values()) > 0
+    assert changes.keys() == layers.keys()
+    assert all(len(each) == len(loss.timesteps) and each.min() > 0 for each in changes.values())
     xt, k, y, _ = loss.batch
-    for layer in list(errors)[:3]:
+    for layer in list(changes)[:3]:
         others = {"name": name, "float_layers": [each for each in layers if each != layer]}
         one = compress(copy.deepcopy(model), [others])
         with torch.inference_mode():
             pair = [each(xt, k, y).output[:, :4].double() for each in (one, model)]
-        assert errors[layer] == pytest.approx((pair[0] - pair[1]).square().mean().item())
+        expected = (pair[0] - pair[1]).square().flatten(1).mean(1)
+        torch.testing.assert_close(changes[layer], expected)
 
 
 @pytest.mark.parametrize("name", INT8)
 def test_a_planted_bad_layer_is_found(name, loss):
     _, model = trained()
     quantization = COMPRESSION.build({"name": name})
-    before = layer_errors(model, quantization, loss)
-    errors = layer_errors(with_outliers(model), quantization, loss)
+
+    def errors_of(model):
+        changes = layer_changes(model, quantization, loss)
+        return {name: each.mean().item() for name, each in changes.items()}
+
+    before = errors_of(model)
+    errors = errors_of(with_outliers(model))
     assert worst(errors, 0.1) == [BAD]
     assert errors[BAD] > 10 * max(before[BAD], *(errors[each] for each in errors if each != BAD))
 
@@ -138,8 +145,10 @@ def test_a_row_is_made_by_what_was_measured(name, others, tmp_path):
     layers = file["compression"]["float_layers"]
     assert layers[:2] == ["blocks.0.mlp.fc1", BAD]
     assert len(layers) == 1 + round(0.2 * len(file["layer_errors"]))
-    for errors in file["timestep_errors"].values():
-        assert len(errors) == NUM_BINS and min(errors) > 0
+    assert file["layer_timestep_errors"].keys() == file["layer_errors"].keys()
+    for part in ("timestep_errors", "layer_timestep_errors"):
+        for errors in file[part].values():
+            assert len(errors) == NUM_BINS and min(errors) > 0
     assert sum(file["timestep_errors"]["mixed"]) < 0.1 * sum(file["timestep_errors"]["quantized"])
 
     operations = [*others, mixed | {"float_layers": layers}]

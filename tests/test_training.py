@@ -118,12 +118,23 @@ def test_biases_of_experts_are_in_the_checkpoint(balanced_job):
         assert 0 < block.mlp.bias.abs().max() <= 0.01 * STEPS + 1e-6
 
 
-@pytest.mark.parametrize("variant", [*PHOTOS.trained, "further", "balanced"])
+@pytest.fixture
+def aware_job(further_job):
+    """As `further_job`, of layers that round as a quantization would."""
+
+    def arguments(*given):
+        operations = [{"name": "fake_quantize", "quantization": "int8_dynamic"}]
+        return further_job(*given) | {"operations": operations}
+
+    return arguments
+
+
+@pytest.mark.parametrize("variant", [*PHOTOS.trained, "further", "balanced", "aware"])
 def test_resumed_run_equals_the_unbroken_run_bit_for_bit(
-    job, further_job, balanced_job, variant, monkeypatch
+    job, further_job, balanced_job, aware_job, variant, monkeypatch
 ):
     """Step 3 is saved between two log lines, so that sums of the window are carried over too."""
-    others = {"further": further_job, "balanced": balanced_job}
+    others = {"further": further_job, "balanced": balanced_job, "aware": aware_job}
     of = others.get(variant) or partial(job, variant)
     unbroken, broken = of("unbroken"), of("broken")
     train(**unbroken)

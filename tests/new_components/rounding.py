@@ -10,7 +10,7 @@ from slimdit.models.compression.base import Compression
 
 
 class Rounding(Compression):
-    is_last = True
+    followers = ()
 
     def __init__(self, decimals: Annotated[int, AtLeast(0)]):
         self.decimals = decimals

@@ -6,8 +6,10 @@ def measure_sensitivity(
 ):
     """sensitivity: the JSON file of the last of the `operations`, a quantization, with its
     `float_layers`, and of the errors that tell them: mean squared changes of the predicted noise,
-    of each layer alone, and of the whole model by timestep, without and with them."""
+    of each layer alone and of the whole model without and with them, over all timesteps and in
+    parts of them."""
     import copy
+    from functools import partial
 
     from slimdit.compute.devices import device
     from slimdit.core.errors import InputError
@@ -18,7 +20,7 @@ def measure_sensitivity(
     from slimdit.models.compression import COMPRESSION
     from slimdit.storage.files import sha256_of, write_json
     from slimdit.training.calibration import CalibrationLoss
-    from slimdit.training.sensitivity import by_timestep, layer_errors, squared_changes, worst
+    from slimdit.training.sensitivity import by_timestep, layer_changes, squared_changes, worst
 
     *others, last = operations
     on, quantization = device(), COMPRESSION.build(last)
@@ -30,13 +32,14 @@ def measure_sensitivity(
     cache = LatentCache(latents, latents_manifest)
     loss = CalibrationLoss(cache, num_timesteps, on)
     model = compress(load_variant(parent, on), others, loss)
-    errors = layer_errors(model, quantization, loss)
+    parts = partial(by_timestep, timesteps=loss.timesteps, num_timesteps=num_timesteps)
+    changes = layer_changes(model, quantization, loss)
+    errors = {name: each.mean().item() for name, each in changes.items()}
     chosen = quantization.float_layers + worst(errors, quantization.keep_float)
     exact, of_timesteps = loss.predictions(model), {}
     for name, layers in (("quantized", quantization.float_layers), ("mixed", chosen)):
         whole = compress(copy.deepcopy(model), [last | {"float_layers": layers}])
-        changes = squared_changes(whole, exact, loss)
-        of_timesteps[name] = by_timestep(changes, loss.timesteps, num_timesteps)
+        of_timesteps[name] = parts(squared_changes(whole, exact, loss))
     write_json(
         sensitivity,
         {
@@ -44,6 +47,7 @@ def measure_sensitivity(
             "compression": last | {"float_layers": chosen},
             "num_images": len(exact),
             "layer_errors": errors,
+            "layer_timestep_errors": {name: parts(each) for name, each in changes.items()},
             "timestep_errors": of_timesteps,
             "origin": conditions(
                 at=sensitivity,

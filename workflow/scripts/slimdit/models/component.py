@@ -65,6 +65,11 @@ class Mlp(Component):
         return None
 
 
+def fake_quantized_layers(module: nn.Module) -> dict[str, nn.Linear]:
+    """torchao's layers that round as a quantization would; `to_linear()` gives the plain one."""
+    return {name: each for name, each in linear_layers(module) if hasattr(each, "to_linear")}
+
+
 def linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     return ((name, each) for name, each in module.named_modules() if isinstance(each, nn.Linear))
 

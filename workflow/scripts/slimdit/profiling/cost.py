@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slimdit.models import ops
 from slimdit.models.checkpoint import flat_tensors, is_plain
-from slimdit.models.component import Component
+from slimdit.models.component import Component, fake_quantized_layers
 from slimdit.models.dit import DiT
 from slimdit.profiling.latency import random_inputs
 
@@ -42,11 +42,10 @@ def count_macs(model: DiT, passed: Callable[..., Tensor] | None = None) -> int:
     """
     inputs = random_inputs(model, 1, next(model.parameters()).device)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
-    analysis = FlopCountAnalysis(_OutputOnly(model.eval(), passed), inputs)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    analysis.tracer_warnings("none")
-    with ops.plain(), _plain_weights(model):
-        return int(analysis.total())
+    with ops.plain(), _plain_layers(model):
+        analysis = FlopCountAnalysis(_OutputOnly(model.eval(), passed), inputs)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        return int(analysis.tracer_warnings("none").total())
 
 
 class _OutputOnly(nn.Module):
@@ -61,11 +60,14 @@ class _OutputOnly(nn.Module):
 
 
 @contextlib.contextmanager
-def _plain_weights(model: DiT) -> Iterator[None]:
-    """Within this context quantized layers have plain weights, which any device multiplies."""
+def _plain_layers(model: DiT) -> Iterator[None]:
+    """Within this context weights are plain, which any device multiplies, and no layer rounds."""
+    fake = fake_quantized_layers(model)
     layers = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
     weights = {layer: layer.weight for layer in layers if not is_plain(layer.weight)}
     try:
+        for name, layer in fake.items():
+            model.set_submodule(name, layer.to_linear())
         for layer, weight in weights.items():
             plain = torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
             layer.weight = nn.Parameter(plain, requires_grad=False)
@@ -73,3 +75,5 @@ def _plain_weights(model: DiT) -> Iterator[None]:
     finally:
         for layer, weight in weights.items():
             layer.weight = weight
+        for name, layer in fake.items():
+            model.set_submodule(name, layer)

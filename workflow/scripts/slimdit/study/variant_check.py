@@ -114,7 +114,7 @@ def _further_training_problems(study: Study, variant: str) -> Iterator[str]:
         )
     for options in study.operations(variant):
         outline = components("compression")[options["name"]].outline
-        if outline.is_last:
+        if outline.followers == ():
             yield f"{where}: what {options['name']} made is not trained; it should follow training."
         for key, value in outline.untrainable.items():
             if options.get(key) == value:
@@ -227,8 +227,10 @@ def _misfits(
     """before: the compression that was applied before this one, if one was."""
     known, asked = components("compression"), compression.outline
     where_it_is = f"{where} is {compression.name}"
-    if before and known[before].outline.is_last:
-        yield f"{where_it_is} of what {before} made; {before} should come last."
+    followers = known[before].outline.followers if before else None
+    if followers is not None and compression.name not in followers:
+        rightly = f"be followed by {either(followers)}" if followers else "come last"
+        yield f"{where_it_is} of what {before} made; {before} should {rightly}."
     for kind, attribute in asked.needs.items():
         known_ones = components(kind).items()
         able = [name for name, each in known_ones if getattr(each.outline, attribute, None)]

@@ -11,18 +11,18 @@ from slimdit.training.calibration import CalibrationLoss
 NUM_BINS = 10  # equal parts of the timesteps
 
 
-def layer_errors(
+def layer_changes(
     model: nn.Module, quantization: Quantization, loss: CalibrationLoss
-) -> dict[str, float]:
+) -> dict[str, Tensor]:
     """Of each layer that would be quantized, by name: the mean squared change of the noise that the
-    model predicts, from the same noise, where no other layer is."""
-    exact, errors = loss.predictions(model), {}
+    model predicts of each image, from the same noise, where no other layer is: (B,)."""
+    exact, changes = loss.predictions(model), {}
     for name, layer in quantization.layers(model).items():
         if name not in quantization.float_layers:
             model.set_submodule(name, quantization.quantized(copy.deepcopy(layer)))
-            errors[name] = squared_changes(model, exact, loss).mean().item()
+            changes[name] = squared_changes(model, exact, loss)
             model.set_submodule(name, layer)
-    return errors
+    return changes
 
 
 def squared_changes(model: nn.Module, exact: Tensor, loss: CalibrationLoss) -> Tensor:

@@ -12,6 +12,7 @@ COMPRESSION = Registry(
         "guidance_input": "guidance_input.GuidanceInput",
         "upcycle": "upcycle.UpcycleTokenChoice",
         "upcycle_expert_choice": "upcycle.UpcycleExpertChoice",
+        "fake_quantize": "fake_quantize.FakeQuantize",
         "int8_weight_only": "quantization.Int8WeightOnly",
         "int8_dynamic": "quantization.Int8Dynamic",
         "fp8_dynamic": "quantization.Fp8Dynamic",

@@ -29,7 +29,7 @@ class Compression:
 
     needs = {}  # noqa: RUF012  # by kind of component the attribute that it rests on
     multiple_of = 1  # what hidden_size must be a multiple of
-    is_last = False  # whether no other can follow
+    followers = None  # names of those that can follow; None: any; (): none, nor a training
     untrainable = {}  # noqa: RUF012  # options, with the value whose weights no training keeps
     gives_guidance_input = False  # whether the model is then told the scale of guidance
     leaves = {}  # noqa: RUF012  # sizes of the structure that become those of options, by name

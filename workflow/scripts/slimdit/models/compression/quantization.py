@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from slimdit.core.errors import InputError
 from slimdit.core.options import AtLeast, AtMost
 from slimdit.models import ops
-from slimdit.models.component import Component, linear_layers
+from slimdit.models.component import Component, fake_quantized_layers, linear_layers
 from slimdit.models.compression.base import Compression
 
 FP8_CAPABILITY = (8, 9)  # of a GPU
@@ -85,7 +85,8 @@ class Quantization(Compression):
     configuration: str
     layer = QuantizedLinear
     dtype: torch.dtype | None = None  # of the multiplications; None: of their inputs
-    is_last = True
+    rounds_inputs = False
+    followers = ()
     measured = "keep_float"
 
     def __init__(
@@ -114,6 +115,8 @@ class Quantization(Compression):
                 f"{type(self).__name__}: float_layers names {unknown[0]!r}; it should be a linear "
                 f"layer of the model, such as {next(iter(layers))}."
             )
+        for name, layer in fake_quantized_layers(model).items():
+            model.set_submodule(name, layer.to_linear())
         for name, layer in layers.items():
             if name not in self.float_layers:
                 model.set_submodule(name, self.quantized(layer))
@@ -184,6 +187,7 @@ class Int8Dynamic(TokenQuantization):
 
     configuration = "Int8DynamicActivationInt8WeightConfig"
     layer = Int8Linear
+    rounds_inputs = True
     multiple_of = 8
 
 
