@@ -8,6 +8,9 @@ BIN = .venv/bin
 export MALLOC_MMAP_THRESHOLD_ = 33554432
 export MALLOC_TRIM_THRESHOLD_ = 1073741824
 
+# Jobs that train, sample or evaluate at once: one where there is a GPU; without, one a core, four at most.
+GPUS = $(shell nvidia-smi -L > /dev/null 2>&1 && echo 1 || getconf _NPROCESSORS_ONLN | awk '{print $$1 < 4 ? $$1 : 4}')
+
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 SUDO = $(if $(filter-out root,$(shell id -un)),sudo)
 
@@ -34,7 +37,7 @@ study plan status why adopt: export SLIMDIT_STUDY = $(STUDY)
 
 study: setup
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m slimdit.status $(CONFIG) > /dev/null  # a good config
-	$(BIN)/snakemake --cores all --resources gpu=1 $(CONFIG) || { echo "$(STOPPED)"; exit 1; }
+	$(BIN)/snakemake --cores all --resources gpu=$(GPUS) $(CONFIG) || { echo "$(STOPPED)"; exit 1; }
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(STUDY)/report.html
 	@echo "Table: results/$(STUDY)/tables/table1.md   report: results/$(STUDY)/report.html"
 	@echo "To compare rows by hand, in a browser: results/$(STUDY)/explore.html"

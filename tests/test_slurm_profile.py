@@ -98,6 +98,7 @@ def test_gpus_are_counted_as_slurm_writes_them(gres, count):
         ("train", 64, None, 1),
         ("evaluate", 2, None, 8),
         ("measure_speed", 8, None, 16),
+        ("train_autoencoder", 2, None, 16),
         ("select_subset", 8, None, 16),
         ("tables", 1, None, 1),
     ],

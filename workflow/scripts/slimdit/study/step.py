@@ -26,9 +26,9 @@ class Step:
     record: the output that holds where the result comes from. needed: whether the study has it.
     part_of: the step of whose job one of this step does a part. takes_gpu: whether it computes on a
     GPU where there is one; is_parallel: whether it has work for all cores without; is_alone:
-    whether nothing should run beside it; compiles:
-    whether its models are compiled where the config says so. is_optional: whether a finished study
-    may be without it: counts before anything is trained, and parts.
+    whether it has all cores, as nothing should run beside it, or nothing can; compiles: whether its
+    models are compiled where the config says so. is_optional: whether a finished study may be
+    without it: counts before anything is trained, and parts.
     """
 
     outputs: Callable[[Study], dict[str, str]]

@@ -49,10 +49,7 @@ STEPS: dict[str, Step] = {
     ),
     "select_subset": Step(
         outputs=files(Layout.data, subset="subset.csv", bad_images="bad_images.csv"),
-        settings={
-            "images_root": IMAGES["images_root"],
-            "data": subset_data,
-        },
+        settings={"images_root": IMAGES["images_root"], "data": subset_data},
         options={"prompts": prompts},
         state="subset",
         needed=lambda study: study.has_images,
@@ -70,6 +67,7 @@ STEPS: dict[str, Step] = {
         record="report",
         needed=lambda study: bool(study.config["autoencoder"]["train"]),
         takes_gpu=True,
+        is_alone=True,
     ),
     "encode_latents": Step(
         outputs=files(
