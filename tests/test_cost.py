@@ -175,7 +175,7 @@ def test_a_cached_pass_is_what_surrounds_the_blocks(tmp_path):
 
 BEYOND = Study(load_config("configs/photos-beyond.yaml"))
 EXPERTS = Study(load_config("configs/photos-experts.yaml"))
-PASSES = {"DDIM-50": 100, "DPM-15": 30, "UniPC-15": 30, "optimised-10": 20, "scale-5_0": 500}
+PASSES = {"DDIM-50": 100, "DPM-15": 30, "UniPC-15": 30, "optimised-10": 20, "scale-4_0": 500}
 
 
 # One of each family.
