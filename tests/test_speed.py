@@ -361,14 +361,17 @@ def test_the_report_names_the_base_the_conditions_and_the_peaks(
         paths[variant] = tmp_path / f"{variant}.safetensors"
         save_variant(paths[variant], build_model(structure, seed=0), structure, [], {"seed": 0})
     options = OPTIONS | {"compiled_batch_sizes": [], "precision": precision}
-    how = {"sampling": SAMPLING | {"precision": precision}, "num_timesteps": 1000}
+    how, its = (
+        {"sampling": SAMPLING | {"precision": each}, "num_timesteps": 1000}
+        for each in (precision, "float32")
+    )
     measure_speed(
         paths["S2-shallow"],
         tmp_path / "speed.json",
         "S2-shallow",
         "S2-base",
         options,
-        [how, how],
+        [how, its],
         {},
         source=str(autoencoder),
         base_checkpoint=paths["S2-base"],

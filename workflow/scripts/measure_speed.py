@@ -1,6 +1,8 @@
 """Measure a variant's latency, interleaved with its base's, its memory, its energy and the time of
 decoding."""
 
+DECODING = ("compile", "precision")  # what of a sampling it depends on
+
 
 def measure_speed(
     checkpoint,
@@ -27,7 +29,8 @@ def measure_speed(
     guide, base_guide: the weights of the models that guide them, if some do; cache, base_cache: the
     files of `calibrate_cache`, where the samplings' caches are calibrated; weights, model_config:
     the autoencoder's files, where it lies in a folder.
-    source, revision: of the autoencoder whose decoding is timed; None: none is.
+    source, revision: of the autoencoder whose decoding is timed, but for a row that decodes as its
+    base does; None: none is.
     Processes of their own time both; nothing of this one is on the device meanwhile.
     """
     from functools import partial
@@ -63,8 +66,8 @@ def measure_speed(
         for (path, guiding, stored), each in zip((own, its), samplings, strict=False)
     ]
     paths = [*own, *its, weights]
-    how = {key: samplings[0]["sampling"][key] for key in ("compile", "precision")}
-    decoder = partial(ImageDecoder, source, revision, **how) if source else None
+    how, *its = [{key: each["sampling"][key] for key in DECODING} for each in samplings]
+    decoder = partial(ImageDecoder, source, revision, **how) if source and how not in its else None
     found = [
         in_own_process(time_rows, rows, measurement, decoder)
         for _ in range(measurement["processes"])
@@ -74,7 +77,9 @@ def measure_speed(
     model = load_variant(checkpoint, on)
     macs = count_macs(model)  # of its plain weights
     dtype = store_by_precision(model, measurement["precision"], on)
-    peaks, counter = measured_peaks(on, dtype), energy_counter(on)
+    counter = energy_counter(on)
+    has_passes = any(each["mode"] in MODES for each in found[0])
+    peaks = measured_peaks(on, dtype) if has_passes else None
     measurements, not_measured = [], []
     for each in map(together, zip(*found, strict=True)):
         if "reason" in each:
@@ -94,8 +99,8 @@ def measure_speed(
             "variant": variant,
             "base": base,
             "macs_per_image": macs,
-            "peak_macs_per_s": peaks.macs_per_s,
-            "peak_bytes_per_s": peaks.bytes_per_s,
+            "peak_macs_per_s": peaks and peaks.macs_per_s,
+            "peak_bytes_per_s": peaks and peaks.bytes_per_s,
             "energy_counter": counter and counter.kind,
             "measurements": measurements,
             "not_measured": not_measured,

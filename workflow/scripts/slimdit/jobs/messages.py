@@ -9,6 +9,8 @@ import warnings
 LOGGED = {
     # torchao registers its types as an older torch wanted them.
     "torch.utils._pytree": "is an Enum subclass and is now natively supported",
+    # torchao's own kernels for GPUs, which no layer here uses, are for a torch with CUDA.
+    "torchao": "Failed to load ",
     # diffusers asks for types that torchao no longer has; no autoencoder here needs them.
     "diffusers.quantizers.torchao.torchao_quantizer": "Unable to import `torchao` Tensor objects",
     # Autoencoders are small: loading them in one go is right.

@@ -1,6 +1,7 @@
 """Structures to models, and compressions to what they make of them."""
 
-import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from slimdit.models.attention import ATTENTION
 from slimdit.models.compression import COMPRESSION
@@ -37,11 +38,18 @@ def empty_model(structure: dict) -> DiT:
 
     Values are neither drawn nor computed, but for buffers.
     """
-    with torch.device("meta"):
-        model = build_model(structure)
-    model = model.to_empty(device="cpu")
-    model.timestep_embedder.fill_frequencies()
-    return model
+    with _NothingDrawn():
+        return build_model(structure)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Within this context `torch.nn.init` leaves tensors as they are."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def compress(model: DiT, operations: list[dict], loss: Loss | None = None) -> DiT:

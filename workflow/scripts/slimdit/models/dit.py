@@ -40,18 +40,12 @@ class TimestepEmbedder(nn.Module):
 
     def __init__(self, hidden_size: int, frequency_shift: int = 0):
         super().__init__()
-        self.frequency_shift = frequency_shift
         self.mlp = nn.Sequential(
             nn.Linear(FREQUENCY_SIZE, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
         )
         for linear in (self.mlp[0], self.mlp[2]):
             linear.initial = {"weight": normal(0.02)}
-        self.register_buffer("frequencies", torch.empty(FREQUENCY_SIZE // 2), persistent=False)
-        self.fill_frequencies()
-
-    def fill_frequencies(self) -> None:
-        """They are in no checkpoint."""
-        self.frequencies.copy_(frequencies(self.frequency_shift))
+        self.register_buffer("frequencies", frequencies(frequency_shift), persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
         embedding = sinusoid(t, self.frequencies)

@@ -189,7 +189,7 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
         return passes.reindex(weights).set_axis(about.index)
 
     yield of_weights(at_size.loc[at_size["mode"] == EAGER, PEAK_MEMORY])
-    yield _decoding(at_size, batch_size)
+    yield _decoding(at_size, {file["variant"]: file["base"] for file in files}, batch_size)
     for mode in (*MODES, SAMPLER):
         energy = timed.loc[timed["mode"] == mode, ["energy_j_per_image"]]
         energy = energy.groupby("variant").first().add_suffix(f"_{mode}")
@@ -215,19 +215,25 @@ def _speeds(files: list[dict], about: pd.DataFrame, batch_size: int) -> Iterator
         yield to_parent.assign(**{part_name(over, "significant"): is_apart})
 
 
-def _decoding(timed: pd.DataFrame, batch_size: int) -> pd.DataFrame:
-    """A row's decoder is compiled where its sampler is."""
+def _decoding(timed: pd.DataFrame, bases: dict[str, str | None], batch_size: int) -> pd.DataFrame:
+    """A row's decoder is compiled where its sampler is; one that was not timed is that of the row's
+    base."""
     of_mode = dict(list(timed.groupby("mode")))
     decoded, sampled = (of_mode.get(mode, timed[:0]) for mode in (DECODER, SAMPLER))
     is_compiled = decoded.index.isin(sampled.index[sampled["is_compiled"].eq(True)])
     decoder = decoded["dtype"].astype(object)
-    return pd.DataFrame(
+    found = pd.DataFrame(
         {
             f"latency_ms_{DECODER}": decoded[LATENCY],
             f"images_per_s_{DECODER}": 1e3 * batch_size / decoded[LATENCY],
             DECODER: decoder.where(~is_compiled, decoder.map("{}, compiled".format)),
         }
     )
+
+    def timed_row(row: str | None) -> str | None:
+        return row if row is None or row in found.index else timed_row(bases.get(row))
+
+    return found.reindex([timed_row(row) for row in bases]).set_axis(list(bases))
 
 
 def _qualities(quality: list[dict], metrics: dict[str, str]) -> pd.DataFrame:
