@@ -66,8 +66,9 @@ def measure_speed(
         for (path, guiding, stored), each in zip((own, its), samplings, strict=False)
     ]
     paths = [*own, *its, weights]
-    how, *its = [{key: each["sampling"][key] for key in DECODING} for each in samplings]
-    decoder = partial(ImageDecoder, source, revision, **how) if source and how not in its else None
+    how, *of_base = [{key: each["sampling"][key] for key in DECODING} for each in samplings]
+    is_timed = source and how not in of_base
+    decoder = partial(ImageDecoder, source, revision, **how) if is_timed else None
     found = [
         in_own_process(time_rows, rows, measurement, decoder)
         for _ in range(measurement["processes"])
