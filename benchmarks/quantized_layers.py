@@ -78,7 +78,7 @@ def distinct_layers(structure: dict, batch_size: int) -> dict[tuple[int, int, in
         found.setdefault(sizes, name)
 
     with torch.device("meta"), torch.inference_mode():
-        model = build_model(structure)
+        model = build_model(structure).to("meta")
         for name, layer in model.named_modules():
             if isinstance(layer, nn.Linear):
                 layer.register_forward_hook(functools.partial(note, name=name))
