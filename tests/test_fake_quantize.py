@@ -4,49 +4,28 @@ import copy
 
 import pytest
 import torch
-from subjects import PHOTOS, random_tensor, randomized, tiny
+from quantized_models import INT8, error, outputs, quantized, quantized_layers, trained
+from subjects import random_tensor
 from torchao.quantization.qat.linear import FakeQuantizedLinear
 
-from slimdit.models.build import build_model, compress
+from slimdit.models.build import compress
 from slimdit.models.checkpoint import load_variant, save_variant
-from slimdit.models.compression.quantization import QuantizedLinear
 from slimdit.profiling.cost import count_macs
-
-INT8 = ("int8_weight_only", "int8_dynamic")
-
-
-def trained():
-    structure = tiny(PHOTOS.structure("S2-base") | {"num_heads": 8})
-    return structure, randomized(build_model(structure), torch.float32, std=0.2).eval()
 
 
 def fake(model, name):
     return compress(copy.deepcopy(model), [{"name": "fake_quantize", "quantization": name}])
 
 
-def quantized(model, name, **options):
-    return compress(copy.deepcopy(model), [{"name": name, **options}])
-
-
 def layers(model, kind):
     return {name for name, layer in model.named_modules() if isinstance(layer, kind)}
-
-
-def outputs(model):
-    x = random_tensor("x", 2, 4, 8, 8, dtype=torch.float32)
-    with torch.inference_mode():
-        return model(x, torch.tensor([3, 700]), torch.tensor([0, 2])).output
-
-
-def error(value, expected):
-    return ((value - expected).norm() / expected.norm()).item()
 
 
 @pytest.mark.parametrize("name", INT8)
 def test_the_layers_are_those_that_are_quantized_and_the_weights_stay(name):
     _, model = trained()
     aware = fake(model, name)
-    assert layers(aware, FakeQuantizedLinear) == layers(quantized(model, name), QuantizedLinear)
+    assert layers(aware, FakeQuantizedLinear) == quantized_layers(quantized(model, name))
     assert aware.state_dict().keys() == model.state_dict().keys()
     for key, value in model.state_dict().items():
         assert torch.equal(aware.state_dict()[key], value)

@@ -7,6 +7,16 @@ import types
 
 import pytest
 import torch
+from quantized_models import (
+    HIDDEN_SIZE,
+    ON_CPU,
+    error,
+    inputs,
+    outputs,
+    quantized,
+    quantized_layers,
+    trained,
+)
 from subjects import IMAGENET200, PHOTOS, random_tensor, randomized, tiny
 from torch._inductor import config as inductor_config
 from torchao.quantization.quantize_.workflows.int4 import int4_tensor
@@ -15,48 +25,19 @@ from slimdit.core.errors import InputError
 from slimdit.models.build import build_model, compress, empty_model
 from slimdit.models.checkpoint import load_variant, save_variant
 from slimdit.models.compression import COMPRESSION
-from slimdit.models.compression.quantization import Quantization, QuantizedLinear
+from slimdit.models.compression.quantization import Quantization
 from slimdit.profiling.cost import count_macs, total_params, weight_bytes
 from slimdit.study.component_options import components
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
-ON_CPU = ("int8_weight_only", "int8_dynamic", "fp8_dynamic")
 DYNAMIC = ON_CPU[1:]
 FLOAT8_STEP = 1 / 16  # half of the last of three bits
 WEIGHT_ERRORS = {"int8_weight_only": 0.01, "int8_dynamic": 0.01, "fp8_dynamic": FLOAT8_STEP}
 OUTPUT_ERRORS = {"int8_weight_only": 0.03, "int8_dynamic": 0.03, "fp8_dynamic": 0.09}
-HEADS, HIDDEN_SIZE = 8, 32
-
-
-def trained(variant="S2-base", num_heads=HEADS):
-    structure = tiny(PHOTOS.structure(variant) | {"num_heads": num_heads})
-    return structure, randomized(build_model(structure), torch.float32, std=0.2).eval()
-
-
-def quantized(model, *names):
-    return compress(copy.deepcopy(model), [{"name": name} for name in names])
 
 
 def layers(model):
     return {n: layer for n, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
-
-
-def taken(model):
-    return {n for n, layer in layers(model).items() if isinstance(layer, QuantizedLinear)}
-
-
-def inputs():
-    x = random_tensor("x", 2, 4, 8, 8, dtype=torch.float32)
-    return x, torch.tensor([3, 700]), torch.tensor([0, 2])
-
-
-def outputs(model, *given):
-    with torch.inference_mode():
-        return model(*(given or inputs())).output
-
-
-def error(value, expected):
-    return ((value.float() - expected).norm() / expected.norm()).item()
 
 
 def test_the_check_of_a_config_knows_that_they_come_last_and_their_sizes():
@@ -70,7 +51,7 @@ def test_the_check_of_a_config_knows_that_they_come_last_and_their_sizes():
 def test_weights_are_rounded_by_rows(name):
     _, model = trained()
     before, after = layers(model), layers(quantized(model, name))
-    for layer in taken(quantized(model, name)):
+    for layer in quantized_layers(quantized(model, name)):
         rows, rounded = before[layer].weight.detach(), after[layer].weight.dequantize().float()
         errors = (rounded - rows).norm(dim=1) / rows.norm(dim=1)
         assert 0 < errors.max() < WEIGHT_ERRORS[name]
@@ -132,7 +113,7 @@ DENSE = {"mlp.fc1", "mlp.fc2"}
 )
 def test_only_layers_of_every_token_are_taken(variant, first, second, name):
     structure = PHOTOS.structure(variant) | {"depth": 2, "num_classes": 3}
-    found = taken(compress(empty_model(structure), [{"name": name}]))
+    found = quantized_layers(compress(empty_model(structure), [{"name": name}]))
     expected = {f"blocks.0.{part}" for part in first}
     assert found == expected | {f"blocks.1.{part}" for part in second or first}
 
@@ -142,7 +123,7 @@ def test_layers_of_other_sizes_are_left_as_they_are(name, kept):
     """Of heads that are 4 wide; the MLP's sizes fit."""
     pruning = {"name": "prune_heads", "keep_heads": kept}
     model = compress(trained()[1], [pruning, {"name": name}])
-    assert taken(model) == {f"blocks.{i}.{part}" for i in range(2) for part in DENSE}
+    assert quantized_layers(model) == {f"blocks.{i}.{part}" for i in range(2) for part in DENSE}
     assert outputs(model).isfinite().all()
 
 
@@ -160,7 +141,7 @@ def test_a_layer_of_one_input_keeps_its_weight():
     model = randomized(build_model(structure), torch.float32, std=0.2).eval()
     exact, model = outputs(model), quantized(model, "int8_weight_only")
     left = {f"blocks.{i}.attention.proj" for i in range(2)}
-    assert set(layers(model)) - taken(model) == left
+    assert set(layers(model)) - quantized_layers(model) == left
     assert error(outputs(model), exact) < 0.1
 
 
@@ -223,7 +204,7 @@ def test_bytes_are_those_that_are_stored_and_multiplications_as_many(study, name
     saved = sum(
         (4 - a_weight) * layer.weight.numel() - a_row * layer.out_features
         for n, layer in layers(base).items()
-        if n in taken(model)
+        if n in quantized_layers(model)
     )
     assert weight_bytes(base) - weight_bytes(model) == saved > 0
     assert total_params(model) == total_params(base)
@@ -294,7 +275,7 @@ def mslk(monkeypatch):
 def test_int4_takes_whole_groups_and_half_a_byte_a_weight(mslk, tmp_path):
     structure, model = trained()  # 32 wide: groups of 128 are in fc2 alone
     int4 = quantized(model, "int4_weight_only")
-    assert taken(int4) == {f"blocks.{i}.mlp.fc2" for i in range(2)}
+    assert quantized_layers(int4) == {f"blocks.{i}.mlp.fc2" for i in range(2)}
     saved = 2 * (4 - 0.5) * 4 * HIDDEN_SIZE * HIDDEN_SIZE - 2 * 2 * 2 * HIDDEN_SIZE
     assert weight_bytes(model) - weight_bytes(int4) == saved
     assert count_macs(int4) == count_macs(model)

@@ -378,6 +378,7 @@ def test_losses_that_a_variant_does_not_have_are_marked(files):
 def test_conditions_come_from_the_files(files):
     files.add_costs("S2-base")
     files.add_quality("S2-base", 10.0)
+    files.add_quality("Q-S2", 10.0, guidance_scale=None)
     files.add_training("S2-base", 0.2)
     _, _, text = files.tables()
     for condition in (
@@ -385,7 +386,8 @@ def test_conditions_come_from_the_files(files):
         "batch size 8, float32, 54 timed iterations in 3 processes, each after 10 to warm up",
         "in eager mode: weights and what a pass allocates on the CPU",
         "efficientnet-lite0 (weights sha256 0123456789ab), 650 samples",
-        "guidance scale 2.0, sampler ddim, steps 20.",
+        "- Sampling of S2-base: guidance scale 2.0, sampler ddim, steps 20.",
+        "- Sampled otherwise: no guidance scale (Q-S2).",
         "100 steps of batch size 32, seed 0",
         "right on 99.0% of 100 real held-out images and on 88.0% of them through",
     ):

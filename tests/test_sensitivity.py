@@ -5,17 +5,17 @@ import copy
 import pytest
 import torch
 from latent_cache import write_latent_cache
-from subjects import PHOTOS, load_config, merged, random_tensor, randomized, tiny
+from quantized_models import INT8, ON_CPU, outputs, quantized_layers, trained
+from subjects import PHOTOS, load_config, merged, random_tensor
 
 from compress import compress as compress_script
 from count_cost import count_cost
 from measure_sensitivity import measure_sensitivity
 from slimdit.core.errors import InputError
 from slimdit.data.latents import LatentCache
-from slimdit.models.build import build_model, compress
+from slimdit.models.build import compress
 from slimdit.models.checkpoint import load_variant, read_metadata, save_variant
 from slimdit.models.compression import COMPRESSION
-from slimdit.models.compression.quantization import QuantizedLinear
 from slimdit.profiling.cost import count_macs, weight_bytes
 from slimdit.storage.files import read_json
 from slimdit.study.config_check import config_problems
@@ -24,15 +24,8 @@ from slimdit.training.calibration import CalibrationLoss
 from slimdit.training.sensitivity import NUM_BINS, by_timestep, layer_changes, worst
 
 CPU, T = torch.device("cpu"), 1000
-INT8 = ("int8_weight_only", "int8_dynamic")
-ON_CPU = (*INT8, "fp8_dynamic")
 BAD = "blocks.1.mlp.fc2"
 SAMPLING = PHOTOS.sampling("S2-base")
-
-
-def trained():
-    structure = tiny(PHOTOS.structure("S2-base") | {"num_heads": 8})
-    return structure, randomized(build_model(structure), torch.float32, std=0.2).eval()
 
 
 def with_outliers(model):
@@ -43,17 +36,6 @@ def with_outliers(model):
         mlp.fc1.weight[3], mlp.fc1.bias[3] = 0, 0
         mlp.fc2.weight[:, 3] = 1000
     return model
-
-
-def outputs(model):
-    x = random_tensor("x", 2, 4, 8, 8, dtype=torch.float32)
-    with torch.inference_mode():
-        return model(x, torch.tensor([3, 700]), torch.tensor([0, 2])).output
-
-
-def quantized_layers(model):
-    modules = model.named_modules()
-    return {name for name, layer in modules if isinstance(layer, QuantizedLinear)}
 
 
 @pytest.fixture

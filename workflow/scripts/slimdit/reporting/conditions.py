@@ -14,34 +14,36 @@ QUIET = 0.05  # the part of a job's cores that others may take
 
 READING = (
     "Params counts every parameter, the frozen position table included; square brackets give those "
-    "that act on one token where that differs. An arrow says whether lower (↓) or higher (↑) "
-    "values are better. MACs are multiply-accumulates of one pass through the model for one image; "
-    "passes and MACs an image are of its whole sampling, guidance counted; cached passes take what "
-    "attention and MLP gave at earlier steps. "
+    "that act on one token where that differs. MACs are multiply-accumulates of one pass through "
+    "the model for one image; passes and MACs an image are of its whole sampling, guidance "
+    "counted; cached passes take what attention and MLP gave at earlier steps.",
     "Latency / parent's: both timed interleaved, pass by pass, in several processes one after the "
     "other; the median of the ratios of the passes, in square brackets its 95 % interval, from how "
     f"the processes differ, '{NOISE}' where it holds 1. Sampling is of latents, by each row's own "
-    "settings, without the autoencoder. Round brackets compare with the parent, where it has "
-    "another value: costs in percent, quality by the difference, of which there are two kinds. A "
-    "row made from its parent's weights is compared for this checkpoint alone, over other samples, "
-    f"by pairs of equal noise and label: '{BEYOND_NOISE[THIS_CHECKPOINT]}' marks a difference "
-    "beyond their noise. A row that is trained on its own is compared over trainings, in pairs of "
-    f"the same seed: '{BEYOND_NOISE[OVER_SEEDS]}' marks a mean difference beyond the noise of "
-    f"trainings, by a t interval. '{NOISE}' marks a difference within the noise; (1 seed) is one "
-    "training of each, from which nothing follows about the method. Marks of quality are at the "
-    "level of 5 %, adjusted for all rows of a column (Holm); table1.csv has the 95 % intervals."
+    "settings, without the autoencoder.",
+    "An arrow says whether lower (↓) or higher (↑) values are better. Round brackets compare with "
+    "the parent, where it has another value: costs in percent, quality by the difference, of which "
+    "there are two kinds. A row made from its parent's weights is compared for this checkpoint "
+    "alone, over other samples, by pairs of equal noise and label: "
+    f"'{BEYOND_NOISE[THIS_CHECKPOINT]}' marks a difference beyond their noise. A row that is "
+    "trained on its own is compared over trainings, in pairs of the same seed: "
+    f"'{BEYOND_NOISE[OVER_SEEDS]}' marks a mean difference beyond the noise of trainings, by a t "
+    f"interval. '{NOISE}' marks a difference within the noise; (1 seed) is one training of each, "
+    "from which nothing follows about the method. Marks of quality are at the level of 5 %, "
+    "adjusted for all rows of a column (Holm); table1.csv has the 95 % intervals.",
 )
+IN_NO_IMAGE = ("num_samples", "num_sets", "batch_size", "prompts")  # of a sampling's settings
 
 
 def conditions(study: StudyResults, autoencoders: Iterable[dict] = ()) -> str:
-    """One paragraph, from the files' own records."""
-    sentences = [READING, *_parents(study), *_speed(study), *_quality(study), *_training(study)]
+    """A list, from the files' own records."""
+    items = [*READING, *_parents(study), *_speed(study), *_quality(study), *_training(study)]
     for report in autoencoders:
-        sentences.append(
+        items.append(
             f"Autoencoder: trained for {report['steps']} steps, held-out PSNR "
             f"{report['held_out_psnr_db']:.1f} dB on {report['num_held_out']} images."
         )
-    return " ".join(sentences)
+    return "\n".join(f"- {item}" for item in items)
 
 
 def _parents(study: StudyResults) -> Iterator[str]:
@@ -133,7 +135,20 @@ def _quality(study: StudyResults) -> Iterator[str]:
             "their guidance scale alone; the scale is chosen by the same samples, which flatters "
             "it."
         )
-    yield f"Sampling: {_grouped((run['variant'], _settings(run)) for run in study.quality)}."
+    yield from _sampling(study)
+
+
+def _sampling(study: StudyResults) -> Iterator[str]:
+    """How an image comes about: the first row's settings, and what other rows have otherwise."""
+    settings = {run["variant"]: _settings(run) for run in study.quality}
+    first, of_first = next(iter(settings.items()))
+    yield f"Sampling of {first}: {_told(of_first)}."
+    others = [
+        (variant, _told({key: of[key] for key in of if of[key] != of_first.get(key)}))
+        for variant, of in settings.items()
+    ]
+    if differing := _grouped(others):
+        yield f"Sampled otherwise: {differing}."
 
 
 def _training(study: StudyResults) -> Iterator[str]:
@@ -153,12 +168,17 @@ def _machine(content: dict) -> str:
     return f"{device}, torch {origin['versions']['torch']}"
 
 
-def _settings(run: dict) -> str:
-    """How one image comes about: the settings that all images of a run share."""
-    settings = {**run["sampling"], **run["sampling"].get("options", {})}
-    for key in ("num_samples", "num_sets", "batch_size", "prompts", "options"):
-        settings.pop(key, None)
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in sorted(settings.items()))
+def _settings(run: dict) -> dict:
+    """Those that all images of a run share."""
+    sampling = {key: value for key, value in run["sampling"].items() if key not in IN_NO_IMAGE}
+    return sampling | sampling.pop("options", {})
+
+
+def _told(settings: dict) -> str:
+    return ", ".join(
+        f"no {key.replace('_', ' ')}" if value is None else f"{key.replace('_', ' ')} {value}"
+        for key, value in sorted(settings.items())
+    )
 
 
 def _seeds(runs: list[dict]) -> str:
@@ -169,13 +189,14 @@ def _seeds(runs: list[dict]) -> str:
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> str:
-    """Of (variant, what it has): each of the latter once, with the variants where they differ."""
+    """Of (variant, what it has): each of the latter once, with the variants where they differ; no
+    word of those that have nothing."""
     variants = defaultdict(list)
     for variant, what in dict.fromkeys(pairs):
         variants[what].append(variant)
     if len(variants) == 1:
         return next(iter(variants))
-    return "; ".join(f"{what} ({_distinct(names)})" for what, names in variants.items())
+    return "; ".join(f"{what} ({_distinct(names)})" for what, names in variants.items() if what)
 
 
 def _distinct(values: Iterable) -> str:
