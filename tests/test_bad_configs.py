@@ -315,20 +315,20 @@ OTHERS = [
         "data.min_images_per_class 231 is more than data.max",
     ),
     (
-        {"data": {"num_classes": 13}},
-        "data.num_classes 13 is more than len(data.photos.names), 12.",
+        {"data": {"num_classes": 12}},
+        "data.num_classes 12 is more than len(data.photos.names), 11.",
     ),
     (
         {"evaluation": {"copies_per_class": 9}},
         "evaluation.copies_per_class is now called memorization_per_class.",
     ),
     (
-        {"data": {"classes": ["brick", "gravel"]}},
-        "data.num_classes 12 is more than len(data.classes), 2.",
+        {"data": {"classes": ["coffee", "gravel"]}},
+        "data.num_classes 11 is more than len(data.classes), 2.",
     ),
     (
-        {"data": {"classes": ["brik", "gravel"], "num_classes": 2}},
-        "data.classes: 'brik' is unknown; did you mean brick?",
+        {"data": {"classes": ["cofee", "gravel"], "num_classes": 2}},
+        "data.classes: 'cofee' is unknown; did you mean coffee?",
     ),
     (
         {"sampling": {"prompts": ["coffe"]}},
@@ -399,8 +399,8 @@ OTHERS = [
         "table_batch_size 4 is none of speed.eager_batch_sizes [1, 8].",
     ),
     (
-        {"evaluation": {"neighbours": 240}},
-        "evaluation.neighbours 240 is more than sampling.num_samples - 1, 239.",
+        {"evaluation": {"neighbours": 264}},
+        "evaluation.neighbours 264 is more than sampling.num_samples - 1, 263.",
     ),
     (
         {"paper_values": "no.csv"},

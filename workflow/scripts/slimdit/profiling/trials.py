@@ -33,7 +33,7 @@ from slimdit.profiling.latency import (
 from slimdit.profiling.machine_load import time_of_others
 from slimdit.profiling.modes import COMPILED, DECODER, MODES, SAMPLER
 
-FEWEST_SAMPLINGS = 3  # in a process
+FEWEST_SAMPLINGS = 2  # in a process
 
 
 class TimedRow(NamedTuple):
