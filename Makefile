@@ -76,7 +76,7 @@ docs: study
 	$(BIN)/python docs/copy_results.py $(STUDY)
 
 test: setup-dev lint
-	$(BIN)/python -m pytest -q --durations=10
+	$(BIN)/python -m pytest -q --durations=10 --numprocesses logical --maxprocesses 4 --dist loadfile
 
 # In a SLURM of this machine alone; Debian's packages are installed where sbatch is missing.
 test-slurm: setup-dev
