@@ -303,8 +303,8 @@ VARIANTS = [
         "sampling.guided_channels 5 is more than autoencoder.la",
     ),
     (
-        {"sampling": {"num_samples": 12}},
-        "sampling.num_samples 12 is less than data.num_classes * ",
+        {"sampling": {"num_samples": 10}},
+        "sampling.num_samples 10 is less than data.num_classes * ",
     ),
 ]
 
