@@ -26,8 +26,8 @@ def quantized(model: DiT, *names: str, **options) -> DiT:
     return compress(copy.deepcopy(model), [{"name": name, **options} for name in names])
 
 
-def quantized_layers(model: DiT) -> set[str]:
-    return {name for name, each in model.named_modules() if isinstance(each, QuantizedLinear)}
+def quantized_layers(model: DiT, kind: type = QuantizedLinear) -> set[str]:
+    return {name for name, each in model.named_modules() if isinstance(each, kind)}
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:

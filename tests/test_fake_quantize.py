@@ -14,18 +14,14 @@ from slimdit.profiling.cost import count_macs
 
 
 def fake(model, name):
-    return compress(copy.deepcopy(model), [{"name": "fake_quantize", "quantization": name}])
-
-
-def layers(model, kind):
-    return {name for name, layer in model.named_modules() if isinstance(layer, kind)}
+    return quantized(model, "fake_quantize", quantization=name)
 
 
 @pytest.mark.parametrize("name", INT8)
 def test_the_layers_are_those_that_are_quantized_and_the_weights_stay(name):
     _, model = trained()
     aware = fake(model, name)
-    assert layers(aware, FakeQuantizedLinear) == quantized_layers(quantized(model, name))
+    assert quantized_layers(aware, FakeQuantizedLinear) == quantized_layers(quantized(model, name))
     assert aware.state_dict().keys() == model.state_dict().keys()
     for key, value in model.state_dict().items():
         assert torch.equal(aware.state_dict()[key], value)
@@ -35,7 +31,7 @@ def test_the_layers_are_those_that_are_quantized_and_the_weights_stay(name):
 def test_weights_are_rounded_as_the_quantization_rounds_them(name):
     _, model = trained()
     aware, int8 = fake(model, name), quantized(model, name)
-    for layer in layers(aware, FakeQuantizedLinear):
+    for layer in quantized_layers(aware, FakeQuantizedLinear):
         own = aware.get_submodule(layer)
         rounded, expected = (
             own.weight_fake_quantizer(own.weight),
@@ -80,7 +76,7 @@ def test_a_quantization_takes_their_place(trained_for, name, float_layers):
     aware = fake(model, trained_for)
     outputs(aware)
     int8 = quantized(aware, name, float_layers=float_layers)
-    assert not layers(int8, FakeQuantizedLinear)
+    assert not quantized_layers(int8, FakeQuantizedLinear)
     assert torch.equal(outputs(int8), outputs(quantized(model, name, float_layers=float_layers)))
 
 
@@ -90,7 +86,9 @@ def test_a_checkpoint_keeps_them(tmp_path):
     aware = compress(model, operations)
     save_variant(tmp_path / "checkpoint", aware, structure, operations, {})
     loaded = load_variant(tmp_path / "checkpoint")
-    assert layers(loaded, FakeQuantizedLinear) == layers(aware, FakeQuantizedLinear)
+    assert quantized_layers(loaded, FakeQuantizedLinear) == quantized_layers(
+        aware, FakeQuantizedLinear
+    )
     assert torch.equal(outputs(loaded), outputs(aware))
 
 
@@ -99,4 +97,4 @@ def test_the_arithmetic_is_the_float_models(name):
     _, model = trained()
     aware = fake(model, name)
     assert count_macs(aware) == count_macs(model)
-    assert layers(aware, FakeQuantizedLinear)
+    assert quantized_layers(aware, FakeQuantizedLinear)

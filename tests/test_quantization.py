@@ -1,6 +1,5 @@
 """Quantized layers: which they are, how far off, what they take and what they need."""
 
-import copy
 import importlib.machinery
 import sys
 import types
@@ -199,7 +198,7 @@ BITS = {  # bytes a weight, and bytes a row of weights: scales, zeros
 @pytest.mark.parametrize("study", [PHOTOS, IMAGENET200], ids=["photos", "imagenet200"])
 def test_bytes_are_those_that_are_stored_and_multiplications_as_many(study, name):
     base = empty_model(study.structure("S2-base") | {"depth": 2})
-    model = compress(copy.deepcopy(base), [{"name": name}])
+    model = quantized(base, name)
     a_weight, a_row = BITS[name]
     saved = sum(
         (4 - a_weight) * layer.weight.numel() - a_row * layer.out_features

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from latent_cache import write_latent_cache
-from quantized_models import INT8, ON_CPU, outputs, quantized_layers, trained
+from quantized_models import INT8, ON_CPU, outputs, quantized, quantized_layers, trained
 from subjects import PHOTOS, load_config, merged, random_tensor
 
 from compress import compress as compress_script
@@ -47,7 +47,7 @@ def loss(tmp_path):
 def test_layers_that_are_named_stay_in_float(name):
     _, model = trained()
     options = {"name": name, "float_layers": [BAD, "final_layer.linear"]}
-    every = quantized_layers(compress(copy.deepcopy(model), [{"name": name}]))
+    every = quantized_layers(quantized(model, name))
     mixed = compress(copy.deepcopy(model), [options])
     assert quantized_layers(mixed) == every - {*options["float_layers"]}
     assert torch.equal(mixed.get_submodule(BAD).weight, model.get_submodule(BAD).weight)

@@ -144,7 +144,7 @@ def _sampling(study: StudyResults) -> Iterator[str]:
     first, of_first = next(iter(settings.items()))
     yield f"Sampling of {first}: {_told(of_first)}."
     others = [
-        (variant, _told({key: of[key] for key in of if of[key] != of_first.get(key)}))
+        (variant, _told({key: value for key, value in of.items() if value != of_first.get(key)}))
         for variant, of in settings.items()
     ]
     if differing := _grouped(others):
@@ -171,7 +171,8 @@ def _machine(content: dict) -> str:
 def _settings(run: dict) -> dict:
     """Those that all images of a run share."""
     sampling = {key: value for key, value in run["sampling"].items() if key not in IN_NO_IMAGE}
-    return sampling | sampling.pop("options", {})
+    options = sampling.pop("options", {})
+    return sampling | options
 
 
 def _told(settings: dict) -> str:
